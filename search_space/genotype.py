@@ -1,0 +1,209 @@
+"""A neck's topology as immutable data.
+
+Nodes are numbered: the pyramid's inputs first, fine to coarse, then every cell's result in order.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from search_space.fingerprint import fingerprint
+
+MERGES = ("sum", "attention", "fast_normalized")
+TRANSFORMS = ("conv", "none")
+FORMAT_VERSION = 1
+
+
+class GenotypeError(ValueError):
+    """A genotype that cannot be built; the message says which cell, what was wrong and what is allowed."""
+
+
+@dataclass(frozen=True)
+class MergeCell:
+    """One merge cell: picks nodes, resamples them to a level, merges and transforms the result.
+
+    Args:
+        level: output level l; the result has stride 2^l.
+        inputs: indices of the nodes merged. Order matters only to `attention` at equal levels, where the
+            first is taken as the coarser (TensorFlow's reference compares levels with >=).
+        merge: `sum`; `attention` = coarse + fine * sigmoid(global max of coarse), two inputs (NAS-FPN);
+            `fast_normalized` = sum of relu(w_i) x_i / (sum of relu(w_i) + 1e-4) (BiFPN).
+        transform: `conv` runs the recipe's activation, convolution and norm; `none` passes the merge on.
+    """
+
+    level: int
+    inputs: tuple[int, ...]
+    merge: str = "sum"
+    transform: str = "conv"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "inputs", tuple(self.inputs))
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "level": self.level,
+            "inputs": list(self.inputs),
+            "merge": self.merge,
+            "transform": self.transform,
+        }
+
+
+@dataclass(frozen=True)
+class Genotype:
+    """Merge cells over given input levels.
+
+    Args:
+        levels: input levels, fine to coarse, such as `(3, 4, 5, 6, 7)`.
+        cells: merge cells; cell k may use nodes 0 .. len(levels) + k - 1.
+        merge_dangling: when the output cell of level L is built, every node so far unused at level L is
+            added to it before its transform (NAS-FPN; inputs count too).
+
+    Raises:
+        GenotypeError: if a cell or the levels are not valid.
+    """
+
+    levels: tuple[int, ...]
+    cells: tuple[MergeCell, ...]
+    merge_dangling: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "levels", tuple(self.levels))
+        object.__setattr__(self, "cells", tuple(self.cells))
+        _check_levels(self.levels)
+        for index, cell in enumerate(self.cells):
+            _check_cell(self.levels, index, cell)
+
+    @property
+    def num_nodes(self) -> int:
+        return len(self.levels) + len(self.cells)
+
+    @cached_property
+    def node_levels(self) -> tuple[int, ...]:
+        """Level of every node."""
+        return self.levels + tuple(cell.level for cell in self.cells)
+
+    @cached_property
+    def outputs(self) -> dict[int, int]:
+        """Level -> index of the last node there, fine to coarse."""
+        last = {level: node for node, level in enumerate(self.node_levels)}
+        return {level: last[level] for level in sorted(last)}
+
+    @cached_property
+    def dangling(self) -> tuple[tuple[int, ...], ...]:
+        """Per cell, the nodes that the dangling rule adds to it (empty for cells that are no output)."""
+        used: set[int] = set()
+        added = []
+        for index, cell in enumerate(self.cells):
+            node = len(self.levels) + index
+            used.update(cell.inputs)
+            extra: tuple[int, ...] = ()
+            if self.merge_dangling and self.outputs[cell.level] == node:
+                extra = tuple(
+                    earlier
+                    for earlier in range(node)
+                    if earlier not in used and self.node_levels[earlier] == cell.level
+                )
+                used.update(extra)
+            added.append(extra)
+        return tuple(added)
+
+    @cached_property
+    def live_nodes(self) -> frozenset[int]:
+        """Nodes that some output depends on; every other cell need not be computed."""
+        live = set(self.outputs.values())
+        for index in reversed(range(len(self.cells))):
+            if len(self.levels) + index in live:
+                live.update(self.cells[index].inputs, self.dangling[index])
+        return frozenset(live)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Equal exactly for genotypes that compute the same function up to weights."""
+        return fingerprint(
+            self.levels,
+            [(cell.level, cell.inputs, cell.merge, cell.transform) for cell in self.cells],
+            self.dangling,
+            self.outputs,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON, with a format version."""
+        return {
+            "format": FORMAT_VERSION,
+            "levels": list(self.levels),
+            "merge_dangling": self.merge_dangling,
+            "cells": [cell.to_dict() for cell in self.cells],
+        }
+
+    def to_json(self, indent: int | None = 2) -> str:
+        return json.dumps(self.to_dict(), indent=indent)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Genotype:
+        """Read what `to_dict` wrote.
+
+        Raises:
+            GenotypeError: on an unknown format version, a missing or unknown field, or an invalid cell.
+        """
+        _check_fields("genotype", data, {"format", "levels", "merge_dangling", "cells"})
+        if data["format"] != FORMAT_VERSION:
+            raise GenotypeError(
+                f"genotype has format {data['format']!r}, this version reads format {FORMAT_VERSION}"
+            )
+        cells = []
+        for index, cell in enumerate(data["cells"]):
+            _check_fields(f"cell {index}", cell, {"level", "inputs", "merge", "transform"})
+            cells.append(MergeCell(cell["level"], tuple(cell["inputs"]), cell["merge"], cell["transform"]))
+        return cls(tuple(data["levels"]), tuple(cells), data["merge_dangling"])
+
+    @classmethod
+    def from_json(cls, text: str) -> Genotype:
+        """Read what `to_json` wrote.
+
+        Raises:
+            GenotypeError: as `from_dict`, and for text that is not JSON.
+        """
+        try:
+            data = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise GenotypeError(f"a genotype is JSON text, but this is not: {error}") from error
+        return cls.from_dict(data)
+
+
+def _check_fields(what: str, data: object, allowed: set[str]) -> None:
+    if not isinstance(data, Mapping):
+        raise GenotypeError(f"{what} must be a JSON object with {sorted(allowed)}, got {type(data).__name__}")
+    if set(data) != allowed:
+        raise GenotypeError(
+            f"{what} must have exactly the fields {sorted(allowed)}; "
+            f"missing {sorted(allowed - set(data))}, unknown {sorted(set(data) - allowed)}"
+        )
+
+
+def _check_levels(levels: Sequence[int]) -> None:
+    valid = all(isinstance(level, int) and not isinstance(level, bool) and level >= 0 for level in levels)
+    if not levels or not valid or list(levels) != sorted(set(levels)):
+        raise GenotypeError(
+            f"levels must be distinct non-negative integers, fine to coarse, like (3, 4, 5, 6, 7); got {levels!r}"
+        )
+
+
+def _check_cell(levels: Sequence[int], index: int, cell: MergeCell) -> None:
+    bank = len(levels) + index
+    if cell.level not in levels:
+        raise GenotypeError(f"cell {index}: level {cell.level!r} is not one of the levels {tuple(levels)}")
+    for node in cell.inputs:
+        if not isinstance(node, int) or isinstance(node, bool) or not 0 <= node < bank:
+            raise GenotypeError(f"cell {index}: input {node!r} is not an earlier node; allowed are 0..{bank - 1}")
+    if not cell.inputs or len(set(cell.inputs)) != len(cell.inputs):
+        raise GenotypeError(f"cell {index}: inputs must be one or more distinct nodes, got {cell.inputs}")
+    if cell.merge not in MERGES:
+        raise GenotypeError(f"cell {index}: merge {cell.merge!r} is unknown; allowed are {MERGES}")
+    if cell.merge == "attention" and len(cell.inputs) != 2:
+        raise GenotypeError(f"cell {index}: attention merges exactly 2 inputs, got {cell.inputs}")
+    if cell.transform not in TRANSFORMS:
+        raise GenotypeError(f"cell {index}: transform {cell.transform!r} is unknown; allowed are {TRANSFORMS}")
