@@ -1,0 +1,1 @@
+"""Chosen runs: functions that return a search's configuration."""

@@ -74,6 +74,8 @@ class Genotype:
         object.__setattr__(self, "levels", tuple(self.levels))
         object.__setattr__(self, "cells", tuple(self.cells))
         _check_levels(self.levels)
+        if not isinstance(self.merge_dangling, bool):
+            raise GenotypeError(f"merge_dangling must be True or False, got {self.merge_dangling!r}")
         for index, cell in enumerate(self.cells):
             _check_cell(self.levels, index, cell)
 
@@ -151,14 +153,13 @@ class Genotype:
         """
         _check_fields("genotype", data, {"format", "levels", "merge_dangling", "cells"})
         if data["format"] != FORMAT_VERSION:
-            raise GenotypeError(
-                f"genotype has format {data['format']!r}, this version reads format {FORMAT_VERSION}"
-            )
+            raise GenotypeError(f"genotype has format {data['format']!r}, this version reads format {FORMAT_VERSION}")
         cells = []
-        for index, cell in enumerate(data["cells"]):
+        for index, cell in enumerate(_check_list("cells", data["cells"])):
             _check_fields(f"cell {index}", cell, {"level", "inputs", "merge", "transform"})
+            _check_list(f"cell {index}: inputs", cell["inputs"])
             cells.append(MergeCell(cell["level"], tuple(cell["inputs"]), cell["merge"], cell["transform"]))
-        return cls(tuple(data["levels"]), tuple(cells), data["merge_dangling"])
+        return cls(tuple(_check_list("levels", data["levels"])), tuple(cells), data["merge_dangling"])
 
     @classmethod
     def from_json(cls, text: str) -> Genotype:
@@ -184,6 +185,12 @@ def _check_fields(what: str, data: object, allowed: set[str]) -> None:
         )
 
 
+def _check_list(what: str, data: object) -> Sequence[Any]:
+    if not isinstance(data, list | tuple):
+        raise GenotypeError(f"{what} must be a list, got {data!r}")
+    return data
+
+
 def _check_levels(levels: Sequence[int]) -> None:
     valid = all(isinstance(level, int) and not isinstance(level, bool) and level >= 0 for level in levels)
     if not levels or not valid or list(levels) != sorted(set(levels)):
@@ -194,7 +201,7 @@ def _check_levels(levels: Sequence[int]) -> None:
 
 def _check_cell(levels: Sequence[int], index: int, cell: MergeCell) -> None:
     bank = len(levels) + index
-    if cell.level not in levels:
+    if not isinstance(cell.level, int) or cell.level not in levels:
         raise GenotypeError(f"cell {index}: level {cell.level!r} is not one of the levels {tuple(levels)}")
     for node in cell.inputs:
         if not isinstance(node, int) or isinstance(node, bool) or not 0 <= node < bank:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from search_space.genotype import Genotype, MergeCell
+from search_space.genotype import Genotype, GenotypeError, MergeCell
 
 DEFAULT_LEVELS = (3, 4, 5, 6, 7)
 
@@ -58,8 +58,14 @@ def bifpn(levels: Sequence[int] = DEFAULT_LEVELS) -> Genotype:
     return Genotype(tuple(levels), tuple(cells))
 
 
-def nas_fpn() -> Genotype:
-    """The cell found and published by NAS-FPN (arXiv 1904.07392 figure 6), P3..P7."""
+def nas_fpn(levels: Sequence[int] = DEFAULT_LEVELS) -> Genotype:
+    """The cell found and published by NAS-FPN (arXiv 1904.07392 figure 6).
+
+    Raises:
+        GenotypeError: for levels other than P3..P7, where the published cell is not defined.
+    """
+    if tuple(levels) != DEFAULT_LEVELS:
+        raise GenotypeError(f"the published NAS-FPN cell is defined on levels {DEFAULT_LEVELS}, got {tuple(levels)}")
     cells = (
         MergeCell(4, (1, 3), "attention"),
         MergeCell(4, (1, 5), "sum"),
@@ -72,7 +78,7 @@ def nas_fpn() -> Genotype:
     return Genotype(DEFAULT_LEVELS, cells, merge_dangling=True)
 
 
-KNOWN: dict[str, Callable[[], Genotype]] = {
+KNOWN: dict[str, Callable[..., Genotype]] = {
     "none": none,
     "same_level": same_level,
     "fpn": fpn,

@@ -34,19 +34,16 @@ class NasFpnSpace(SearchSpace):
         intermediate_levels: Sequence[int] | None = None,
     ) -> None:
         self.levels = tuple(levels)
-        self.intermediate_levels = (
-            self.levels[1:] if intermediate_levels is None else tuple(intermediate_levels)
-        )
+        self.intermediate_levels = self.levels[1:] if intermediate_levels is None else tuple(intermediate_levels)
         self.num_intermediate = num_cells - len(self.levels)
         if len(self.levels) < 2:
             raise ValueError(f"the space merges pairs of maps and needs two levels or more, got {self.levels}")
         if self.num_intermediate < 0:
+            raise ValueError(f"num_cells must be at least the number of levels ({len(self.levels)}), got {num_cells}")
+        chosen = set(self.intermediate_levels)
+        if not chosen or not chosen <= set(self.levels) or len(chosen) < len(self.intermediate_levels):
             raise ValueError(
-                f"num_cells must be at least the number of levels ({len(self.levels)}), got {num_cells}"
-            )
-        if not self.intermediate_levels or not set(self.intermediate_levels) <= set(self.levels):
-            raise ValueError(
-                f"intermediate_levels must be a non-empty part of {self.levels}, got {self.intermediate_levels}"
+                f"intermediate_levels must be distinct and a part of {self.levels}, got {self.intermediate_levels}"
             )
         self.num_cells = num_cells
 
@@ -81,6 +78,8 @@ class NasFpnSpace(SearchSpace):
         for index, cell in enumerate(genotype.cells):
             if len(cell.inputs) != 2 or cell.transform != "conv":
                 raise ValueError(f"cell {index}: this space merges pairs and transforms each, got {cell}")
+            if cell.inputs[0] > cell.inputs[1]:
+                raise ValueError(f"cell {index}: this space writes a pair in ascending order, got {cell.inputs}")
             wanted = (cell.inputs[0], cell.inputs[1], cell.level, cell.merge)
             for field, choice in zip(("input_a", "input_b", "level", "merge"), wanted, strict=True):
                 decision = self._decide(index, field, choices)
@@ -119,11 +118,10 @@ class NasFpnSpace(SearchSpace):
         bank = len(self.levels) + index
         name = f"cell{index}.{field}"
         if field == "input_a":
-            options: tuple[Choice, ...] = tuple(range(bank - 1))
-            return Decision(name, options, options)
+            return Decision(name, tuple(range(bank)), tuple(range(bank - 1)))
         if field == "input_b":
             first = int(choices[f"cell{index}.input_a"])
-            return Decision(name, tuple(range(1, bank)), tuple(range(first + 1, bank)))
+            return Decision(name, tuple(range(bank)), tuple(range(first + 1, bank)))
         if field == "merge":
             return Decision(name, NAS_FPN_MERGES, NAS_FPN_MERGES)
         if self._is_intermediate(index):

@@ -1,0 +1,202 @@
+"""Ask and tell: what every controller does with ids, pending proposals, duplicates and its own recovery."""
+
+from __future__ import annotations
+
+import random
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, final
+
+from controllers.records import Outcome, Proposal
+from search_space import Genotype, SearchSpace
+
+MAX_TRIES = 200
+"""Draws per proposal before a genotype that was proposed already is let through."""
+
+FORMAT_VERSION = 1
+
+
+class Controller(ABC):
+    """Decides what to try next. Does no I/O and never touches a global random generator.
+
+    Proposal k draws from a generator of its own, seeded with (seed, k), and the state follows from the proposals
+    in order and the outcomes in the order of observation. So the future does not depend on how many proposals are
+    asked for at once, and there is no generator state to save.
+
+    A genotype is new if no proposal, pending or finished, has its fingerprint. After `MAX_TRIES` draws without a new
+    one (a nearly exhausted space, a converged policy) a duplicate is proposed; the caller then reuses the
+    earlier result and reports it as the outcome of the new proposal.
+
+    Args:
+        space: where the genotypes come from.
+        seed: the whole source of randomness.
+        initial: proposed first, in order; later ones with the fingerprint of an earlier one are dropped.
+
+    Raises:
+        ValueError: if an initial genotype is not in the space, with its index and the reason.
+    """
+
+    def __init__(self, space: SearchSpace, *, seed: int = 0, initial: Sequence[Genotype] = ()) -> None:
+        self.space = space
+        self.seed = seed
+        self._initial = _check_initial(space, initial)
+        self._fingerprints: list[str] = []
+        self._proposed: set[str] = set()
+        self._pending: dict[int, Proposal] = {}
+
+    @property
+    def num_proposed(self) -> int:
+        """Proposals made so far, which is the id of the next one."""
+        return len(self._fingerprints)
+
+    @property
+    def pending(self) -> tuple[Proposal, ...]:
+        """Proposals without an outcome, in the order of their ids."""
+        return tuple(self._pending.values())
+
+    @final
+    def propose(self, n: int) -> list[Proposal]:
+        """The next n proposals. They stay pending until their outcomes are observed.
+
+        Raises:
+            ValueError: if n is negative.
+        """
+        if n < 0:
+            raise ValueError(f"n must be 0 or more, got {n}")
+        proposals = []
+        for _ in range(n):
+            genotype = self._draw()
+            proposal = Proposal(self.num_proposed, genotype, self.space.encode(genotype))
+            self._register(proposal)
+            proposals.append(proposal)
+        return proposals
+
+    @final
+    def observe(self, outcomes: Iterable[Outcome]) -> None:
+        """Learn from outcomes, in any order and however late; a second outcome of a proposal is ignored.
+
+        Raises:
+            ValueError: if an outcome belongs to no proposal of this controller; then none of them is learned.
+        """
+        outcomes = list(outcomes)
+        for outcome in outcomes:
+            self._check_known(outcome.proposal)
+        for outcome in outcomes:
+            if self._pending.pop(outcome.proposal.id, None) is not None:
+                self._learn(outcome)
+
+    @final
+    def state_dict(self) -> dict[str, Any]:
+        """Plain data for JSON from which `load_state_dict` recovers this controller, its future included."""
+        return {
+            **self._identity(),
+            "fingerprints": list(self._fingerprints),
+            "pending": [{"id": p.id, "genotype": p.genotype.to_dict()} for p in self.pending],
+            "algorithm": self._state(),
+        }
+
+    @final
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over a state, in a controller constructed with the same arguments; its own history is forgotten.
+
+        Raises:
+            ValueError: if the state is of another class, seed, list of initial genotypes or format version.
+        """
+        for key, ours in self._identity().items():
+            if state.get(key) != ours:
+                raise ValueError(
+                    f"the state has {key} = {state.get(key)!r}, this controller has {ours!r}; "
+                    "construct it with the arguments that the saved one had"
+                )
+        genotypes = {int(item["id"]): Genotype.from_dict(item["genotype"]) for item in state["pending"]}
+        pending = {key: Proposal(key, value, self.space.encode(value)) for key, value in genotypes.items()}
+        self._load(state["algorithm"])
+        self._fingerprints = list(state["fingerprints"])
+        self._proposed = set(self._fingerprints)
+        self._pending = pending
+
+    @final
+    def replay(self, proposals: Iterable[Proposal], outcomes: Iterable[Outcome]) -> None:
+        """Recover from a journal, in a fresh controller constructed with the same arguments.
+
+        Args:
+            proposals: every proposal ever made, in the order of their ids; those without outcome stay pending.
+            outcomes: every outcome, in the order in which they were observed.
+
+        Raises:
+            ValueError: if this controller has proposed before, an id is missing or out of order, or an outcome
+                belongs to no proposal.
+        """
+        if self.num_proposed:
+            raise ValueError(f"replay needs a fresh controller, this one has made {self.num_proposed} proposals")
+        proposals = list(proposals)
+        for expected, proposal in enumerate(proposals):
+            if proposal.id != expected:
+                raise ValueError(f"replay needs every proposal in order of id: expected {expected}, got {proposal.id}")
+        for proposal in proposals:
+            self._register(proposal)
+        self.observe(outcomes)
+
+    def _is_duplicate(self, genotype: Genotype) -> bool:
+        return genotype.fingerprint in self._proposed
+
+    @abstractmethod
+    def _next(self, rng: random.Random) -> Genotype:
+        """A genotype of the space; called again with the same generator while the result is a duplicate.
+
+        Must not change the state. May depend on `num_proposed`, on what was proposed, and on what `_learn` kept,
+        but not on what is pending or on when proposals were asked for: a replay does not know that.
+        """
+
+    @abstractmethod
+    def _learn(self, outcome: Outcome) -> None:
+        """Take in the first outcome of a proposal."""
+
+    @abstractmethod
+    def _state(self) -> dict[str, Any]:
+        """What `_learn` kept, as plain data for JSON; shares nothing with the controller that may change."""
+
+    @abstractmethod
+    def _load(self, state: Mapping[str, Any]) -> None:
+        """Replace what `_learn` kept by what `_state` wrote."""
+
+    def _draw(self) -> Genotype:
+        if self.num_proposed < len(self._initial):
+            return self._initial[self.num_proposed]
+        rng = random.Random(f"{self.seed}:{self.num_proposed}")
+        for _ in range(MAX_TRIES):
+            genotype = self._next(rng)
+            if not self._is_duplicate(genotype):
+                break
+        return genotype
+
+    def _register(self, proposal: Proposal) -> None:
+        self._fingerprints.append(proposal.genotype.fingerprint)
+        self._proposed.add(proposal.genotype.fingerprint)
+        self._pending[proposal.id] = proposal
+
+    def _check_known(self, proposal: Proposal) -> None:
+        if not 0 <= proposal.id < self.num_proposed:
+            raise ValueError(f"outcome of proposal {proposal.id}, but only {self.num_proposed} proposals were made")
+        if self._fingerprints[proposal.id] != proposal.genotype.fingerprint:
+            raise ValueError(f"outcome of proposal {proposal.id} has another genotype than was proposed under that id")
+
+    def _identity(self) -> dict[str, Any]:
+        return {
+            "format": FORMAT_VERSION,
+            "controller": type(self).__name__,
+            "seed": self.seed,
+            "initial": [genotype.fingerprint for genotype in self._initial],
+        }
+
+
+def _check_initial(space: SearchSpace, initial: Sequence[Genotype]) -> list[Genotype]:
+    """The initial genotypes, each function once."""
+    first: dict[str, Genotype] = {}
+    for index, genotype in enumerate(initial):
+        try:
+            space.encode(genotype)
+        except ValueError as error:
+            raise ValueError(f"initial genotype {index} is not in the search space: {error}") from error
+        first.setdefault(genotype.fingerprint, genotype)
+    return list(first.values())

@@ -1,0 +1,61 @@
+"""What a controller hands out and what it gets back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+from search_space import Choice, Genotype
+
+State = Literal["complete", "stopped", "failed"]
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A genotype to try.
+
+    Args:
+        id: 0, 1, 2, ... in the order in which one controller proposed.
+        genotype: what to build.
+        choices: the space's encoding of the genotype; nobody may change it.
+    """
+
+    id: int
+    genotype: Genotype
+    choices: dict[str, Choice] = field(hash=False)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a proposal.
+
+    Args:
+        proposal: the proposal as the controller made it.
+        reward: the number to maximise, finite; None exactly when the trial failed.
+        state: `complete`; `stopped` = cut early, the reward is the last one measured; `failed` = no reward at all.
+        metrics: whatever else was measured; controllers do not read it.
+
+    Raises:
+        ValueError: if state and reward do not belong together, or the reward is not finite.
+    """
+
+    proposal: Proposal
+    reward: float | None
+    state: State = "complete"
+    metrics: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        who = f"outcome of proposal {self.proposal.id}"
+        if self.state not in get_args(State):
+            raise ValueError(f"{who}: state {self.state!r} is unknown; allowed are {get_args(State)}")
+        if self.state == "failed":
+            if self.reward is not None:
+                raise ValueError(f"{who}: a failed trial has no reward, got {self.reward!r}; pass reward=None")
+            return
+        if self.reward is None:
+            raise ValueError(f"{who}: state {self.state!r} needs a reward; report a trial without one as 'failed'")
+        object.__setattr__(self, "reward", float(self.reward))
+        if not math.isfinite(self.reward):
+            raise ValueError(f"{who}: the reward must be finite, got {self.reward}; report the trial as 'failed'")

@@ -1,0 +1,49 @@
+"""Searches on the embedded data set, for a machine without a GPU."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from nas.data.config import DataConfig, SignsConfig
+from nas.detection.backbone import BackboneConfig
+from nas.detection.detector import HeadConfig
+from nas.proxy.config import NeckConfig, OptimizerConfig, ProxyConfig
+from nas.search.config import ControllerConfig, SearchConfig
+
+PROXY = ProxyConfig(
+    backbone=BackboneConfig(name="efficientnet_lite0", weights="imagenet", frozen=True),
+    neck=NeckConfig(channels=32, repeats=1, norm_momentum=0.1),
+    head=HeadConfig(convs=1, norm=True, anchor_scale=1.5, ratios=(1.0,), score_threshold=0.03),
+    optimizer=OptimizerConfig(name="adamw", lr=3e-3, schedule="cosine", warmup_steps=50, clip_norm=5.0),
+    image_size=256,
+    steps=300,
+    batch_size=8,
+    focal_gamma=2.0,
+)
+"""About 20 seconds of one CPU core. The smallest anchor is 12 px, for objects of 8 to 200 px in 256 px images."""
+
+
+def search() -> SearchConfig:
+    """The default run: 24 candidates by evolution, beside four known necks and a random baseline."""
+    return SearchConfig(
+        name="signs",
+        data=DataConfig(root="data/signs", embedded=SignsConfig(train=600, reward=200, test=200)),
+        proxy=PROXY,
+        controller=ControllerConfig(name="evolution", options={"population_size": 8, "tournament_size": 3}),
+        trials=24,
+        random_trials=8,
+    )
+
+
+def smoke() -> SearchConfig:
+    """Every part of a search in a minute or two; its numbers mean nothing."""
+    return replace(
+        search(),
+        name="signs-smoke",
+        data=DataConfig(root="data/signs-smoke", embedded=SignsConfig(train=48, reward=24, test=8)),
+        proxy=replace(PROXY, steps=40),
+        controller=ControllerConfig(name="evolution", options={"population_size": 2, "tournament_size": 2}),
+        known=("fpn", "nas_fpn"),
+        trials=4,
+        random_trials=2,
+    )

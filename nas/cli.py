@@ -1,0 +1,133 @@
+"""The command `nasfpn`. Modules that import torch or Ray are imported by the commands that need them."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nas.errors import UserError
+from search_space import GenotypeError
+
+app = typer.Typer(
+    name="nasfpn",
+    help="Neural architecture search for feature-pyramid necks.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+data_app = typer.Typer(help="Make and check data sets in COCO format.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+RunDir = Annotated[Path, typer.Argument(metavar="RUN_DIR", help="Directory of a search.")]
+
+
+def main() -> None:
+    """Entry point: what users can mend is one line on standard error and exit status 2."""
+    try:
+        app()
+    except (UserError, GenotypeError) as error:
+        if os.environ.get("NASFPN_TRACEBACK"):
+            raise
+        typer.secho(f"error: {error}", err=True, fg=typer.colors.RED)
+        sys.exit(2)
+
+
+@app.command()
+def search(
+    experiment: Annotated[str, typer.Argument(help="module:function or file.py:function that returns a SearchConfig.")],
+    run_dir: Annotated[Path, typer.Option(help="The one directory that the search writes to; used again, it goes on.")],
+    trials: Annotated[int | None, typer.Option(help="Candidates that the controller proposes.")] = None,
+    controller: Annotated[str | None, typer.Option(help="What proposes them: random, evolution.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Trials at once; default: what the machines allow.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Any field, such as proxy.steps=600.")
+    ] = None,
+    address: Annotated[str | None, typer.Option(help="Ray cluster to use; default: this machine.")] = None,
+) -> None:
+    """Search for a neck: known necks, a random baseline, then the controller; ends with an export and a report."""
+    from nas.commands import search as run
+
+    assignments = list(set_ or [])
+    if trials is not None:
+        assignments.append(f"trials={trials}")
+    if controller is not None:
+        assignments.append(f"controller.name={json.dumps(controller)}")
+    if workers is not None:
+        assignments.append(f"resources.workers={workers}")
+    run(experiment, run_dir, assignments, address)
+
+
+@app.command()
+def status(run_dir: RunDir, as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False) -> None:
+    """How far a search is and what is best so far; works while it runs."""
+    from nas.commands import show_status
+
+    show_status(run_dir, as_json)
+
+
+@app.command()
+def report(run_dir: RunDir) -> None:
+    """Write the report (HTML and pictures) of a search, finished or not."""
+    from nas.commands import make_report
+
+    make_report(run_dir)
+
+
+@app.command()
+def export(
+    run_dir: RunDir,
+    output: Annotated[Path, typer.Option(help="Directory to write; new or empty.")],
+    trial: Annotated[int | None, typer.Option(help="Number of a trial; default: the best found.")] = None,
+) -> None:
+    """Write a trained neck: genotype as JSON, weights as safetensors, a README."""
+    from nas.commands import export_neck
+
+    export_neck(run_dir, output, trial)
+
+
+@app.command()
+def describe(
+    neck: Annotated[str, typer.Argument(help="A known neck's name, a genotype's JSON file, or an exported directory.")],
+    backbone: Annotated[str, typer.Option(help="Backbone of the detector that is counted.")] = "resnet50",
+    channels: Annotated[int, typer.Option(help="Channels of the neck and the head.")] = 256,
+    repeats: Annotated[int | None, typer.Option(help="Default: 7 for nas_fpn, 3 for bifpn, else 1.")] = None,
+    size: Annotated[int, typer.Option(help="Side of the square image in pixels.")] = 640,
+    classes: Annotated[int, typer.Option(help="Classes; 90 is how the papers count COCO (its category ids).")] = 90,
+) -> None:
+    """Cells, parameters and multiply-adds of a neck, alone and in a RetinaNet."""
+    from nas.commands import describe_neck
+
+    describe_neck(neck, backbone, channels, repeats, size, classes)
+
+
+@data_app.command("make")
+def data_make(
+    name: Annotated[str, typer.Argument(help="An embedded data set: signs.")],
+    root: Annotated[Path | None, typer.Option(help="Where to write it; default data/NAME.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Its size and seed, such as train=2000.")
+    ] = None,
+) -> None:
+    """Write an embedded data set as PNG files and COCO annotations."""
+    from nas.commands import make_data
+
+    make_data(name, root or Path("data") / name, list(set_ or []))
+
+
+@data_app.command("check")
+def data_check(
+    target: Annotated[str, typer.Argument(help="A data set's directory, or an experiment (module:function).")],
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="FIELD=VALUE", help="Where the splits are, such as train.images=train2017."),
+    ] = None,
+) -> None:
+    """Open every image and annotation of a data set and list what is wrong; exit status 1 if there are errors."""
+    from nas.commands import check
+
+    check(target, list(set_ or []))

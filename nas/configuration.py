@@ -1,0 +1,164 @@
+"""Configurations to and from plain data, with errors that name the field and what is allowed."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import importlib
+import importlib.util
+import json
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from nas.errors import UserError
+
+Config = TypeVar("Config")
+
+
+class ConfigError(UserError):
+    """A configuration that cannot be used; one line per problem."""
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """Plain JSON data of a configuration dataclass."""
+    return TypeAdapter(type(config)).dump_python(config, mode="json")
+
+
+def from_dict(cls: type[Config], data: Mapping[str, Any]) -> Config:
+    """A configuration from what `to_dict` gave.
+
+    Raises:
+        ConfigError: for unknown fields, with the nearest known one, and for values that are not allowed.
+    """
+    try:
+        return TypeAdapter(cls).validate_python(dict(data))
+    except ValidationError as error:
+        raise ConfigError("; ".join(_explain(cls, problem) for problem in error.errors())) from error
+
+
+def override(config: Config, assignments: Iterable[str]) -> Config:
+    """`config` with fields replaced, each given as `path.to.field=value`; values are JSON, or else text.
+
+    Raises:
+        ConfigError: for an assignment without `=`, an unknown field, or a value that is not allowed.
+    """
+    data = to_dict(config)
+    for assignment in assignments:
+        path, equals, text = assignment.partition("=")
+        if not equals:
+            raise ConfigError(f"write --set field=value, got {assignment!r}")
+        _assign(type(config), data, path.strip().split("."), _value(text))
+    return from_dict(type(config), data)
+
+
+def differences(first: Mapping[str, Any], second: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Fields in which two plain configurations differ, as `path: first -> second`."""
+    found = []
+    for name in sorted({*first, *second}):
+        a, b = first.get(name), second.get(name)
+        if isinstance(a, Mapping) and isinstance(b, Mapping):
+            found += differences(a, b, f"{prefix}{name}.")
+        elif a != b:
+            found.append(f"{prefix}{name}: {json.dumps(a)} -> {json.dumps(b)}")
+    return found
+
+
+def load_experiment(name: str) -> Any:
+    """The configuration that `module:function` or `file.py:function` returns.
+
+    Raises:
+        ConfigError: when the module, file or function is not there.
+    """
+    place, colon, function = name.rpartition(":")
+    if not colon:
+        raise ConfigError(f"an experiment is module:function or file.py:function, got {name!r}")
+    module = _load_file(Path(place)) if place.endswith(".py") else _load_module(place)
+    if not callable(getattr(module, function, None)):
+        available = [key for key, value in vars(module).items() if callable(value) and _is_own(module, value)]
+        raise ConfigError(f"{place} has no function {function!r}; it has {', '.join(sorted(available)) or 'none'}")
+    return getattr(module, function)()
+
+
+def _is_own(module: Any, value: Any) -> bool:
+    return getattr(value, "__module__", None) == module.__name__ and not value.__name__.startswith("_")
+
+
+def _load_module(name: str) -> Any:
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not (name == error.name or name.startswith(f"{error.name}.")):
+            raise
+        raise ConfigError(
+            f"no module {name!r}; give module:function, installed or in this directory, or file.py:function"
+        ) from error
+
+
+def _load_file(path: Path) -> Any:
+    if not path.is_file():
+        raise ConfigError(f"no file {path}; give file.py:function or module:function")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
+
+
+def _assign(cls: type, data: dict[str, Any], path: list[str], value: Any) -> None:
+    *parents, name = path
+    here: Any = data
+    for depth, parent in enumerate(parents):
+        if not isinstance(here, dict) or parent not in here:
+            raise ConfigError(_unknown(cls, path[: depth + 1], here))
+        here = here[parent]
+    if not isinstance(here, dict) or name not in here:
+        raise ConfigError(_unknown(cls, path, here))
+    here[name] = value
+
+
+def _unknown(cls: type, path: list[str], here: Any) -> str:
+    where = ".".join(path)
+    if not isinstance(here, Mapping):
+        return f"unknown field {where!r}: {'.'.join(path[:-1])} is {json.dumps(here)} and has no fields to set"
+    return f"unknown field {where!r}{_nearest(path[-1], list(here))}"
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    return f"{hint} (known here: {', '.join(known)})" if known else hint
+
+
+def _explain(cls: type, problem: Any) -> str:
+    path = [str(part) for part in problem["loc"]]
+    where = ".".join(path)
+    if problem["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+        return f"unknown field {where!r}{_nearest(path[-1], _fields_at(cls, path[:-1]))}"
+    message = problem["msg"].removeprefix("Value error, ")
+    got = "" if problem["type"] == "value_error" else f", got {problem['input']!r}"
+    return f"{where}: {message}{got}" if where else f"{message}{got}"
+
+
+def _fields_at(cls: Any, path: list[str]) -> list[str]:
+    for name in path:
+        types = {field.name: field.type for field in dataclasses.fields(cls)}
+        hint = sys.modules[cls.__module__].__dict__.get(str(types.get(name)).split(" | ")[0])
+        if hint is None or not dataclasses.is_dataclass(hint):
+            return []
+        cls = hint
+    return [field.name for field in dataclasses.fields(cls)]

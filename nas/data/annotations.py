@@ -1,0 +1,155 @@
+"""What a COCO instances file says, checked entry by entry. Looks at no image."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nas.data.problems import Findings
+
+_SLACK = 1.0  # pixels by which a box may reach over its image's edge: rounding
+_NEEDED = {
+    "images": ("id", "file_name"),
+    "annotations": ("id", "image_id", "category_id", "bbox"),
+    "categories": ("id", "name"),
+}
+_IDS = ("id", "image_id", "category_id")
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """The entries of an instances file that are well-formed."""
+
+    path: Path
+    images: dict[int, dict[str, Any]]
+    categories: dict[int, str]
+    boxes: tuple[dict[str, Any], ...]
+    """Annotations that can be trained on: known image and category, no crowd, some area inside the image."""
+
+    def files(self, folder: Path) -> dict[int, Path]:
+        """Image id -> image file."""
+        return {image: folder / entry["file_name"] for image, entry in self.images.items()}
+
+
+def check_annotations(path: Path, content: dict[str, Any], findings: Findings) -> Annotations:
+    """Report what is wrong with the entries, and return those that are usable."""
+    images = _unique(path, "images", content, findings)
+    categories = _unique(path, "categories", content, findings)
+    annotations = _unique(path, "annotations", content, findings)
+    if not images:
+        findings.error("no images", f"{path} lists no images; name another file in the data configuration")
+    if not categories:
+        findings.error("no categories", f"{path} lists no categories, so there is nothing to detect; add them")
+    _check_names(path, images, categories, findings)
+    boxes = tuple(entry for entry in annotations.values() if _is_usable(path, entry, images, categories, findings))
+    return Annotations(path, images, {key: entry["name"] for key, entry in categories.items()}, boxes)
+
+
+def check_classes(found: Annotations, image_ids: frozenset[int], must_have: bool, findings: Findings) -> None:
+    """Report classes without a usable annotation in these images: as errors if `must_have`, else as warnings."""
+    counts = Counter(entry["category_id"] for entry in found.boxes if entry["image_id"] in image_ids)
+    for category, name in found.categories.items():
+        if counts[category]:
+            continue
+        message = f"{found.path}: category {category} ({name!r}) has no annotation in this split's images"
+        if must_have:
+            findings.error("empty class", f"{message}, so it cannot be learned; annotate some or remove the category")
+        else:
+            findings.warning("empty class", f"{message}, so its AP is undefined and left out of the mean")
+
+
+def _unique(path: Path, section: str, content: dict[str, Any], findings: Findings) -> dict[int, dict[str, Any]]:
+    """Id -> entry of one list; malformed entries and repeated ids are reported and left out."""
+    entries: dict[int, dict[str, Any]] = {}
+    for index, entry in enumerate(content[section]):
+        fault = _fault(entry, _NEEDED[section])
+        if fault:
+            findings.error(f"malformed {section}", f"{path}: {section}[{index}] {fault}; correct the entry")
+        elif entry["id"] in entries:
+            findings.error(
+                f"repeated ids in {section}",
+                f"{path}: {section}[{index}] repeats id {entry['id']}; ids must be unique, give it another",
+            )
+        else:
+            entries[entry["id"]] = entry
+    return entries
+
+
+def _fault(entry: Any, needed: tuple[str, ...]) -> str | None:
+    """What is malformed about an entry, if anything."""
+    if not isinstance(entry, dict):
+        return f"must be an object, but is {entry!r:.40}"
+    missing = [key for key in needed if key not in entry]
+    if missing:
+        return f"(id {entry.get('id')}) lacks {', '.join(missing)}"
+    for key in needed:
+        value = entry[key]
+        if key in _IDS and (not isinstance(value, int) or isinstance(value, bool)):
+            return f"has {key} {value!r:.40}, but ids must be whole numbers"
+        if key in ("file_name", "name") and not (isinstance(value, str) and value):
+            return f"(id {entry['id']}) has {key} {value!r:.40}, but it must be a text"
+        if key == "bbox" and not (isinstance(value, list) and len(value) == 4 and all(map(_is_finite, value))):
+            return f"(id {entry['id']}) has bbox {value!r:.60}, but it must be four finite numbers x, y, width, height"
+    return None
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _check_names(
+    path: Path, images: dict[int, dict[str, Any]], categories: dict[int, dict[str, Any]], findings: Findings
+) -> None:
+    """Two images of one file count it twice; two categories of one name cannot be told apart in a report."""
+    for name, count in Counter(entry["file_name"] for entry in images.values()).items():
+        if count > 1:
+            findings.warning("repeated files", f"{path}: {count} images share the file {name}; remove all but one")
+    for name, count in Counter(entry["name"] for entry in categories.values()).items():
+        if count > 1:
+            findings.error("repeated names", f"{path}: {count} categories are named {name!r}; give each its own name")
+
+
+def _is_usable(
+    path: Path,
+    entry: dict[str, Any],
+    images: dict[int, dict[str, Any]],
+    categories: dict[int, dict[str, Any]],
+    findings: Findings,
+) -> bool:
+    """Whether an annotation can be trained on; reports why not, unless it is a crowd."""
+    at = f"{path}: annotation {entry['id']}"
+    image = images.get(entry["image_id"])
+    if image is None:
+        findings.error("unknown images", f"{at} is on image {entry['image_id']}, which is not listed; remove it")
+        return False
+    if entry["category_id"] not in categories:
+        findings.error(
+            "unknown categories",
+            f"{at} has category {entry['category_id']}, but the file defines {sorted(categories)[:20]}; correct it",
+        )
+        return False
+    return _check_box(at, entry["bbox"], image, findings) and not entry.get("iscrowd", 0)
+
+
+def _check_box(at: str, bbox: list[float], image: dict[str, Any], findings: Findings) -> bool:
+    """Whether a box has some area inside its image."""
+    x, y, w, h = bbox
+    if w < 0 or h < 0:
+        findings.error(
+            "negative sizes", f"{at} has bbox {bbox} of negative size; write x, y, width, height, not two corners"
+        )
+        return False
+    if w == 0 or h == 0:
+        findings.warning("empty boxes", f"{at} has bbox {bbox} without area; it is left out of training, remove it")
+        return False
+    width, height = (image[key] if _is_finite(image.get(key)) else math.inf for key in ("width", "height"))
+    where = f"{at} has bbox {bbox} (x, y, width, height) on image {image['id']} of {width}x{height} pixels"
+    if x >= width or y >= height or x + w <= 0 or y + h <= 0:
+        findings.error("boxes outside", f"{where}, wholly outside of it; are the numbers pixels of this image?")
+        return False
+    if min(x, y) < -_SLACK or x + w > width + _SLACK or y + h > height + _SLACK:
+        findings.warning("boxes over the edge", f"{where}, beyond its edge; it is clipped for training, correct it")
+    return True

@@ -1,0 +1,171 @@
+"""Finds what is wrong with a data set before it costs a training run.
+
+Every problem is one line that names the file and the entry, and says what is wrong and what to do.
+"""
+
+from __future__ import annotations
+
+import filecmp
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from nas.data.annotations import Annotations, check_annotations, check_classes
+from nas.data.coco import draw_ids, read_instances
+from nas.data.config import DataConfig, DataError, SplitConfig
+from nas.data.problems import Findings, Problem
+from nas.data.signs import make_signs
+
+
+def check_data(config: DataConfig, full: bool = False) -> list[Problem]:
+    """All problems of a data set and its splits; errors first within each split.
+
+    Args:
+        config: the data set; the embedded one is made if it is asked for and missing.
+        full: open every image too, and compare its size with the stated one. Without it only annotations and the
+            existence of files are checked, which takes seconds.
+    """
+    root, overall = Path(config.root), Findings("data")
+    if not _has_root(root, config, overall):
+        return overall.problems()
+    found: dict[str, tuple[Annotations, Path]] = {}
+    problems: list[Problem] = []
+    splits = {"train": config.train, "reward": config.reward, "test": config.test}
+    for name, split in splits.items():
+        if split is None:
+            continue
+        findings = Findings(name)
+        annotations = _check_split(root, split, full, findings)
+        if annotations is not None:
+            found[name] = annotations, root / split.images
+            _check_use(config, name, annotations, findings)
+        problems += findings.problems()
+    _check_together(found, overall)
+    return problems + overall.problems()
+
+
+def check_split(root: Path, split: SplitConfig, name: str = "train", full: bool = False) -> list[Problem]:
+    """The problems of one split taken by itself; see `check_data`."""
+    findings = Findings(name)
+    annotations = _check_split(root, split, full, findings)
+    if annotations is not None:
+        check_classes(annotations, frozenset(annotations.images), name == "train", findings)
+    return findings.problems()
+
+
+def _has_root(root: Path, config: DataConfig, findings: Findings) -> bool:
+    try:
+        if config.embedded is not None:
+            make_signs(root, config.embedded)
+    except DataError as error:
+        findings.error("embedded", str(error))
+        return False
+    if not root.is_dir():
+        findings.error("root", f"the root {root} is not a directory; set data.root to the data set's directory")
+    return root.is_dir()
+
+
+def _check_split(root: Path, split: SplitConfig, full: bool, findings: Findings) -> Annotations | None:
+    path = root / split.annotations
+    try:
+        content, _ = read_instances(path)
+    except DataError as error:
+        findings.error("file", str(error))
+        return None
+    annotations = check_annotations(path, content, findings)
+    _check_files(annotations, root / split.images, full, findings)
+    return annotations
+
+
+def _check_use(config: DataConfig, name: str, annotations: Annotations, findings: Findings) -> None:
+    """Whether every class can be learned and scored, with the hold-out applied."""
+    everything = frozenset(annotations.images)
+    if name != "train" or config.reward is not None:
+        check_classes(annotations, everything, name == "train", findings)
+        return
+    if config.holdout >= len(everything):
+        findings.error(
+            "holdout",
+            f"{annotations.path} has {len(everything)} images, but {config.holdout} are to be held out of it for the "
+            "reward; lower data.holdout",
+        )
+        return
+    held_out = draw_ids(sorted(everything), config.holdout, config.split_seed)
+    check_classes(annotations, everything - held_out, True, findings)
+    check_classes(annotations, held_out, False, findings)
+
+
+def _check_files(annotations: Annotations, folder: Path, full: bool, findings: Findings) -> None:
+    if not folder.is_dir():
+        findings.error(
+            "image folder", f"the image folder {folder} does not exist; set its path in the data configuration"
+        )
+        return
+    for image, path in annotations.files(folder).items():
+        entry = annotations.images[image]
+        at = f"{annotations.path}: image {image} ({path})"
+        if not (entry.get("width") and entry.get("height")):
+            findings.warning(
+                "unstated sizes", f"{at} states no width and height, so its boxes cannot be checked; add them"
+            )
+        if not path.is_file():
+            findings.error("missing images", f"{at} does not exist; copy it there or remove the entry")
+        elif full:
+            _check_image(at, path, entry, findings)
+
+
+def _check_image(at: str, path: Path, entry: Mapping[str, Any], findings: Findings) -> None:
+    try:
+        with Image.open(path) as image:
+            image.load()
+            size = image.size
+    except (OSError, SyntaxError, ValueError) as error:
+        findings.error("unreadable images", f"{at} cannot be read: {error}; copy it again or remove the entry")
+        return
+    stated = (entry.get("width"), entry.get("height"))
+    if all(stated) and size != stated:
+        findings.error(
+            "wrong sizes",
+            f"{at} is {size[0]}x{size[1]} pixels, but stated as {stated[0]}x{stated[1]}; annotate the stored image",
+        )
+
+
+def _check_together(found: Mapping[str, tuple[Annotations, Path]], findings: Findings) -> None:
+    """What concerns several splits: equal categories, no shared image."""
+    names = list(found)
+    for index, second in enumerate(names):
+        for first in names[:index]:
+            one, other = found[first][0], found[second][0]
+            if index and first == names[0] and one.categories != other.categories:
+                findings.error("categories", _difference(one, other))
+            _check_shared(first, found[first], second, found[second], findings)
+
+
+def _difference(one: Annotations, other: Annotations) -> str:
+    mine, theirs = set(one.categories.items()), set(other.categories.items())
+    return (
+        f"the splits' categories must be equal, but {one.path} alone has {sorted(mine - theirs)} and {other.path} "
+        f"alone has {sorted(theirs - mine)}; use the same list in both"
+    )
+
+
+def _check_shared(
+    first: str, one: tuple[Annotations, Path], second: str, other: tuple[Annotations, Path], findings: Findings
+) -> None:
+    """Images of one split that are in another, as the same file or as a copy under the same name."""
+    by_name: dict[str, list[Path]] = {}
+    for path in one[0].files(one[1]).values():
+        by_name.setdefault(path.name, []).append(path)
+    for image, path in other[0].files(other[1]).items():
+        if any(_same_content(path, twin) for twin in by_name.get(path.name, [])):
+            findings.error(
+                "shared images",
+                f"{other[0].path}: image {image} ({path}) of {second} is in {first} too, so its score would be of "
+                "a seen image; remove it from one of them",
+            )
+
+
+def _same_content(path: Path, twin: Path) -> bool:
+    return path == twin or (path.is_file() and twin.is_file() and filecmp.cmp(path, twin, shallow=False))

@@ -1,0 +1,240 @@
+"""COCO-format splits as torch data sets, and how the three splits of a data set are opened."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypedDict
+
+import numpy as np
+import torch
+from PIL import Image
+from pycocotools.coco import COCO
+from torch import Tensor
+from torch.utils.data import Dataset
+from torchvision.ops import box_convert, clip_boxes_to_image
+from torchvision.transforms.functional import pil_to_tensor
+
+from nas.data.config import DataConfig, DataError, SplitConfig
+from nas.data.signs import make_signs
+
+_NEEDED_KEYS = ("images", "annotations", "categories")
+
+
+class Target(TypedDict):
+    """What is to be found in one image."""
+
+    boxes: Tensor
+    """float32 (n, 4), x1 y1 x2 y2 in pixels, inside the image."""
+    labels: Tensor
+    """int64 (n,), 0 .. number of classes - 1, in order of category id."""
+    image_id: int
+
+
+class CocoSplit(Dataset[tuple[Tensor, Target]]):
+    """Images and boxes of one COCO instances file.
+
+    An item is the image, uint8 (3, H, W) RGB, and its `Target`. Crowd annotations are no targets, though
+    evaluation knows them. Boxes are clipped to their image, and those without any area are left out (COCO's own
+    train2017 has some). Images without boxes are kept, with shapes (0, 4) and (0,).
+
+    Args:
+        annotations: the JSON file.
+        images: folder that the `file_name`s are relative to.
+        keep: image ids to use; all by default. Their order does not matter.
+
+    Raises:
+        DataError: if the file is missing or is not a COCO instances file, or an id in `keep` is unknown.
+    """
+
+    def __init__(self, annotations: Path, images: Path, keep: Sequence[int] | None = None) -> None:
+        self.annotations = Path(annotations)
+        self.images = Path(images)
+        content, raw = read_instances(self.annotations)
+        self.coco = _index(content, self.annotations)
+        self._content_hash = hashlib.sha256(raw).hexdigest()
+        self.image_ids = self._known(self.coco.imgs if keep is None else keep)
+        self.category_ids: tuple[int, ...] = tuple(sorted(self.coco.cats))
+        self.classes: tuple[str, ...] = tuple(str(self.coco.cats[key]["name"]) for key in self.category_ids)
+        self._labels = {category: label for label, category in enumerate(self.category_ids)}
+
+    def subset(self, keep: Sequence[int]) -> CocoSplit:
+        """The same data set with other images; the parsed annotations are shared."""
+        other = object.__new__(CocoSplit)
+        other.__dict__.update(self.__dict__)
+        other.image_ids = self._known(keep)
+        return other
+
+    def __len__(self) -> int:
+        return len(self.image_ids)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Target]:
+        image_id = self.image_ids[index]
+        image = self._load_image(image_id)
+        height, width = image.shape[-2:]
+        return image, self._target(image_id, height, width)
+
+    def target(self, index: int) -> Target:
+        """The target of an item without reading its image: the annotations state its size."""
+        info = self.coco.imgs[self.image_ids[index]]
+        return self._target(self.image_ids[index], info["height"], info["width"])
+
+    def image_path(self, image_id: int) -> Path:
+        return self.images / self.coco.imgs[image_id]["file_name"]
+
+    def _known(self, keep: Any) -> tuple[int, ...]:
+        unknown = sorted(set(keep) - set(self.coco.imgs))
+        if unknown:
+            raise DataError(
+                f"image ids to keep must be in {self.annotations}, but {unknown[:5]} ({len(unknown)} in all) are not"
+            )
+        return tuple(sorted(set(keep)))
+
+    def _load_image(self, image_id: int) -> Tensor:
+        path = self.image_path(image_id)
+        try:
+            with Image.open(path) as image:
+                return pil_to_tensor(image.convert("RGB"))
+        except (OSError, SyntaxError) as error:  # Pillow reports some torn PNG files as SyntaxError
+            raise DataError(f"{path} (image {image_id}) cannot be read: {error}; run `nasfpn data check`") from error
+
+    def _target(self, image_id: int, height: int, width: int) -> Target:
+        found = [item for item in self.coco.imgToAnns.get(image_id, []) if not item.get("iscrowd", 0)]
+        unknown = [item for item in found if item["category_id"] not in self._labels]
+        if unknown:
+            raise DataError(
+                f"{self.annotations}: annotation {unknown[0]['id']} has category {unknown[0]['category_id']}, which is "
+                "not among the categories; run `nasfpn data check`"
+            )
+        boxes = torch.tensor([item["bbox"] for item in found], dtype=torch.float32).reshape(-1, 4)
+        labels = torch.tensor([self._labels[item["category_id"]] for item in found], dtype=torch.int64)
+        boxes = clip_boxes_to_image(box_convert(boxes, "xywh", "xyxy"), (height, width))
+        solid = (boxes[:, 2:] > boxes[:, :2]).all(dim=1)
+        return {"boxes": boxes[solid], "labels": labels[solid], "image_id": image_id}
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The opened splits of a data set; all have the same classes."""
+
+    train: CocoSplit
+    reward: CocoSplit
+    test: CocoSplit | None
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.train.classes
+
+
+def open_splits(config: DataConfig) -> Splits:
+    """Open a data set, after making the embedded one where the configuration asks for it.
+
+    Raises:
+        DataError: if the root or an annotation file is missing or broken, the splits' categories differ, or
+            more images are to be held out than there are.
+    """
+    root = Path(config.root)
+    if config.embedded is not None:
+        make_signs(root, config.embedded)
+    if not root.is_dir():
+        raise DataError(f"the data set's root {root} is not a directory; set data.root, then run `nasfpn data check`")
+    train = _open(root, config.train)
+    test = None if config.test is None else _open(root, config.test)
+    if config.reward is None:
+        train, reward = hold_out(train, config.holdout, config.split_seed)
+    else:
+        reward = _open(root, config.reward)
+    for split in (reward, test):
+        _check_same_categories(train, split)
+    return Splits(train, reward, test)
+
+
+def hold_out(train: CocoSplit, count: int, seed: int) -> tuple[CocoSplit, CocoSplit]:
+    """Divide a split into the rest and `count` images drawn with `seed`: (train, reward)."""
+    if not 0 < count < len(train):
+        raise DataError(
+            f"{train.annotations} has {len(train)} images, so 1 to {len(train) - 1} can be held out, but "
+            f"holdout is {count}; change data.holdout"
+        )
+    held_out = draw_ids(train.image_ids, count, seed)
+    return train.subset([image for image in train.image_ids if image not in held_out]), train.subset(list(held_out))
+
+
+def draw_ids(image_ids: Sequence[int], count: int, seed: int) -> frozenset[int]:
+    """`count` of the ids, drawn without replacement; their order and that of other draws do not matter."""
+    order = np.random.default_rng(seed).permutation(np.asarray(sorted(image_ids), dtype=np.int64))
+    return frozenset(order[:count].tolist())
+
+
+def digest(split: CocoSplit) -> str:
+    """Identifies the split's content for caches: the annotation file's bytes and the images in use."""
+    ids = json.dumps(split.image_ids).encode()
+    return hashlib.sha256(split._content_hash.encode() + ids).hexdigest()[:32]
+
+
+def read_instances(path: Path) -> tuple[dict[str, Any], bytes]:
+    """The content of a COCO instances file and its bytes.
+
+    Raises:
+        DataError: if it is missing, is no JSON or lacks one of COCO's lists.
+    """
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise DataError(
+            f"annotation file {path} cannot be read ({error.strerror}); set its path in the data configuration, "
+            "then run `nasfpn data check`"
+        ) from error
+    try:
+        content = json.loads(raw)
+    except ValueError as error:
+        raise DataError(
+            f"annotation file {path} is not valid JSON ({error}); it may have been cut off: copy it again, "
+            "then run `nasfpn data check`"
+        ) from error
+    missing = [key for key in _NEEDED_KEYS if not isinstance(content, dict) or not isinstance(content.get(key), list)]
+    if missing:
+        raise DataError(
+            f"annotation file {path} is not a COCO instances file: it needs the lists {', '.join(_NEEDED_KEYS)}, but "
+            f"has no {', '.join(missing)}; run `nasfpn data check`"
+        )
+    return content, raw
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep pycocotools from printing."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        yield
+
+
+def _index(content: dict[str, Any], path: Path) -> Any:
+    """pycocotools' view of an instances file."""
+    coco: Any = COCO()
+    coco.dataset = content
+    try:
+        with quiet():
+            coco.createIndex()
+        sorted(coco.imgs), [category["name"] for category in coco.cats.values()]
+    except (KeyError, TypeError) as error:
+        raise DataError(f"{path} has malformed entries ({error!r}); run `nasfpn data check`") from error
+    return coco
+
+
+def _open(root: Path, config: SplitConfig) -> CocoSplit:
+    return CocoSplit(root / config.annotations, root / config.images)
+
+
+def _check_same_categories(train: CocoSplit, other: CocoSplit | None) -> None:
+    if other is None or (train.category_ids, train.classes) == (other.category_ids, other.classes):
+        return
+    raise DataError(
+        f"all splits must have the same categories, but {other.annotations} has {other.classes} with ids "
+        f"{other.category_ids} and {train.annotations} has {train.classes} with ids {train.category_ids}; "
+        "run `nasfpn data check`"
+    )

@@ -1,0 +1,105 @@
+"""What to train and score on: frozen configurations, validated when they are made."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import ConfigDict, Field, model_validator
+from pydantic.dataclasses import dataclass
+
+from nas.errors import UserError
+
+_STRICT = ConfigDict(extra="forbid")
+
+
+class DataError(UserError):
+    """Data that cannot be used; one line that says what is wrong, what is allowed and what to do."""
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class SignsConfig:
+    """The embedded data set "signs": how many images, how large, and which draw."""
+
+    train: int = Field(default=800, ge=1)
+    """Images in the training split."""
+    reward: int = Field(default=200, ge=1)
+    """Images in the split that scores candidates during a search."""
+    test: int = Field(default=200, ge=1)
+    """Images in the split that scores the final networks."""
+    image_size: int = Field(default=256, ge=32)
+    """Side of the square images, in pixels."""
+    plate_px: tuple[float, float] = (70.0, 200.0)
+    """Smallest and largest plate in pixels (square root of its box's area), log-uniform between the two.
+
+    The largest is divided by sqrt(n) in images with n plates, to make room.
+    """
+    tile_px: tuple[float, float] = (8.0, 26.0)
+    """Smallest and largest tile in pixels, uniform; a tile is at most 0.2 of its plate's shorter side."""
+    seed: int = Field(default=0, ge=0)
+    """Seed of every random choice but the division of photographs and digits, which is fixed."""
+
+    @model_validator(mode="after")
+    def _sizes_fit(self) -> Self:
+        for name, least, (low, high) in (("plate_px", 40, self.plate_px), ("tile_px", 5, self.tile_px)):
+            if not least <= low <= high:
+                raise ValueError(f"`{least} <= low <= high` must hold for {name}, but got ({low}, {high})")
+        # The longer side of the most oblong plate is sqrt(1.25) = 1.118 times its size.
+        if self.plate_px[1] * 1.12 > self.image_size:
+            raise ValueError(
+                f"plates of up to {self.plate_px[1]} px do not fit into images of {self.image_size} px; "
+                f"allowed: plate_px[1] <= image_size / 1.12 = {self.image_size / 1.12:.1f}"
+            )
+        if self.tile_px[0] > 0.16 * self.plate_px[0]:
+            raise ValueError(
+                f"tiles of {self.tile_px[0]} px do not fit onto plates of {self.plate_px[0]} px; "
+                f"allowed: tile_px[0] <= 0.16 * plate_px[0] = {0.16 * self.plate_px[0]:.1f}"
+            )
+        return self
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class SplitConfig:
+    """One split in COCO's layout."""
+
+    annotations: str
+    """COCO instances file (JSON), relative to the data set's root."""
+    images: str
+    """Folder that the images' `file_name`s are relative to, itself relative to the root."""
+
+
+def _split(name: str) -> SplitConfig:
+    return SplitConfig(annotations=f"annotations/instances_{name}.json", images=name)
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class DataConfig:
+    """A COCO-format data set and its three splits: train, reward (scores candidates) and test (scores results)."""
+
+    root: str
+    """The data set's directory."""
+    train: SplitConfig = Field(default_factory=lambda: _split("train"))
+    """Images to train on."""
+    reward: SplitConfig | None = Field(default_factory=lambda: _split("reward"))
+    """Images that the search is rewarded on; `None` holds `holdout` images out of train instead."""
+    test: SplitConfig | None = Field(default_factory=lambda: _split("test"))
+    """Images that no search may see; `None` if there are none."""
+    holdout: int = Field(default=0, ge=0)
+    """Number of train images held out for the reward when `reward` is `None` (the NAS-FPN paper: 7392)."""
+    split_seed: int = Field(default=0, ge=0)
+    """Seed that draws the held-out images."""
+    embedded: SignsConfig | None = None
+    """Make this data set at the root if it is not there yet."""
+
+    @model_validator(mode="after")
+    def _one_reward(self) -> Self:
+        if self.reward is None and self.holdout == 0:
+            raise ValueError(
+                "a search needs images to score candidates on, but reward is None and holdout is 0; "
+                "name a reward split or set holdout to a number of train images"
+            )
+        if self.reward is not None and self.holdout > 0:
+            raise ValueError(
+                f"holdout={self.holdout} holds images out of train only when reward is None, but reward is "
+                f"{self.reward.annotations}; set reward to None or holdout to 0"
+            )
+        return self

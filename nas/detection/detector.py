@@ -1,0 +1,117 @@
+"""A torchvision RetinaNet around any backbone and any neck."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from functools import partial
+
+import torch
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+from torchvision.models.detection import RetinaNet
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.retinanet import RetinaNetHead
+
+from nas.detection.backbone import Backbone
+from necks import MergeNeck
+
+NORM_GROUPS = 8
+MAX_HEAD_CONVS = 4
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class HeadConfig:
+    convs: int = Field(default=4, ge=0, le=MAX_HEAD_CONVS)
+    """3x3 convolutions per branch before the prediction; RetinaNet has 4."""
+
+    norm: bool = False
+    """GroupNorm after each of them (8 groups); plain RetinaNet has none."""
+
+    anchor_scale: float = Field(default=4.0, gt=0)
+    """Side of a level's smallest anchor over its stride; RetinaNet has 4 (32 px at P3)."""
+
+    octaves: int = Field(default=3, ge=1)
+    """Anchor sizes per level, at 2^(i / octaves)."""
+
+    ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
+    """Anchor heights over widths."""
+
+    score_threshold: float = Field(default=0.05, ge=0, lt=1)
+    nms_threshold: float = Field(default=0.5, gt=0, le=1)
+    max_detections: int = Field(default=100, ge=1)
+
+
+class BackboneWithNeck(nn.Module):
+    """What torchvision's detectors take as a backbone: images in, the neck's ordered dict of maps out."""
+
+    def __init__(self, body: Backbone, neck: MergeNeck) -> None:
+        super().__init__()
+        self.body = body
+        self.neck = neck
+        self.out_channels = neck.out_channels
+
+    def forward(self, images: Tensor) -> OrderedDict[str, Tensor]:
+        return self.neck(self.body(images))
+
+
+def build_detector(
+    backbone: Backbone, neck: MergeNeck, num_classes: int, head: HeadConfig | None = None, image_size: int = 640
+) -> RetinaNet:
+    """RetinaNet with anchors and head made for the neck's levels.
+
+    Args:
+        num_classes: classes without background; labels run from 0.
+        image_size: images are resized so that both sides fit into this many pixels.
+
+    Raises:
+        ValueError: if the neck does not take the backbone's maps.
+    """
+    head = head or HeadConfig()
+    if neck.in_channels != backbone.channels or neck.in_levels != backbone.levels:
+        raise ValueError(
+            f"the neck takes levels {neck.in_levels} with {neck.in_channels} channels, the backbone gives levels "
+            f"{backbone.levels} with {backbone.channels}"
+        )
+    anchors = build_anchors(neck.out_levels, head)
+    return RetinaNet(
+        BackboneWithNeck(backbone, neck),
+        num_classes,
+        min_size=image_size,
+        max_size=image_size,
+        image_mean=list(backbone.mean),
+        image_std=list(backbone.std),
+        anchor_generator=anchors,
+        head=build_head(neck.out_channels, anchors.num_anchors_per_location()[0], num_classes, head),
+        score_thresh=head.score_threshold,
+        nms_thresh=head.nms_threshold,
+        detections_per_img=head.max_detections,
+        _skip_resize=False,
+    )
+
+
+def build_anchors(levels: tuple[int, ...], head: HeadConfig) -> AnchorGenerator:
+    sizes = tuple(
+        tuple(head.anchor_scale * 2 ** (level + octave / head.octaves) for octave in range(head.octaves))
+        for level in levels
+    )
+    return AnchorGenerator(sizes, (head.ratios,) * len(levels))
+
+
+def build_head(channels: int, num_anchors: int, num_classes: int, config: HeadConfig) -> RetinaNetHead:
+    """torchvision's head with `convs` of its four convolutions per branch."""
+    norm = partial(nn.GroupNorm, NORM_GROUPS) if config.norm else None
+    if config.norm and channels % NORM_GROUPS:
+        raise ValueError(f"a head with norm needs channels divisible by {NORM_GROUPS}, got {channels}")
+    head = RetinaNetHead(channels, num_anchors, num_classes, norm_layer=norm)
+    for branch in (head.classification_head, head.regression_head):
+        branch.conv = branch.conv[: config.convs]
+    return head
+
+
+def grid_anchors(generator: AnchorGenerator, sizes: list[tuple[int, int]], image_size: tuple[int, int]) -> list[Tensor]:
+    """Anchors (x1, y1, x2, y2) in pixels, one (A_l, 4) tensor per level, for maps of the given sizes (H, W)."""
+    strides = [[torch.tensor(image_size[0] // height), torch.tensor(image_size[1] // width)] for height, width in sizes]
+    generator.set_cell_anchors(torch.float32, torch.device("cpu"))
+    boxes = generator.grid_anchors([list(size) for size in sizes], strides)
+    return list(boxes)

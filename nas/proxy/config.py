@@ -1,0 +1,65 @@
+"""What a proxy task is: the short training that scores a candidate."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+from nas.detection.backbone import BackboneConfig
+from nas.detection.detector import HeadConfig
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class NeckConfig:
+    """How every candidate is built; the topology is what the search changes."""
+
+    channels: int = Field(default=256, ge=1)
+    repeats: int = Field(default=3, ge=1)
+    activation: Literal["relu", "silu", "none"] = "relu"
+    norm_momentum: float = Field(default=0.01, gt=0, le=1)
+    """Share of the newest batch in the running statistics; short trainings need more than TensorFlow's 0.01."""
+
+    separable: bool = False
+
+    levels: tuple[int, ...] = (3, 4, 5, 6, 7)
+    """Levels of the pyramid, fine to coarse; the first ones are the backbone's."""
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class OptimizerConfig:
+    name: Literal["sgd", "adamw"] = "sgd"
+    """`sgd` has momentum 0.9."""
+
+    lr: float = Field(default=0.08, gt=0)
+    weight_decay: float = Field(default=1e-4, ge=0)
+    schedule: Literal["step", "cosine"] = "step"
+    """`step` divides by 10 after 80 % of the steps, as the paper's proxy task; `cosine` ends at 2 %."""
+
+    warmup_steps: int = Field(default=1000, ge=0)
+    clip_norm: float | None = Field(default=None, gt=0)
+    """Largest norm of all gradients together; None for no clipping."""
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class ProxyConfig:
+    """The defaults are the paper's proxy task (arXiv 1904.07392 section 4.1; 17,330 steps are 10 epochs)."""
+
+    backbone: BackboneConfig = Field(default_factory=BackboneConfig)
+    neck: NeckConfig = Field(default_factory=NeckConfig)
+    head: HeadConfig = Field(default_factory=HeadConfig)
+    optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig)
+    image_size: int = Field(default=512, ge=32)
+    """Images are scaled so that the longer side has this many pixels, and padded to a square."""
+
+    steps: int = Field(default=17_330, ge=1)
+    batch_size: int = Field(default=64, ge=1)
+    eval_batch_size: int = Field(default=16, ge=1)
+    focal_alpha: float = Field(default=0.25, gt=0, lt=1)
+    focal_gamma: float = Field(default=1.5, ge=0)
+    threads: int = Field(default=1, ge=1)
+    """CPU threads of a trial; several trials with one thread each beat one trial with several."""
+
+    device: str = "auto"
+    """`auto` takes the GPU that the worker was given, else the CPU."""

@@ -1,0 +1,52 @@
+"""COCO AP of a trained detector on a split."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+from torchvision.models.detection import RetinaNet
+
+from nas.data.evaluate import Detections, coco_ap
+from nas.proxy.config import ProxyConfig
+from nas.proxy.inputs import Inputs, Letterboxed
+from nas.proxy.training import trained_part
+
+
+def score(
+    detector: RetinaNet,
+    inputs: Inputs,
+    images: Letterboxed,
+    anchors: list[Tensor],
+    config: ProxyConfig,
+    device: torch.device,
+) -> dict[str, float]:
+    """AP and its parts in percent, as `nas.data.evaluate.coco_ap` gives them.
+
+    Args:
+        inputs: of the split, in the split's order.
+        images: the split at the proxy's size.
+        anchors: per level, (A_l, 4), at the proxy's size.
+    """
+    detector.eval()
+    forward = trained_part(detector, config)
+    found: dict[int, Detections] = {}
+    for start in range(0, len(inputs), config.eval_batch_size):
+        indices = list(range(start, min(start + config.eval_batch_size, len(inputs))))
+        with torch.inference_mode():
+            outputs = forward(inputs.batch(indices, device))
+            results = _detect(detector, outputs, anchors, [images.size_of(index) for index in indices])
+        for index, result in zip(indices, results, strict=True):
+            boxes = result["boxes"].cpu() / images.scale(index)
+            found[images.split.image_ids[index]] = Detections(boxes, result["scores"].cpu(), result["labels"].cpu())
+    return coco_ap(images.split, found)
+
+
+def _detect(
+    detector: RetinaNet, outputs: Mapping[str, Tensor], anchors: list[Tensor], sizes: list[tuple[int, int]]
+) -> list[dict[str, Tensor]]:
+    """torchvision's own decoding: threshold, top candidates per level, box decoding, NMS per class."""
+    per_level = [len(level) for level in anchors]
+    split = {name: list(output.split(per_level, dim=1)) for name, output in outputs.items()}
+    return detector.postprocess_detections(split, [anchors] * len(sizes), sizes)

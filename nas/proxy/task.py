@@ -1,0 +1,132 @@
+"""The proxy task of one worker: data, features and targets once, then any number of candidates."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from nas.data.coco import CocoSplit, open_splits
+from nas.data.config import DataConfig
+from nas.detection.backbone import build_backbone
+from nas.detection.cost import feature_shapes, latency_ms, neck_cost, peak_memory_mb, reset_peak_memory
+from nas.detection.detector import build_anchors, build_detector, grid_anchors
+from nas.proxy.config import NeckConfig, ProxyConfig
+from nas.proxy.inputs import FeatureInputs, ImageInputs, Inputs, Letterboxed, assign_all, cached_features
+from nas.proxy.scoring import score
+from nas.proxy.training import train
+from necks import MergeNeck, Recipe, build_neck
+from search_space import Genotype, known
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a proxy task says of a candidate.
+
+    Args:
+        metrics: AP, AP50, ... in percent; `params`, `macs` and `latency_ms` of the neck; `peak_memory_mb`;
+            `train_seconds`, `eval_seconds`, `loss`.
+        neck: trained, in evaluation mode, on the CPU.
+    """
+
+    metrics: dict[str, float | None]
+    neck: MergeNeck
+
+
+class ProxyTask:
+    """Trains and scores candidates, keeping whatever they share.
+
+    Raises:
+        DataError, BackboneError: when data or weights cannot be had.
+    """
+
+    def __init__(self, config: ProxyConfig, data: DataConfig) -> None:
+        torch.set_num_threads(config.threads)
+        self.config = config
+        self.device = pick_device(config.device)
+        splits = open_splits(data)
+        self.num_classes = len(splits.train.classes)
+        self.backbone = build_backbone(config.backbone).to(self.device)
+        self.shapes = feature_shapes(self.backbone, (config.image_size, config.image_size))
+        root = Path(data.root)
+        self.train_images, self.train_inputs = self._open(splits.train, root)
+        self.reward_images, self.reward_inputs = self._open(splits.reward, root)
+        self.anchors = self._grid()
+        self.targets = assign_all(self.train_images, torch.cat(self.anchors))
+
+    def run(self, genotype: Genotype, seed: int) -> Trained:
+        """Train and score one candidate; the same seed gives the same weights on the same hardware.
+
+        Raises:
+            TrialError: when the training fails, with the reason.
+        """
+        torch.manual_seed(seed)
+        torch.set_num_threads(self.config.threads)
+        reset_peak_memory(self.device)
+        backbone = self.backbone
+        if not self.config.backbone.frozen:
+            backbone = build_backbone(self.config.backbone)
+        neck = candidate_neck(genotype, backbone.channels, backbone.levels, self.config.neck)
+        detector = build_detector(backbone, neck, self.num_classes, self.config.head, self.config.image_size)
+        detector.to(self.device, memory_format=torch.channels_last)
+        cost = neck_cost(neck, self.shapes)
+        start = time.perf_counter()
+        loss = train(detector, self.train_inputs, self.targets, self.config, seed, self.device)
+        trained = time.perf_counter()
+        anchors = [level.to(self.device) for level in self.anchors]
+        ap = score(detector, self.reward_inputs, self.reward_images, anchors, self.config, self.device)
+        metrics = {
+            **ap,
+            "params": cost.params,
+            "macs": cost.macs,
+            "latency_ms": latency_ms(neck, self.shapes, self.device),
+            "peak_memory_mb": peak_memory_mb(self.device),
+            "train_seconds": trained - start,
+            "eval_seconds": time.perf_counter() - trained,
+            "loss": loss,
+        }
+        return Trained(metrics, neck.eval().cpu())
+
+    def _open(self, split: CocoSplit, root: Path) -> tuple[Letterboxed, Inputs]:
+        images = Letterboxed(split, self.config.image_size)
+        if self.config.backbone.frozen:
+            inputs: FeatureInputs | ImageInputs = cached_features(images, self.backbone, root, self.device)
+        else:
+            inputs = ImageInputs(images, self.backbone)
+        return images, inputs
+
+    def _grid(self) -> list[Tensor]:
+        """Anchors per level; map sizes depend on the input size alone, so a neck without cells shows them."""
+        size = self.config.image_size
+        bare = known.none(self.config.neck.levels)
+        neck = candidate_neck(bare, self.backbone.channels, self.backbone.levels, self.config.neck)
+        pyramid = neck.to("meta").eval()(
+            {name: torch.empty(1, *shape, device="meta") for name, shape in self.shapes.items()}
+        )
+        sizes = [(x.shape[-2], x.shape[-1]) for x in pyramid.values()]
+        return grid_anchors(build_anchors(neck.out_levels, self.config.head), sizes, (size, size))
+
+
+def candidate_neck(
+    genotype: Genotype, in_channels: tuple[int, ...], in_levels: tuple[int, ...], config: NeckConfig
+) -> MergeNeck:
+    """A candidate as the configuration builds all of them."""
+    recipe = Recipe(activation=config.activation, norm_momentum=config.norm_momentum, separable=config.separable)
+    return build_neck(
+        genotype,
+        in_channels=in_channels,
+        in_levels=in_levels,
+        out_channels=config.channels,
+        repeats=config.repeats,
+        recipe=recipe,
+    )
+
+
+def pick_device(name: str) -> torch.device:
+    """`auto` is the first visible GPU, if any: Ray shows a worker only those that it was given."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)

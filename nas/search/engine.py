@@ -1,0 +1,155 @@
+"""The search itself: a plan, a journal, and Ray Tune's workers."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import ray
+from ray import tune
+
+from nas.errors import UserError
+from nas.search.config import SearchConfig
+from nas.search.journal import Journal, Trial
+from nas.search.plan import Plan
+from nas.search.run_directory import RunDirectory
+from nas.search.searcher import PlanSearcher
+from nas.search.worker import MakeTask, TrialActor, WorkerSettings, make_proxy_task
+
+QUIET = {
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_DEDUP_LOGS": "1",
+}
+"""Tune's own loggers import TensorBoard and torch into the driver and write four files per trial."""
+
+
+class InterruptedSearchError(UserError):
+    """The search stopped before its end; everything finished is in the journal."""
+
+
+def run_search(
+    config: SearchConfig,
+    run: RunDirectory,
+    *,
+    on_outcome: Callable[[Trial, Plan], None],
+    address: str | None = None,
+    make_task: MakeTask = make_proxy_task,
+) -> list[Trial]:
+    """Run the search to its end, or go on with it; the caller has claimed the run directory.
+
+    Args:
+        on_outcome: called in this process with each trial that finishes.
+        address: of a running Ray cluster; None starts Ray on this machine and stops it afterwards.
+        make_task: makes what trains candidates, once in every worker; a module-level function.
+
+    Returns:
+        All trials by number.
+
+    Raises:
+        InterruptedSearchError: when it was stopped (Ctrl-C) before the end.
+        DataError, BackboneError: when no candidate could be trained at all.
+    """
+    journal = Journal(run.journal_file, writable=True)
+    best = BestWeights(config, run)
+
+    def finished(trial: Trial) -> None:
+        best.prune(journal.trials())
+        on_outcome(trial, plan)
+
+    plan = Plan(config, journal, finished)
+    if any(trial.state == "running" for trial in journal.trials()) or _left(plan, journal):
+        make_task(config)
+        with _ray(config, address) as workers:
+            _tune(config, run, plan, WorkerSettings(config, run.trials, make_task), workers)
+    if left := _left(plan, journal):
+        raise InterruptedSearchError(f"stopped with {left} trials to go; run the same command again to go on")
+    return journal.trials()
+
+
+class BestWeights:
+    """Keeps trained weights of the best candidates and of every known neck, and deletes the others'."""
+
+    def __init__(self, config: SearchConfig, run: RunDirectory) -> None:
+        self.keep = config.keep_weights
+        self.run = run
+
+    def prune(self, trials: list[Trial]) -> None:
+        scored = [trial for trial in trials if trial.reward is not None and trial.copied_from is None]
+        searched = [trial for trial in scored if not trial.candidate.origin.startswith("known:")]
+        searched.sort(key=lambda trial: (-(trial.reward or 0), trial.number))
+        for trial in searched[self.keep :]:
+            shutil.rmtree(self.run.trial(trial.number), ignore_errors=True)
+
+
+def _left(plan: Plan, journal: Journal) -> int:
+    return plan.total() - sum(trial.state != "running" for trial in journal.trials())
+
+
+@contextmanager
+def _ray(config: SearchConfig, address: str | None) -> Iterator[int]:
+    """Ray for the time of the search; gives the number of trials that run at once."""
+    os.environ.update(QUIET)
+    os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+    local = {} if address else {"num_cpus": _local_cpus(config)}
+    ray.init(
+        address=address or "local",
+        logging_level=logging.ERROR,
+        include_dashboard=False if not address else None,
+        log_to_driver=False,
+        **local,
+    )
+    try:
+        yield config.resources.workers or _slots(config, ray.cluster_resources())
+    finally:
+        ray.shutdown()
+
+
+def _local_cpus(config: SearchConfig) -> int:
+    wanted = (config.resources.workers or 0) * config.resources.cpus
+    return max(os.cpu_count() or 1, round(wanted))
+
+
+def _slots(config: SearchConfig, available: dict[str, float]) -> int:
+    slots = available.get("CPU", 1) // config.resources.cpus
+    if config.resources.gpus:
+        slots = min(slots, available.get("GPU", 0) // config.resources.gpus)
+    if slots < 1:
+        raise ValueError(
+            f"one trial needs {config.resources.cpus} CPUs and {config.resources.gpus} GPUs, Ray has "
+            f"{available.get('CPU', 0)} and {available.get('GPU', 0)}; lower resources.cpus or resources.gpus"
+        )
+    return int(slots)
+
+
+def _tune(config: SearchConfig, run: RunDirectory, plan: Plan, settings: WorkerSettings, workers: int) -> None:
+    """Run Tune over the plan. Always a new Tuner: Tune's own restore repeats and loses trials."""
+    searcher = PlanSearcher(plan)
+    shutil.rmtree(run.ray, ignore_errors=True)
+    resources = {"cpu": config.resources.cpus, "gpu": config.resources.gpus}
+    trainable = tune.with_resources(tune.with_parameters(TrialActor, settings=settings), resources)
+    tuner = tune.Tuner(
+        trainable,
+        tune_config=tune.TuneConfig(
+            search_alg=searcher,
+            num_samples=-1,
+            max_concurrent_trials=workers,
+            reuse_actors=True,
+            trial_dirname_creator=lambda trial: trial.trial_id,
+        ),
+        run_config=tune.RunConfig(
+            name=run.ray.name,
+            storage_path=str(run.path),
+            verbose=0,
+            failure_config=tune.FailureConfig(max_failures=config.resources.max_retries),
+        ),
+    )
+    tuner.fit()
+    if searcher.crash is not None:
+        raise searcher.crash

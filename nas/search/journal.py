@@ -1,0 +1,186 @@
+"""The durable record of a search: an Optuna study, one trial per candidate."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, TrialState
+
+from controllers.records import State
+from nas.errors import UserError
+from search_space import Choice, Genotype
+
+STUDY = "search"
+SEARCH, RANDOM, KNOWN_PREFIX = "search", "random", "known:"
+_STATES: dict[TrialState, str] = {
+    TrialState.RUNNING: "running",
+    TrialState.COMPLETE: "complete",
+    TrialState.PRUNED: "stopped",
+    TrialState.FAIL: "failed",
+}
+_TRIAL_STATES = {name: state for state, name in _STATES.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """Something to train.
+
+    Args:
+        origin: `search`, `random`, or `known:NAME`.
+        proposal: id of the controller's proposal, None for known necks.
+        choices: the space's encoding, empty for known necks that are not in the space.
+    """
+
+    origin: str
+    genotype: Genotype
+    proposal: int | None = None
+    choices: Mapping[str, Choice] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """A candidate in the journal.
+
+    Args:
+        state: `running` (or cut off with its process), `complete`, `stopped` or `failed`.
+        reward: None unless complete or stopped.
+        metrics: what was measured.
+        error: why it failed.
+        copied_from: number of the trial whose result this one shares, being the same function.
+    """
+
+    number: int
+    candidate: Candidate
+    state: str
+    reward: float | None
+    metrics: Mapping[str, Any]
+    error: str | None
+    copied_from: int | None
+    started: datetime | None
+    finished: datetime | None
+
+
+class JournalError(UserError):
+    """A journal that cannot be read."""
+
+
+class Journal:
+    """All candidates of one search. One process writes, any number may read.
+
+    Args:
+        path: Optuna journal file; `optuna-dashboard PATH` opens it as it stands.
+        writable: the writer removes what a killed writer left: half a line, and a stale lock. Only the process that
+            has claimed the run directory may write.
+    """
+
+    def __init__(self, path: Path, *, writable: bool = False) -> None:
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        if writable:
+            _mend(path)
+        storage = JournalStorage(JournalFileBackend(str(path)))
+        try:
+            if writable:
+                self._study = optuna.create_study(
+                    study_name=STUDY, storage=storage, direction="maximize", load_if_exists=True
+                )
+            else:
+                self._study = optuna.load_study(study_name=STUDY, storage=storage)
+        except (ValueError, KeyError) as error:
+            raise JournalError(f"{path} cannot be read as a journal: {error}") from error
+
+    def add(self, candidate: Candidate, *, space_choices: Mapping[str, tuple[Choice, ...]]) -> int:
+        """Record a candidate as running; returns its number.
+
+        Args:
+            space_choices: the fixed choices of each of the candidate's decisions.
+        """
+        attributes = {
+            "origin": candidate.origin,
+            "genotype": candidate.genotype.to_dict(),
+            "fingerprint": candidate.genotype.fingerprint,
+            "proposal": candidate.proposal,
+        }
+        distributions: dict[str, BaseDistribution] = {
+            name: CategoricalDistribution(space_choices[name]) for name in candidate.choices
+        }
+        number = len(self._study.get_trials(deepcopy=False))
+        self._study.add_trial(
+            optuna.create_trial(
+                state=TrialState.RUNNING,
+                params=dict(candidate.choices),
+                distributions=distributions,
+                user_attrs=attributes,
+            )
+        )
+        return number
+
+    def finish(
+        self,
+        number: int,
+        state: State,
+        reward: float | None,
+        metrics: Mapping[str, Any],
+        *,
+        error: str | None = None,
+        copied_from: int | None = None,
+    ) -> None:
+        """Record the outcome of a running trial; durable when this returns."""
+        trial = optuna.trial.Trial(self._study, self._study.get_trials(deepcopy=False)[number]._trial_id)
+        trial.set_user_attr("metrics", dict(metrics))
+        if error is not None:
+            trial.set_user_attr("error", error)
+        if copied_from is not None:
+            trial.set_user_attr("copied_from", copied_from)
+        if state == "stopped":
+            assert reward is not None
+            trial.report(reward, step=0)
+        self._study.tell(number, reward if state == "complete" else None, state=_TRIAL_STATES[state])
+
+    def trials(self) -> list[Trial]:
+        """Every trial by number."""
+        return [_read(trial) for trial in self._study.get_trials(deepcopy=False)]
+
+
+def _read(trial: FrozenTrial) -> Trial:
+    attributes = trial.user_attrs
+    candidate = Candidate(
+        origin=attributes["origin"],
+        genotype=Genotype.from_dict(attributes["genotype"]),
+        proposal=attributes["proposal"],
+        choices=trial.params,
+    )
+    return Trial(
+        number=trial.number,
+        candidate=candidate,
+        state=_STATES[trial.state],
+        reward=trial.value,
+        metrics=attributes.get("metrics", {}),
+        error=attributes.get("error"),
+        copied_from=attributes.get("copied_from"),
+        started=trial.datetime_start,
+        finished=trial.datetime_complete,
+    )
+
+
+def _mend(path: Path) -> None:
+    """Cut off a line that a killed writer did not finish, and take away its lock."""
+    path.with_name(path.name + ".lock").unlink(missing_ok=True)
+    if not path.exists():
+        return
+    with path.open("rb+") as file:
+        content = file.read()
+        whole = content.rfind(b"\n") + 1
+        if whole < len(content):
+            logging.getLogger(__name__).warning(
+                "%s ended in an unfinished line of %d bytes; cut off", path, len(content) - whole
+            )
+            file.truncate(whole)

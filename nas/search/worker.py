@@ -1,0 +1,97 @@
+"""One trial at a time in a Ray worker that stays warm between trials."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from ray import tune
+
+from nas.proxy.task import ProxyTask, Trained
+from nas.proxy.training import TrialError
+from nas.search.config import SearchConfig
+from necks import save_exported
+from search_space import Genotype
+
+
+class Task(Protocol):
+    """What trains and scores a candidate; made once per worker."""
+
+    def run(self, genotype: Genotype, seed: int) -> Trained:
+        """
+        Raises:
+            TrialError: when this candidate cannot be scored; any other exception is a failed trial, too.
+        """
+        ...
+
+
+MakeTask = Callable[[SearchConfig], Task]
+
+
+def make_proxy_task(config: SearchConfig) -> Task:
+    return ProxyTask(config.proxy, config.data)
+
+
+@dataclass(frozen=True)
+class WorkerSettings:
+    """What a worker needs beside the candidate."""
+
+    config: SearchConfig
+    trials: Path
+    make_task: MakeTask
+
+
+def trial_seed(config: SearchConfig, number: int) -> int:
+    """Seed of a trial's training, from the search's seed and the trial's number."""
+    return config.seed * 1_000_003 + number
+
+
+def run_trial(task: Task, settings: WorkerSettings, number: int, genotype: Genotype) -> dict[str, Any]:
+    """Train and score; an error of the candidate comes back as `error`, so that nobody tries it again.
+
+    Returns:
+        Either `reward` and `metrics` (as JSON text, since Tune flattens what is nested), or `error`.
+    """
+    start = time.perf_counter()
+    try:
+        trained = task.run(genotype, trial_seed(settings.config, number))
+        reward = trained.metrics["AP"]
+        if reward is None or not math.isfinite(reward):
+            raise TrialError(f"AP is {reward}")
+        save_exported(trained.neck, settings.trials / f"{number:04d}")
+    except TrialError as error:
+        return {"error": str(error)}
+    except Exception as error:
+        logging.getLogger(__name__).exception("trial %d failed", number)
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{Path(place.filename).name}:{place.lineno}"
+        return {"error": f"{type(error).__name__}: {error} ({where})"}
+    metrics = {**trained.metrics, "seconds": time.perf_counter() - start}
+    return {"reward": reward, "metrics": json.dumps(metrics)}
+
+
+class TrialActor(tune.Trainable):
+    """Tune's view of a worker: one step is one whole trial, and a reset only changes the candidate."""
+
+    def setup(self, config: dict[str, Any], settings: WorkerSettings | None = None) -> None:
+        assert settings is not None
+        self.settings = settings
+        self.task = settings.make_task(settings.config)
+
+    def step(self) -> dict[str, Any]:
+        genotype = Genotype.from_json(self.config["genotype"])
+        return {**run_trial(self.task, self.settings, self.config["number"], genotype), "done": True}
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self.config = new_config
+        return True
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Nothing: a trial that was cut off is run again from the start."""
