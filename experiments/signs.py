@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from nas.data.config import DataConfig, SignsConfig
-from nas.detection.backbone import BackboneConfig
-from nas.detection.detector import HeadConfig
+from nas.detection.config import BackboneConfig, HeadConfig
 from nas.proxy.config import NeckConfig, OptimizerConfig, ProxyConfig
 from nas.search.config import ControllerConfig, SearchConfig
 

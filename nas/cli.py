@@ -50,7 +50,7 @@ def search(
     address: Annotated[str | None, typer.Option(help="Ray cluster to use; default: this machine.")] = None,
 ) -> None:
     """Search for a neck: known necks, a random baseline, then the controller; ends with an export and a report."""
-    from nas.commands import search as run
+    from nas.commands.search import search as run
 
     assignments = list(set_ or [])
     if trials is not None:
@@ -65,7 +65,7 @@ def search(
 @app.command()
 def status(run_dir: RunDir, as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False) -> None:
     """How far a search is and what is best so far; works while it runs."""
-    from nas.commands import show_status
+    from nas.commands.runs import show_status
 
     show_status(run_dir, as_json)
 
@@ -73,7 +73,7 @@ def status(run_dir: RunDir, as_json: Annotated[bool, typer.Option("--json", help
 @app.command()
 def report(run_dir: RunDir) -> None:
     """Write the report (HTML and pictures) of a search, finished or not."""
-    from nas.commands import make_report
+    from nas.commands.runs import make_report
 
     make_report(run_dir)
 
@@ -85,7 +85,7 @@ def export(
     trial: Annotated[int | None, typer.Option(help="Number of a trial; default: the best found.")] = None,
 ) -> None:
     """Write a trained neck: genotype as JSON, weights as safetensors, a README."""
-    from nas.commands import export_neck
+    from nas.commands.runs import export_neck
 
     export_neck(run_dir, output, trial)
 
@@ -100,7 +100,7 @@ def describe(
     classes: Annotated[int, typer.Option(help="Classes; 90 is how the papers count COCO (its category ids).")] = 90,
 ) -> None:
     """Cells, parameters and multiply-adds of a neck, alone and in a RetinaNet."""
-    from nas.commands import describe_neck
+    from nas.commands.describe import describe_neck
 
     describe_neck(neck, backbone, channels, repeats, size, classes)
 
@@ -114,7 +114,7 @@ def data_make(
     ] = None,
 ) -> None:
     """Write an embedded data set as PNG files and COCO annotations."""
-    from nas.commands import make_data
+    from nas.commands.data import make_data
 
     make_data(name, root or Path("data") / name, list(set_ or []))
 
@@ -128,6 +128,6 @@ def data_check(
     ] = None,
 ) -> None:
     """Open every image and annotation of a data set and list what is wrong; exit status 1 if there are errors."""
-    from nas.commands import check
+    from nas.commands.data import check
 
     check(target, list(set_ or []))

@@ -10,16 +10,14 @@ import importlib.util
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal
 
 import torch
 import torchvision
-from pydantic import ConfigDict
-from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torchvision.models import resnet
 from torchvision.models._utils import IntermediateLayerGetter
 
+from nas.detection.config import BackboneConfig
 from nas.errors import UserError
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -29,19 +27,6 @@ LITE_MEAN, LITE_STD = (127 / 255,) * 3, (128 / 255,) * 3
 
 class BackboneError(UserError):
     """A backbone or its weights that cannot be had; the message says what to do."""
-
-
-@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
-class BackboneConfig:
-    name: Literal["resnet10", "resnet18", "resnet34", "resnet50", "resnet101", "efficientnet_lite0"] = "resnet10"
-    """`resnet10` has one basic block per stage: the backbone of NAS-FPN's proxy task."""
-
-    weights: str = "none"
-    """`none` (random), `imagenet` (torchvision's download; for efficientnet_lite0 those of its package), or the
-    path of a state dict."""
-
-    frozen: bool = False
-    """A frozen backbone runs once over the data and its features are cached."""
 
 
 class Backbone(nn.Module):

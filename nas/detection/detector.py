@@ -6,40 +6,16 @@ from collections import OrderedDict
 from functools import partial
 
 import torch
-from pydantic import ConfigDict, Field
-from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torchvision.models.detection import RetinaNet
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.retinanet import RetinaNetHead
 
 from nas.detection.backbone import Backbone
+from nas.detection.config import HeadConfig
 from necks import MergeNeck
 
 NORM_GROUPS = 8
-MAX_HEAD_CONVS = 4
-
-
-@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
-class HeadConfig:
-    convs: int = Field(default=4, ge=0, le=MAX_HEAD_CONVS)
-    """3x3 convolutions per branch before the prediction; RetinaNet has 4."""
-
-    norm: bool = False
-    """GroupNorm after each of them (8 groups); plain RetinaNet has none."""
-
-    anchor_scale: float = Field(default=4.0, gt=0)
-    """Side of a level's smallest anchor over its stride; RetinaNet has 4 (32 px at P3)."""
-
-    octaves: int = Field(default=3, ge=1)
-    """Anchor sizes per level, at 2^(i / octaves)."""
-
-    ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
-    """Anchor heights over widths."""
-
-    score_threshold: float = Field(default=0.05, ge=0, lt=1)
-    nms_threshold: float = Field(default=0.5, gt=0, le=1)
-    max_detections: int = Field(default=100, ge=1)
 
 
 class BackboneWithNeck(nn.Module):

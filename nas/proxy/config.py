@@ -7,8 +7,7 @@ from typing import Literal
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from nas.detection.backbone import BackboneConfig
-from nas.detection.detector import HeadConfig
+from nas.detection.config import BackboneConfig, HeadConfig
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nas.data import DataConfig, SignsConfig, SplitConfig, make_signs
+from nas.data.config import DataConfig, SignsConfig, SplitConfig
+from nas.data.signs import make_signs
 
 TINY_SIGNS = SignsConfig(train=12, reward=5, test=4)
 

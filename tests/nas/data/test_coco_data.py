@@ -14,7 +14,9 @@ import torch
 from PIL import Image
 from pydantic import ValidationError
 
-from nas.data import CocoSplit, DataConfig, DataError, SignsConfig, contact_sheet, digest, open_splits
+from nas.data.coco import CocoSplit, digest, open_splits
+from nas.data.config import DataConfig, DataError, SignsConfig
+from nas.data.picture import contact_sheet
 
 
 def test_items_follow_the_contract(coco_files: Any) -> None:

@@ -15,7 +15,9 @@ import torch
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from nas.data import CocoSplit, DataConfig, DataError, Detections, coco_ap, open_splits
+from nas.data.coco import CocoSplit, open_splits
+from nas.data.config import DataConfig, DataError
+from nas.data.evaluate import Detections, coco_ap
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from nas.data import DataConfig, Problem, SignsConfig, check_data, check_split
+from nas.data.check import check_data, check_split
+from nas.data.config import DataConfig, SignsConfig
+from nas.data.problems import Problem
 from nas.data.problems import MAX_PER_KIND
 
 Content = dict[str, Any]

@@ -16,7 +16,9 @@ import numpy as np
 import pytest
 from scipy.stats import kruskal
 
-from nas.data import DataConfig, DataError, SignsConfig, make_signs, open_splits
+from nas.data.coco import open_splits
+from nas.data.config import DataConfig, DataError, SignsConfig
+from nas.data.signs import make_signs
 from nas.data.drawing import draw, outline_mask
 from nas.data.scene import CLASSES, MAX_ANGLE, MAX_BORDER, MAX_OFFSET, OUTLINES, Box, Plate, compose, meanings
 from nas.data.sources import DIGITS, PHOTOS, SPLITS, Sources, digit_indices, load_sources

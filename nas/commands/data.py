@@ -1,0 +1,36 @@
+"""Commands on data sets."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from nas.configuration import load_experiment, override
+from nas.data.check import check_data
+from nas.data.config import DataConfig, DataError, SignsConfig
+from nas.data.signs import make_signs
+
+console = Console(highlight=False)
+
+
+def make_data(name: str, root: Path, assignments: list[str]) -> None:
+    if name != "signs":
+        raise DataError(f"no embedded data set {name!r}; there is: signs")
+    config = override(SignsConfig(), assignments)
+    make_signs(root, config)
+    console.print(f"{config.train} train, {config.reward} reward and {config.test} test images in {root}")
+
+
+def check(target: str, assignments: list[str]) -> None:
+    data = load_experiment(target).data if ":" in target else DataConfig(root=target)
+    if assignments:
+        data = override(data, assignments)
+    problems = check_data(data, full=True)
+    for problem in problems:
+        console.print(str(problem), markup=False, soft_wrap=True)
+    errors = sum(problem.severity == "error" for problem in problems)
+    console.print(f"{data.root}: {errors} errors, {len(problems) - errors} warnings")
+    if errors:
+        sys.exit(1)

@@ -1,0 +1,57 @@
+"""Commands on a run directory: status, report, export. Torch is imported only where weights are read."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from nas.results.summary import status
+from nas.search.config import SearchConfig
+from nas.search.journal import Journal, Trial
+from nas.search.run_directory import RunDirectory
+
+console = Console(highlight=False)
+
+
+def show_status(run_dir: Path, as_json: bool) -> None:
+    run, config, trials = _open(run_dir)
+    now = status(config, trials, run.is_live())
+    if as_json:
+        sys.stdout.write(json.dumps(now, indent=2) + "\n")
+        return
+    console.print(
+        f"{now['name']}: {now['state']}, {now['finished']} of {now['total']} finished, {now['failed']} failed, "
+        f"{now['running']} {'running' if now['state'] == 'running' else 'cut off'}"
+    )
+    for trial in trials:
+        if trial.state == "failed":
+            console.print(f"  trial {trial.number} failed: {trial.error}", markup=False)
+    for label in ("best", "best_found"):
+        if (entry := now[label]) is not None:
+            console.print(
+                f"{label.replace('_', ' ')}: trial {entry['trial']} ({entry['origin']}), AP {entry['reward']:.1f}"
+            )
+
+
+def make_report(run_dir: Path) -> None:
+    run, config, trials = _open(run_dir)
+    from nas.results.report import write_report
+
+    console.print(f"report: {write_report(run, config, trials)}", soft_wrap=True)
+
+
+def export_neck(run_dir: Path, output: Path, number: int | None) -> None:
+    run, _, trials = _open(run_dir)
+    from nas.results.export import export
+
+    trial = export(run, trials, output, number)
+    console.print(f"trial {trial.number} (AP {trial.reward:.1f}) exported to {output}")
+
+
+def _open(run_dir: Path) -> tuple[RunDirectory, SearchConfig, list[Trial]]:
+    run = RunDirectory(run_dir)
+    run.require()
+    return run, run.read_config(), Journal(run.journal_file).trials()
