@@ -1,0 +1,156 @@
+"""The proxy task on a small embedded data set: it learns, repeats itself, and says why it fails."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from experiments.signs import PROXY
+from nas.data.coco import CocoSplit, open_splits
+from nas.data.config import DataConfig, SignsConfig
+from nas.detection.backbone import build_backbone
+from nas.detection.config import BackboneConfig
+from nas.proxy.config import OptimizerConfig, ProxyConfig
+from nas.proxy.inputs import Letterboxed, cached_features, normalise
+from nas.proxy.task import ProxyTask
+from nas.proxy.training import TrialError, lr_share
+from search_space import known
+
+STEPS = 60
+METRICS = {
+    "AP",
+    "AP50",
+    "APs",
+    "params",
+    "macs",
+    "latency_ms",
+    "peak_memory_mb",
+    "train_seconds",
+    "eval_seconds",
+    "loss",
+}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> DataConfig:
+    root = tmp_path_factory.mktemp("data") / "signs"
+    config = DataConfig(root=str(root), embedded=SignsConfig(train=40, reward=16, test=2))
+    open_splits(config)
+    return config
+
+
+@pytest.fixture(scope="module")
+def task(data: DataConfig) -> ProxyTask:
+    return ProxyTask(replace(PROXY, steps=STEPS), data)
+
+
+def test_a_trial_learns_and_measures(task):
+    trained = task.run(known.bifpn(), seed=0)
+    assert set(trained.metrics) >= METRICS
+    assert trained.metrics["AP50"] > 3, "far above what untrained heads reach, which is 0"
+    assert trained.metrics["params"] == sum(value.numel() for value in trained.neck.parameters())
+    assert all(value is None or math.isfinite(value) for value in trained.metrics.values())
+    assert not trained.neck.training
+
+
+def test_the_same_seed_gives_the_same_numbers_and_another_seed_others(task):
+    first, again, other = (task.run(known.nas_fpn(), seed) for seed in (1, 1, 2))
+    same = {key for key in first.metrics if "seconds" not in key and key not in ("latency_ms", "peak_memory_mb")}
+    assert {key: first.metrics[key] for key in same} == {key: again.metrics[key] for key in same}
+    assert all(torch.equal(value, again.neck.state_dict()[key]) for key, value in first.neck.state_dict().items())
+    assert first.metrics["loss"] != other.metrics["loss"]
+
+
+def test_trials_leave_the_shared_backbone_as_it_was(task):
+    before = {key: value.clone() for key, value in task.backbone.state_dict().items()}
+    task.run(known.fpn(), seed=0)
+    assert all(torch.equal(value, before[key]) for key, value in task.backbone.state_dict().items())
+
+
+def test_a_diverging_trial_says_so_and_what_to_do(data):
+    wild = replace(PROXY, steps=20, optimizer=OptimizerConfig(name="sgd", lr=1e8, warmup_steps=0))
+    with pytest.raises(TrialError, match=r"loss is (nan|inf) at step \d+; lower proxy.optimizer.lr"):
+        ProxyTask(wild, data).run(known.fpn(), seed=0)
+
+
+def test_a_backbone_from_scratch_is_the_same_code_with_another_setting(data):
+    config = replace(PROXY, backbone=BackboneConfig(name="resnet10"), steps=3, image_size=128)
+    trained = ProxyTask(config, data).run(known.fpn(), seed=0)
+    assert math.isfinite(trained.metrics["loss"])
+
+
+def test_cached_features_are_those_of_the_images(data):
+    backbone = build_backbone(BackboneConfig(name="resnet10", frozen=True))
+    images = Letterboxed(open_splits(data).reward, 96)
+    cpu = torch.device("cpu")
+    first = cached_features(images, backbone, Path(data.root), cpu).batch([3, 0], cpu)
+    again = cached_features(images, backbone, Path(data.root), cpu).batch([3, 0], cpu)
+    assert list(first) == ["c3", "c4", "c5"]
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    with torch.inference_mode():
+        direct = backbone(normalise(torch.stack([images[3][0], images[0][0]]), backbone))
+    for name in direct:
+        torch.testing.assert_close(first[name], direct[name], rtol=2e-3, atol=2e-3)
+
+
+def test_an_unfinished_feature_file_is_not_read(data):
+    backbone = build_backbone(BackboneConfig(name="resnet10", frozen=True))
+    images = Letterboxed(open_splits(data).reward, 64)
+    cpu = torch.device("cpu")
+    cached_features(images, backbone, Path(data.root), cpu)
+    (path,) = (Path(data.root) / ".cache").glob("*-64.safetensors")
+    expected = path.read_bytes()
+    path.rename(path.with_suffix(".1.partial"))
+    path.with_suffix(".1.partial").write_bytes(expected[:100])
+    cached_features(images, backbone, Path(data.root), cpu)
+    assert path.read_bytes() == expected
+
+
+@pytest.mark.parametrize("size", [(256, 256), (100, 50), (37, 64)])
+def test_letterboxing_keeps_shapes_and_moves_boxes_with_the_image(size, tmp_path):
+    width, height = size
+    Image.new("RGB", size, (200, 10, 10)).save(tmp_path / "a.png")
+    (tmp_path / "a.json").write_text(
+        json.dumps(
+            {
+                "images": [{"id": 1, "file_name": "a.png", "width": width, "height": height}],
+                "categories": [{"id": 1, "name": "thing"}],
+                "annotations": [
+                    {"id": 1, "image_id": 1, "category_id": 1, "bbox": [0, 0, width, height], "area": 1, "iscrowd": 0}
+                ],
+            }
+        )
+    )
+    image, boxes, labels = Letterboxed(CocoSplit(tmp_path / "a.json", tmp_path), 128)[0]
+    assert image.shape == (3, 128, 128)
+    assert labels.tolist() == [0]
+    x1, y1, x2, y2 = boxes[0].round().int().tolist()
+    assert (x1, y1, max(x2, y2)) == (0, 0, 128)
+    assert (image[0, y1:y2, x1:x2] == 200).all()
+    assert image[:, y2:].sum() == 0
+    assert image[:, :, x2:].sum() == 0
+
+
+def test_learning_rate_schedules():
+    step = OptimizerConfig(schedule="step", warmup_steps=10)
+    assert [lr_share(step, at, 100) for at in (0, 9, 10, 79, 80, 99)] == pytest.approx(
+        [1 / 11, 10 / 11, 1, 1, 0.1, 0.1]
+    )
+    cosine = OptimizerConfig(schedule="cosine", warmup_steps=0)
+    shares = [lr_share(cosine, at, 100) for at in range(101)]
+    assert shares[0] == 1
+    assert shares == sorted(shares, reverse=True)
+    assert shares[100] == pytest.approx(0.02)
+
+
+def test_the_defaults_are_the_papers_proxy_task():
+    paper = ProxyConfig()
+    assert (paper.backbone.name, paper.image_size, paper.neck.channels, paper.neck.repeats) == ("resnet10", 512, 256, 3)
+    assert (paper.steps, paper.batch_size, paper.optimizer.lr) == (17_330, 64, 0.08)
+    assert (paper.head.convs, paper.focal_alpha, paper.focal_gamma) == (4, 0.25, 1.5)

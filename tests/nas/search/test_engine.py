@@ -1,0 +1,217 @@
+"""The search on real Ray: it finishes, survives what dies, goes on where it stopped, and says what went wrong."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import optuna
+import pytest
+import toy_search
+from toy_search import search, starts, toy_config
+
+from nas.search.config import ControllerConfig, ResourceConfig
+from nas.search.journal import Journal, Trial
+from nas.search.run_directory import RunDirectory, RunDirectoryError
+from necks import load_exported
+
+PLANNED = {"known:fpn": 1, "known:nas_fpn": 1, "random": 2}
+
+
+@pytest.fixture
+def run_dir(tmp_path: Path) -> Path:
+    """Where a search goes; not there yet."""
+    return tmp_path / "run"
+
+
+def misbehaving(run_dir: Path, *names: str, **changes):
+    """A configuration whose task reads its orders from a directory of its own."""
+    orders = run_dir.parent / "orders"
+    orders.mkdir(exist_ok=True)
+    for name in names:
+        (orders / name).touch()
+    return toy_config(orders, **changes), orders
+
+
+def launch(run_dir: Path, *, trials: int, milliseconds: int) -> subprocess.Popen[str]:
+    """The same search in a process of its own."""
+    orders = run_dir.parent / "orders"
+    orders.mkdir(exist_ok=True)
+    arguments = [sys.executable, toy_search.__file__, str(orders), str(run_dir), str(trials), str(milliseconds)]
+    return subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def origins(trials: list[Trial]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for trial in trials:
+        found[trial.candidate.origin] = found.get(trial.candidate.origin, 0) + 1
+    return found
+
+
+def test_known_necks_random_baseline_and_search_are_all_scored(run_dir):
+    config, orders = misbehaving(run_dir)
+    trials = search(config, run_dir)
+    assert origins(trials) == {**PLANNED, "search": 6}
+    assert all(trial.state == "complete" for trial in trials)
+    assert set(starts(orders).values()) == {1}
+    for trial in trials:
+        assert trial.reward == int(trial.candidate.genotype.fingerprint, 16) % 10_000 / 100
+        assert load_exported(RunDirectory(run_dir).trial(trial.number)).genotype == trial.candidate.genotype
+
+
+def test_only_the_best_keep_their_weights_and_known_necks_always_do(run_dir):
+    config, _ = misbehaving(run_dir, keep_weights=2)
+    trials = search(config, run_dir)
+    kept = {int(path.name) for path in RunDirectory(run_dir).trials.iterdir()}
+    found = sorted((t for t in trials if "known" not in t.candidate.origin), key=lambda t: -t.reward)
+    assert kept == {0, 1, found[0].number, found[1].number}
+
+
+def test_the_journal_is_an_optuna_study_as_it_stands(run_dir):
+    config, _ = misbehaving(run_dir, trials=2)
+    trials = search(config, run_dir)
+    backend = optuna.storages.journal.JournalFileBackend(str(run_dir / "journal.log"))
+    study = optuna.load_study(study_name="search", storage=optuna.storages.JournalStorage(backend))
+    assert study.best_value == max(trial.reward for trial in trials)
+    assert "cell6.merge" in study.trials[-1].params
+
+
+def test_failed_trials_have_their_reason_in_the_journal_and_the_search_goes_on(run_dir):
+    config, orders = misbehaving(run_dir, "TOY_NAN_1", "TOY_BUG_3", "TOY_DIE_5")
+    trials = search(config, run_dir)
+    assert [trial.number for trial in trials if trial.state == "failed"] == [1, 3, 5]
+    assert "loss is nan at step 7" in trials[1].error
+    assert "IndexError: a bug in the task (toy_search.py:" in trials[3].error
+    assert "worker died" in trials[5].error
+    assert (starts(orders)[1], starts(orders)[3]) == (1, 1), "errors of the trial itself are not tried again"
+    assert starts(orders)[5] == 1 + config.resources.max_retries
+    assert sum(trial.state == "complete" for trial in trials) == 7
+
+
+def test_a_trial_whose_worker_is_killed_is_tried_again(run_dir):
+    config, orders = misbehaving(run_dir, "TOY_DIE_ONCE_2")
+    trials = search(config, run_dir)
+    assert all(trial.state == "complete" for trial in trials)
+    assert starts(orders)[2] == 2
+
+
+def test_killed_in_the_middle_it_goes_on_without_repeating_or_losing_anything(run_dir):
+    process = launch(run_dir, trials=10, milliseconds=400)
+    finished = []
+    for line in process.stdout:
+        if line.startswith("finished"):
+            finished.append(int(line.split()[1]))
+        if len(finished) == 5:
+            break
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    before = {trial.number: trial for trial in Journal(run_dir / "journal.log").trials() if trial.state == "complete"}
+    assert set(finished) <= set(before)
+    config, orders = misbehaving(run_dir, trials=10, milliseconds=400)
+    first = starts(orders)
+
+    trials = search(config, run_dir)
+    assert origins(trials) == {**PLANNED, "search": 10}
+    assert all(trial.state == "complete" for trial in trials)
+    again = starts(orders)
+    for number, trial in before.items():
+        assert again[number] == first[number], f"trial {number} was finished and must not be run again"
+        assert trials[number] == trial
+
+
+def test_a_finished_search_started_again_trains_nothing_and_more_trials_extend_it(run_dir):
+    config, orders = misbehaving(run_dir, trials=3)
+    done = search(config, run_dir)
+    assert search(config, run_dir) == done
+    extended = search(misbehaving(run_dir, trials=5)[0], run_dir)
+    assert extended[: len(done)] == done
+    assert origins(extended)["search"] == 5
+    assert set(starts(orders).values()) == {1}
+
+
+def test_a_torn_line_at_the_end_of_the_journal_is_cut_off(run_dir):
+    config, _ = misbehaving(run_dir, trials=3)
+    done = search(config, run_dir)
+    with (run_dir / "journal.log").open("a") as file:
+        file.write('{"op_code": 8, "worker_id": "x", "trial_id": 0, "user_at')
+    (run_dir / "journal.log.lock").symlink_to("journal.log")
+    extended = search(misbehaving(run_dir, trials=4)[0], run_dir)
+    assert extended[: len(done)] == done
+    assert len(extended) == len(done) + 1
+
+
+def test_one_worker_and_one_seed_give_the_same_search_again(tmp_path):
+    config, _ = misbehaving(tmp_path / "a", resources=ResourceConfig(workers=1), milliseconds=1)
+    runs = [search(config, tmp_path / name) for name in ("a", "b")]
+    first, second = ([(t.candidate.genotype, t.reward) for t in trials] for trials in runs)
+    assert first == second
+
+
+def test_a_candidate_that_is_the_same_function_is_not_trained_twice(run_dir):
+    controller = ControllerConfig(name="random", initial=("nas_fpn",))
+    config, orders = misbehaving(run_dir, controller=controller, trials=2)
+    trials = search(config, run_dir)
+    (copy,) = [trial for trial in trials if trial.copied_from is not None]
+    assert trials[copy.copied_from].candidate.origin == "known:nas_fpn"
+    assert copy.reward == trials[copy.copied_from].reward
+    assert copy.number not in starts(orders)
+
+
+def test_a_second_search_on_a_live_run_directory_is_refused(run_dir):
+    config, _ = misbehaving(run_dir)
+    run = RunDirectory(run_dir)
+    with run.claim(config):
+        assert run.is_live()
+        code = f"from nas.search.run_directory import RunDirectory; print(RunDirectory({str(run_dir)!r}).is_live())"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert done.stdout.strip() == "True"
+        with pytest.raises(RunDirectoryError, match="a search is running"), RunDirectory(run_dir).claim(config):
+            pass
+    assert not run.is_live()
+
+
+@pytest.mark.parametrize("change", [{"seed": 5}, {"random_trials": 4}])
+def test_a_run_directory_of_another_search_is_refused(run_dir, change):
+    config, _ = misbehaving(run_dir)
+    with RunDirectory(run_dir).claim(config):
+        pass
+    other, _ = misbehaving(run_dir, **change)
+    field = next(iter(change))
+    with pytest.raises(RunDirectoryError, match=f"other settings.*{field}"), RunDirectory(run_dir).claim(other):
+        pass
+    longer, _ = misbehaving(run_dir, trials=100)
+    with RunDirectory(run_dir).claim(longer):
+        assert RunDirectory(run_dir).read_config().trials == 100
+
+
+def test_directories_with_other_things_and_files_are_refused(tmp_path):
+    config = toy_config(tmp_path)
+    (tmp_path / "notes.txt").touch()
+    for path, message in ((tmp_path, "other things"), (tmp_path / "notes.txt", "is a file")):
+        with pytest.raises(RunDirectoryError, match=message), RunDirectory(path).claim(config):
+            pass
+
+
+def test_a_damaged_configuration_is_named(run_dir):
+    config, _ = misbehaving(run_dir)
+    with RunDirectory(run_dir).claim(config):
+        pass
+    (run_dir / "config.json").write_text('{"config": {"na')
+    with pytest.raises(RunDirectoryError, match=r"config\.json cannot be read"):
+        RunDirectory(run_dir).read_config()
+
+
+def test_ctrl_c_leaves_everything_finished_in_the_journal(run_dir):
+    process = launch(run_dir, trials=30, milliseconds=300)
+    while not process.stdout.readline().startswith("finished"):
+        pass
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert "run the same command again to go on" in errors
+    assert any(trial.state == "complete" for trial in Journal(run_dir / "journal.log").trials())

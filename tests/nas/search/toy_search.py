@@ -1,0 +1,89 @@
+"""A search whose candidates cost a fraction of a second: real Ray, real journal, real processes, a made-up AP.
+
+Every start of a trial is appended to `starts.log` in a directory for orders, where `TOY_*` files make trials
+misbehave. Run as a script, this is a search in a process that tests can kill.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+from nas.data.config import DataConfig
+from nas.proxy.config import ProxyConfig
+from nas.proxy.task import Trained
+from nas.proxy.training import TrialError
+from nas.search.config import ControllerConfig, ResourceConfig, SearchConfig
+from nas.search.engine import run_search
+from nas.search.run_directory import RunDirectory
+from necks import build_neck
+from search_space import Genotype
+
+
+class ToyTask:
+    """AP from the fingerprint, so that equal genotypes score equally in every process."""
+
+    def __init__(self, config: SearchConfig) -> None:
+        self.orders = Path(config.data.root)
+        self.seconds = config.proxy.steps / 1000
+
+    def run(self, genotype: Genotype, seed: int) -> Trained:
+        number = seed
+        with (self.orders / "starts.log").open("a") as file:
+            file.write(f"{number}\n")
+        time.sleep(self.seconds)
+        if (self.orders / f"TOY_NAN_{number}").exists():
+            raise TrialError("loss is nan at step 7; lower proxy.optimizer.lr")
+        if (self.orders / f"TOY_BUG_{number}").exists():
+            raise IndexError("a bug in the task")
+        once = self.orders / f"TOY_DIE_ONCE_{number}"
+        if once.exists() or (self.orders / f"TOY_DIE_{number}").exists():
+            once.unlink(missing_ok=True)
+            os.kill(os.getpid(), signal.SIGKILL)
+        ap = int(genotype.fingerprint, 16) % 10_000 / 100
+        neck = build_neck(genotype, in_channels=(4, 4, 4), out_channels=4)
+        return Trained({"AP": ap, "params": 1000, "macs": 2_000_000, "latency_ms": 1.0}, neck.eval())
+
+
+def make_toy(config: SearchConfig) -> ToyTask:
+    return ToyTask(config)
+
+
+def toy_config(orders: Path, *, trials: int = 6, milliseconds: int = 50, **changes: object) -> SearchConfig:
+    """`data.root` is the directory for orders: it tells the task where to look."""
+    fields: dict[str, object] = {
+        "name": "toy",
+        "data": DataConfig(root=str(orders)),
+        "proxy": ProxyConfig(steps=milliseconds),
+        "controller": ControllerConfig(name="evolution", options={"population_size": 4, "tournament_size": 2}),
+        "resources": ResourceConfig(workers=2),
+        "known": ("fpn", "nas_fpn"),
+        "trials": trials,
+        "random_trials": 2,
+    }
+    return SearchConfig(**(fields | changes))  # type: ignore[arg-type]
+
+
+def search(config: SearchConfig, run_dir: Path, verbose: bool = False) -> list:
+    def show(trial: object, plan: object) -> None:
+        if verbose:
+            sys.stdout.write(f"finished {trial.number}\n")  # type: ignore[attr-defined]
+            sys.stdout.flush()
+
+    run = RunDirectory(run_dir)
+    with run.claim(config):
+        return run_search(config, run, on_outcome=show, make_task=make_toy)
+
+
+def starts(orders: Path) -> Counter[int]:
+    """How often each trial was started."""
+    return Counter(int(line) for line in (orders / "starts.log").read_text().split())
+
+
+if __name__ == "__main__":
+    ORDERS, RUN_DIR, TRIALS, MILLISECONDS = sys.argv[1:]
+    search(toy_config(Path(ORDERS), trials=int(TRIALS), milliseconds=int(MILLISECONDS)), Path(RUN_DIR), verbose=True)

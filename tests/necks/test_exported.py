@@ -1,0 +1,75 @@
+"""A neck written to files and read back is the same neck."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+from collections import OrderedDict
+
+import pytest
+import torch
+
+from necks import MergeNeck, Recipe, build_neck, load_exported, save_exported
+from search_space import KNOWN, nas_fpn_space
+
+
+def trained(neck: MergeNeck, maps: OrderedDict) -> MergeNeck:
+    """A few steps, so that weights, statistics and fusion weights are no longer the initial ones."""
+    optimizer = torch.optim.SGD(neck.parameters(), 0.1)
+    for _ in range(2):
+        sum(x.square().mean() for x in neck(maps).values()).backward()
+        optimizer.step()
+    return neck.eval()
+
+
+def maps() -> OrderedDict:
+    return OrderedDict((f"c{level}", torch.randn(2, 3 * level, 64 >> level, 96 >> level)) for level in (3, 4, 5))
+
+
+@pytest.mark.parametrize("name", [*KNOWN, "sampled"])
+def test_round_trip_gives_equal_outputs(name, tmp_path):
+    what = nas_fpn_space().sample(random.Random(1)) if name == "sampled" else name
+    recipe = Recipe(activation="silu", separable=name == "bifpn")
+    neck = build_neck(what, in_channels=(9, 12, 15), out_channels=8, repeats=2, recipe=recipe)
+    x = maps()
+    trained(neck, x)
+    save_exported(neck, tmp_path / "neck")
+    loaded = load_exported(tmp_path / "neck")
+    assert not loaded.training
+    assert loaded.genotype == neck.genotype
+    for ours, theirs in zip(loaded(x).values(), neck(x).values(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_files_are_plain_and_loading_needs_nothing_of_the_search(tmp_path):
+    save_exported(build_neck("nas_fpn", in_channels=(9, 12, 15), out_channels=8), tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"genotype.json", "neck.json", "neck.safetensors"}
+    assert json.loads((tmp_path / "genotype.json").read_text())["levels"] == [3, 4, 5, 6, 7]
+    code = (
+        "import sys, necks; necks.load_exported(sys.argv[1]);"
+        "print(sorted({'ray', 'optuna', 'nas', 'controllers', 'torchvision', 'pydantic'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", ["genotype.json", "neck.json", "neck.safetensors"])
+def test_a_missing_file_is_named(name, tmp_path):
+    save_exported(build_neck("fpn", in_channels=(9, 12, 15), out_channels=8), tmp_path)
+    (tmp_path / name).unlink()
+    with pytest.raises(ValueError, match=f"{name} missing"):
+        load_exported(tmp_path)
+
+
+def test_another_format_and_unknown_recipe_fields_are_refused(tmp_path):
+    save_exported(build_neck("fpn", in_channels=(9, 12, 15), out_channels=8), tmp_path)
+    arguments = json.loads((tmp_path / "neck.json").read_text())
+    (tmp_path / "neck.json").write_text(json.dumps({**arguments, "format": 99}))
+    with pytest.raises(ValueError, match="reads format 1"):
+        load_exported(tmp_path)
+    arguments["recipe"]["norms"] = "batch"
+    (tmp_path / "neck.json").write_text(json.dumps(arguments))
+    with pytest.raises(ValueError, match="unknown fields"):
+        load_exported(tmp_path)
