@@ -138,7 +138,7 @@ def _extract(images: Letterboxed, backbone: Backbone, device: torch.device) -> d
 
 
 def _run_backbone(images: Letterboxed, backbone: Backbone, device: torch.device) -> dict[str, Tensor]:
-    backbone = backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    backbone = backbone.to(memory_format=torch.channels_last)
     parts: dict[str, list[Tensor]] = {}
     for start in range(0, len(images), FEATURE_BATCH):
         batch = torch.stack([images[i][0] for i in range(start, min(start + FEATURE_BATCH, len(images)))])
