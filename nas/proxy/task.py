@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -18,22 +17,9 @@ from nas.proxy.config import NeckConfig, ProxyConfig
 from nas.proxy.inputs import FeatureInputs, ImageInputs, Inputs, Letterboxed, assign_all, cached_features
 from nas.proxy.scoring import score
 from nas.proxy.training import train
+from nas.proxy.trial import Trained
 from necks import MergeNeck, Recipe, build_neck
 from search_space import Genotype, known
-
-
-@dataclass(frozen=True)
-class Trained:
-    """What a proxy task says of a candidate.
-
-    Args:
-        metrics: AP, AP50, ... in percent; `params`, `macs` and `latency_ms` of the neck; `peak_memory_mb`;
-            `train_seconds`, `eval_seconds`, `loss`.
-        neck: trained, in evaluation mode, on the CPU.
-    """
-
-    metrics: dict[str, float | None]
-    neck: MergeNeck
 
 
 class ProxyTask:

@@ -16,13 +16,10 @@ from nas.detection.loss import retinanet_loss
 from nas.detection.targets import Targets, stack
 from nas.proxy.config import OptimizerConfig, ProxyConfig
 from nas.proxy.inputs import Inputs
+from nas.proxy.trial import TrialError
 
 NAN_CHECK_PERIOD = 10
 FINAL_LR_SHARE = 0.02
-
-
-class TrialError(RuntimeError):
-    """A candidate that could not be trained or scored; the message is the reason that goes into the journal."""
 
 
 def train(

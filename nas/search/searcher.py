@@ -7,9 +7,16 @@ from typing import Any
 
 from ray.tune.search import Searcher
 
+from nas.errors import UserError
 from nas.search.plan import Plan
 
 LOST = "the worker died (killed, or out of memory) and so did those that tried again"
+MAX_LOST = 3
+"""Trials in a row that may lose their workers before anything was finished; then the fault is not the candidates'."""
+
+
+class WorkersError(UserError):
+    """No worker gets as far as a result, so no candidate can be scored."""
 
 
 class PlanSearcher(Searcher):
@@ -21,9 +28,10 @@ class PlanSearcher(Searcher):
     """
 
     def __init__(self, plan: Plan) -> None:
-        super().__init__(metric="reward", mode="max")
+        super().__init__()
         self._plan: Plan | None = plan
         self._numbers: dict[str, int] = {}
+        self._lost_in_a_row: int | None = 0
         self.crash: BaseException | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -50,14 +58,33 @@ class PlanSearcher(Searcher):
         if number is None:
             return
         try:
-            if error or result is None:
-                self._plan.fail(number, LOST)
-            elif "error" in result:
-                self._plan.fail(number, result["error"])
-            else:
-                self._plan.complete(number, result["reward"], json.loads(result["metrics"]))
+            self._take(number, None if error else result)
         except Exception as crash:
             self.crash = crash
+
+    def _take(self, number: int, result: dict[str, Any] | None) -> None:
+        assert self._plan is not None
+        if result is None:
+            self._plan.fail(number, LOST)
+            self._count_lost()
+            return
+        if "fatal" in result:
+            raise WorkersError(f"a worker could not be set up: {result['fatal']}")
+        self._lost_in_a_row = None
+        if "error" in result:
+            self._plan.fail(number, result["error"])
+        else:
+            self._plan.complete(number, result["reward"], json.loads(result["metrics"]))
+
+    def _count_lost(self) -> None:
+        if self._lost_in_a_row is None:
+            return
+        self._lost_in_a_row += 1
+        if self._lost_in_a_row == MAX_LOST:
+            raise WorkersError(
+                f"the first {MAX_LOST} trials all lost their workers, so the search was stopped; Ray's logs say why "
+                "(memory? a module that workers cannot import?): see the session_latest directory of Ray's temp folder"
+            )
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: see the class."""

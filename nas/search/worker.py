@@ -14,8 +14,7 @@ from typing import Any, Protocol
 
 from ray import tune
 
-from nas.proxy.task import ProxyTask, Trained
-from nas.proxy.training import TrialError
+from nas.proxy.trial import Trained, TrialError
 from nas.search.config import SearchConfig
 from necks import save_exported
 from search_space import Genotype
@@ -36,6 +35,9 @@ MakeTask = Callable[[SearchConfig], Task]
 
 
 def make_proxy_task(config: SearchConfig) -> Task:
+    """The real task; it brings torchvision with it, which takes seconds to import."""
+    from nas.proxy.task import ProxyTask
+
     return ProxyTask(config.proxy, config.data)
 
 
@@ -83,9 +85,14 @@ class TrialActor(tune.Trainable):
     def setup(self, config: dict[str, Any], settings: WorkerSettings | None = None) -> None:
         assert settings is not None
         self.settings = settings
-        self.task = settings.make_task(settings.config)
+        self.task: Task | None = None
 
     def step(self) -> dict[str, Any]:
+        try:
+            self.task = self.task or self.settings.make_task(self.settings.config)
+        except Exception as error:
+            logging.getLogger(__name__).exception("the task could not be set up")
+            return {"fatal": f"{type(error).__name__}: {error}", "done": True}
         genotype = Genotype.from_json(self.config["genotype"])
         return {**run_trial(self.task, self.settings, self.config["number"], genotype), "done": True}
 

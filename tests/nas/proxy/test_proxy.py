@@ -19,7 +19,8 @@ from nas.detection.config import BackboneConfig
 from nas.proxy.config import OptimizerConfig, ProxyConfig
 from nas.proxy.inputs import Letterboxed, cached_features, normalise
 from nas.proxy.task import ProxyTask
-from nas.proxy.training import TrialError, lr_share
+from nas.proxy.training import lr_share
+from nas.proxy.trial import TrialError
 from search_space import known
 
 STEPS = 60

@@ -19,6 +19,8 @@ from nas.search.journal import Journal, Trial
 from nas.search.run_directory import RunDirectory, RunDirectoryError
 from necks import load_exported
 
+pytestmark = pytest.mark.usefixtures("shared_ray")
+
 PLANNED = {"known:fpn": 1, "known:nas_fpn": 1, "random": 2}
 
 

@@ -15,8 +15,7 @@ from pathlib import Path
 
 from nas.data.config import DataConfig
 from nas.proxy.config import ProxyConfig
-from nas.proxy.task import Trained
-from nas.proxy.training import TrialError
+from nas.proxy.trial import Trained, TrialError
 from nas.search.config import ControllerConfig, ResourceConfig, SearchConfig
 from nas.search.engine import run_search
 from nas.search.run_directory import RunDirectory
