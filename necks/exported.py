@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from safetensors.torch import load_model, save_model
+from safetensors.torch import load_file, save_file
 
 from necks.merge_neck import MergeNeck
 from necks.recipe import Recipe
@@ -31,7 +31,8 @@ def save_exported(neck: MergeNeck, directory: str | Path) -> None:
     }
     (directory / GENOTYPE_FILE).write_text(neck.genotype.to_json() + "\n")
     (directory / NECK_FILE).write_text(json.dumps(arguments, indent=2) + "\n")
-    save_model(neck, str(directory / WEIGHTS_FILE))
+    weights = {name: value.contiguous() for name, value in neck.state_dict().items()}
+    save_file(weights, str(directory / WEIGHTS_FILE))
 
 
 def load_exported(directory: str | Path) -> MergeNeck:
@@ -50,5 +51,5 @@ def load_exported(directory: str | Path) -> MergeNeck:
     recipe = Recipe.from_dict(arguments.pop("recipe"))
     genotype = Genotype.from_json((directory / GENOTYPE_FILE).read_text())
     neck = MergeNeck(genotype, recipe=recipe, **arguments)
-    load_model(neck, directory / WEIGHTS_FILE)
+    neck.load_state_dict(load_file(str(directory / WEIGHTS_FILE)))
     return neck.eval()

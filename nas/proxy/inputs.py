@@ -145,7 +145,7 @@ def _run_backbone(images: Letterboxed, backbone: Backbone, device: torch.device)
         with torch.inference_mode():
             for name, x in backbone(normalise(batch.to(device), backbone)).items():
                 parts.setdefault(name, []).append(x.half().cpu())
-    return {name: torch.cat(maps) for name, maps in parts.items()}
+    return {name: torch.cat(maps).contiguous() for name, maps in parts.items()}
 
 
 def assign_all(images: Letterboxed, anchors: Tensor) -> list[Targets]:

@@ -43,6 +43,14 @@ def test_round_trip_gives_equal_outputs(name, tmp_path):
         assert torch.equal(ours, theirs)
 
 
+def test_weights_in_another_memory_layout_are_written_too(tmp_path):
+    neck = build_neck("nas_fpn", in_channels=(9, 12, 15), out_channels=8).to(memory_format=torch.channels_last).eval()
+    save_exported(neck, tmp_path)
+    x = maps()
+    for ours, theirs in zip(load_exported(tmp_path)(x).values(), neck(x).values(), strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
 def test_files_are_plain_and_loading_needs_nothing_of_the_search(tmp_path):
     save_exported(build_neck("nas_fpn", in_channels=(9, 12, 15), out_channels=8), tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"genotype.json", "neck.json", "neck.safetensors"}

@@ -200,7 +200,7 @@ def changed_cell(index, **fields):
         (changed_cell(1, inputs=(0, 1, 2)), r"cell 1: this space merges pairs"),
         (changed_cell(1, transform="none"), r"cell 1: this space merges pairs and transforms"),
         (changed_cell(1, merge="fast_normalized"), r"cell1.merge is 'fast_normalized', allowed here are"),
-        (changed_cell(1, inputs=(3, 1)), r"cell1.input_b is 1, allowed here are \(4, 5\)"),
+        (changed_cell(1, inputs=(3, 1)), r"ascending order, got \(3, 1\)"),
         (known.bifpn(), r"merge_dangling=False"),
     ],
 )
@@ -237,8 +237,8 @@ def test_decode_names_a_missing_decision():
     [
         ({"num_cells": 4}, "num_cells must be at least the number of levels"),
         ({"num_cells": 2, "levels": (3,)}, "two levels or more"),
-        ({"intermediate_levels": (8,)}, "intermediate_levels must be a non-empty part"),
-        ({"intermediate_levels": ()}, "intermediate_levels must be a non-empty part"),
+        ({"intermediate_levels": (8,)}, "intermediate_levels must be distinct and a part"),
+        ({"intermediate_levels": ()}, "intermediate_levels must be distinct and a part"),
     ],
 )
 def test_impossible_spaces_are_refused(arguments, message):

@@ -93,7 +93,7 @@ def test_a_head_with_norm_needs_channels_that_divide():
 
 
 def test_anchors_are_those_that_the_detector_uses():
-    model = detector(size=128)
+    model = detector(size=128).eval()
     images, _ = model.transform([torch.rand(3, 128, 128)])
     maps = list(model.backbone(images.tensors).values())
     (theirs,) = model.anchor_generator(images, maps)
