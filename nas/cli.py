@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 from pathlib import Path
@@ -28,6 +29,8 @@ RunDir = Annotated[Path, typer.Argument(metavar="RUN_DIR", help="Directory of a 
 
 def main() -> None:
     """Entry point: what users can mend is one line on standard error and exit status 2."""
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    logging.getLogger("nas").setLevel(logging.INFO)
     try:
         app()
     except (UserError, GenotypeError) as error:

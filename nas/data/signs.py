@@ -8,6 +8,7 @@ moves information both ways between scales is worth something by construction.
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import zlib
 from collections.abc import Sequence
@@ -22,6 +23,8 @@ from nas.data.config import DataError, SignsConfig
 from nas.data.drawing import draw
 from nas.data.scene import CLASSES, Box, Plate, compose, meanings
 from nas.data.sources import SPLITS, load_sources
+
+_log = logging.getLogger(__name__)
 
 VERSION = 1
 """Raised whenever the same configuration gives other images or annotations than before."""
@@ -45,6 +48,8 @@ def make_signs(root: Path, config: SignsConfig) -> None:
     with FileLock(root.parent / f".{root.name}.lock"):
         if _is_made(root, config):
             return
+        count = config.train + config.reward + config.test
+        _log.info("making the embedded data set: %d images in %s", count, root)
         partial = root.parent / f".{root.name}.partial"
         shutil.rmtree(partial, ignore_errors=True)
         for index, split in enumerate(SPLITS):

@@ -5,6 +5,7 @@ Shapes: N images, S the side of the square that images are padded to.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import OrderedDict
 from pathlib import Path
@@ -20,6 +21,8 @@ from torch.utils.data import Dataset
 from nas.data.coco import CocoSplit, digest
 from nas.detection.backbone import Backbone, weights_digest
 from nas.detection.targets import Targets, assign
+
+_log = logging.getLogger(__name__)
 
 CACHE_DIR = ".cache"
 FEATURE_BATCH = 4
@@ -120,6 +123,9 @@ def cached_features(images: Letterboxed, backbone: Backbone, root: Path, device:
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{path}.lock"):
         if not path.exists():
+            _log.info(
+                "computing the backbone's features of %d images, once; they are kept in %s", len(images), path.parent
+            )
             partial = path.with_suffix(f".{os.getpid()}.partial")
             save_file(_extract(images, backbone, device), str(partial))
             partial.replace(path)

@@ -58,7 +58,7 @@ def cell(trial: Trial, column: str) -> str:
 
 def status(config: SearchConfig, trials: Sequence[Trial], live: bool) -> dict[str, Any]:
     """What `nasfpn status` prints; `running` counts trials in work, or cut off when no search is live."""
-    total = len(set(config.known)) + config.random_trials + config.trials
+    total = max(config.total_trials, len(trials))
     counts = {state: sum(trial.state == state for trial in trials) for state in ("complete", "failed", "running")}
     finished = counts["complete"] + counts["failed"]
     leader = best(scored(trials))

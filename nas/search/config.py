@@ -92,6 +92,11 @@ class SearchConfig:
                 raise ValueError(f"known necks are {', '.join(KNOWN)}; got {name!r}")
         return self
 
+    @property
+    def total_trials(self) -> int:
+        """Known necks, random baseline and search together."""
+        return len(set(self.known)) + self.random_trials + self.trials
+
 
 LAUNCH_FIELDS = ("trials", "resources")
 """Fields that a later start of the same search may change: longer, or on another machine."""

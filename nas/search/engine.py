@@ -20,6 +20,8 @@ from nas.search.run_directory import RunDirectory
 from nas.search.searcher import PlanSearcher
 from nas.search.worker import MakeTask, TrialActor, WorkerSettings, make_proxy_task
 
+_log = logging.getLogger(__name__)
+
 ENVIRONMENT = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
@@ -31,7 +33,6 @@ ENVIRONMENT = {
 }
 """Tune's own loggers import TensorBoard and torch into the driver and write four files per trial. The C library's
 allocator, told to keep large buffers, makes a training step on the CPU a tenth quicker."""
-
 
 QUIET = {"logging_level": logging.ERROR, "log_to_driver": False}
 
@@ -63,15 +64,15 @@ def run_search(
         DataError, BackboneError: when no candidate could be trained at all.
     """
     journal = Journal(run.journal_file, writable=True)
-    best = BestWeights(config, run)
 
     def finished(trial: Trial) -> None:
-        best.prune(journal.trials())
+        prune_weights(run, config.keep_weights, journal.trials())
         on_outcome(trial, plan)
 
     plan = Plan(config, journal, finished)
     if any(trial.state == "running" for trial in journal.trials()) or _left(plan, journal):
         make_task(config)
+        _log.info("starting the workers")
         with _ray(config, address) as workers:
             _tune(config, run, plan, WorkerSettings(config, run.trials, make_task), workers)
     if left := _left(plan, journal):
@@ -79,19 +80,14 @@ def run_search(
     return journal.trials()
 
 
-class BestWeights:
-    """Keeps trained weights of the best candidates and of every known neck, and deletes the others'."""
-
-    def __init__(self, config: SearchConfig, run: RunDirectory) -> None:
-        self.keep = config.keep_weights
-        self.run = run
-
-    def prune(self, trials: list[Trial]) -> None:
-        scored = [trial for trial in trials if trial.reward is not None and trial.copied_from is None]
-        searched = [trial for trial in scored if not trial.candidate.origin.startswith("known:")]
-        searched.sort(key=lambda trial: (-(trial.reward or 0), trial.number))
-        for trial in searched[self.keep :]:
-            shutil.rmtree(self.run.trial(trial.number), ignore_errors=True)
+def prune_weights(run: RunDirectory, keep: int, trials: list[Trial]) -> None:
+    """Delete the weights of finished candidates that are neither among the `keep` best nor known necks."""
+    found = [trial for trial in trials if trial.state != "running" and not trial.candidate.origin.startswith("known:")]
+    found.sort(key=lambda trial: (trial.reward is not None, trial.reward, -trial.number), reverse=True)
+    spent = {run.trial(trial.number) for trial in found[keep:]}
+    if run.trials.is_dir():
+        for path in spent & set(run.trials.iterdir()):
+            shutil.rmtree(path)
 
 
 def _left(plan: Plan, journal: Journal) -> int:
@@ -104,8 +100,11 @@ def _ray(config: SearchConfig, address: str | None) -> Iterator[int]:
 
     Gives the number of trials that run at once. Workers on this machine import from where this process does.
     """
-    settings = {**ENVIRONMENT, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)}
-    settings.setdefault("RAY_AUTH_MODE", os.environ.get("RAY_AUTH_MODE", "disabled"))
+    settings = {
+        **ENVIRONMENT,
+        "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry),
+        "RAY_AUTH_MODE": os.environ.get("RAY_AUTH_MODE", "disabled"),
+    }
     ours = not ray.is_initialized()
     with _environment(settings):
         if ours and address is None:

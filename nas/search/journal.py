@@ -84,6 +84,7 @@ class Journal:
 
     def __init__(self, path: Path, *, writable: bool = False) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self._finished: dict[int, Trial] = {}
         if writable:
             _mend(path)
         storage = JournalStorage(JournalFileBackend(str(path)))
@@ -147,7 +148,11 @@ class Journal:
 
     def trials(self) -> list[Trial]:
         """Every trial by number."""
-        return [_read(trial) for trial in self._study.get_trials(deepcopy=False)]
+        trials = self._study.get_trials(deepcopy=False)
+        for trial in trials:
+            if trial.state.is_finished() and trial.number not in self._finished:
+                self._finished[trial.number] = _read(trial)
+        return [self._finished.get(trial.number) or _read(trial) for trial in trials]
 
 
 def _read(trial: FrozenTrial) -> Trial:

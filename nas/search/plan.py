@@ -44,8 +44,7 @@ class Plan:
 
     def total(self) -> int:
         """Trials that the search will have when it is done."""
-        planned = len(set(self.config.known)) + self.config.random_trials + self.config.trials
-        return max(planned, len(self._candidates))
+        return max(self.config.total_trials, len(self._candidates))
 
     def next(self) -> tuple[int, Candidate] | None:
         """Number and candidate of the next trial to train, or None when nothing is left to start.

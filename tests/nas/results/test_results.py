@@ -1,0 +1,163 @@
+"""Status, tables, pictures, report and export of a run."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from made_up_run import made_up_run
+
+from nas.results import pictures
+from nas.results.export import ExportError, export
+from nas.results.report import write_report
+from nas.results.summary import best_found, closing_rows, status
+from necks import load_exported
+from search_space import KNOWN, nas_fpn_space
+
+
+@pytest.fixture(scope="module")
+def made_up(tmp_path_factory):
+    return made_up_run(tmp_path_factory.mktemp("run") / "run")
+
+
+def test_status_counts_and_best(made_up):
+    _, config, trials = made_up
+    now = status(config, trials, live=True)
+    assert (now["finished"], now["failed"], now["running"], now["total"]) == (6, 1, 1, 8)
+    assert now["state"] == "running"
+    assert status(config, trials, live=False)["state"] == "interrupted"
+    assert now["best"]["reward"] == max(trial.reward for trial in trials if trial.reward is not None)
+    assert json.loads(json.dumps(now)) == now
+
+
+def test_best_found_leaves_the_known_necks_out(made_up):
+    _, _, trials = made_up
+    found = best_found(trials)
+    others = [t.reward for t in trials if t.reward is not None and not t.candidate.origin.startswith("known:")]
+    assert found.reward == max(others)
+    assert best_found(trials[:2]) is None
+
+
+def test_closing_rows_name_search_random_and_every_known_neck(made_up):
+    _, config, trials = made_up
+    rows = closing_rows(config, trials)
+    assert [row.label for row in rows] == ["evolution, best of 3", "random, best of 1", "fpn", "nas_fpn"]
+    assert [row.trial is None for row in closing_rows(config, [])] == [True] * 4
+
+
+class Tags(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[tuple[str, dict[str, str | None]]] = []
+
+    def handle_starttag(self, tag, attrs):
+        self.seen.append((tag, dict(attrs)))
+
+
+def test_the_report_is_one_page_with_its_pictures_and_no_network(made_up):
+    run, config, trials = made_up
+    page = write_report(run, config, trials)
+    text = page.read_text()
+    tags = Tags()
+    tags.feed(text)
+    names = [tag for tag, _ in tags.seen]
+    assert names.count("svg") == 3
+    assert "script" not in names
+    links = [value for _, attributes in tags.seen for key, value in attributes.items() if key in ("src", "href")]
+    assert not [link for link in links if link and not link.startswith("#")]
+    assert "loss is nan at step 3 &lt;b&gt;" in text
+    assert '"merge_dangling": true' in text.replace("&quot;", '"')
+    for name in ("ap_over_trials", "ap_against_macs", "best"):
+        assert (run.report / f"{name}.png").stat().st_size > 2000
+        assert (run.report / f"{name}.svg").is_file()
+
+
+def test_a_report_of_a_run_without_results_says_so(tmp_path):
+    run, config, _ = made_up_run(tmp_path / "run")
+    assert "0 of 8 trials finished" in write_report(run, config, []).read_text()
+
+
+def test_the_pictures_show_every_scored_candidate(made_up):
+    _, config, trials = made_up
+    figure = pictures.ap_over_trials(trials, config.controller.name)
+    dots = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
+    assert sorted(len(line.get_xdata()) for line in dots) == [1, 3]
+    scatter = pictures.ap_against_macs(trials, config.controller.name)
+    diamonds = [line for line in scatter.axes[0].lines if line.get_marker() == "D"]
+    assert len(diamonds) == 2
+
+
+@pytest.mark.parametrize("name", [*KNOWN, "sampled"])
+def test_every_topology_can_be_drawn(name, tmp_path):
+    genotype = nas_fpn_space().sample(random.Random(3)) if name == "sampled" else KNOWN[name]()
+    figure = pictures.architecture(genotype)
+    figure.savefig(tmp_path / "drawn.svg")
+    (axes,) = figure.axes
+    circles = [patch for patch in axes.patches if type(patch).__name__ == "Circle"]
+    arrows = [patch for patch in axes.patches if type(patch).__name__ == "FancyArrowPatch"]
+    assert len(circles) == genotype.num_nodes
+    assert len(arrows) == sum(len(cell.inputs) for cell in genotype.cells) + sum(map(len, genotype.dangling))
+
+
+@pytest.mark.parametrize(
+    ("points", "front"),
+    [
+        ([], []),
+        ([(1.0, 1.0)], [(1.0, 1.0)]),
+        ([(2.0, 5.0), (1.0, 1.0), (3.0, 4.0), (1.0, 2.0)], [(1.0, 2.0), (2.0, 5.0)]),
+        ([(1.0, 2.0), (2.0, 2.0)], [(1.0, 2.0)]),
+    ],
+)
+def test_pareto_front(points, front):
+    assert pictures.pareto_front(points) == front
+
+
+def test_export_writes_the_best_found_and_it_loads(made_up, tmp_path):
+    run, _, trials = made_up
+    trial = export(run, trials, tmp_path / "neck")
+    assert trial == best_found(trials)
+    neck = load_exported(tmp_path / "neck")
+    assert neck.genotype == trial.candidate.genotype
+    readme = (tmp_path / "neck" / "README.md").read_text()
+    assert 'necks.load_exported("neck")' in readme
+    assert trial.candidate.genotype.fingerprint in readme
+    export(run, trials, tmp_path / "neck", number=0)
+    assert load_exported(tmp_path / "neck").genotype == KNOWN["fpn"]()
+
+
+def test_the_readmes_python_runs(made_up, tmp_path, monkeypatch):
+    import torch
+
+    run, _, trials = made_up
+    export(run, trials, tmp_path / "neck")
+    blocks = re.findall(r"```python\n(.*?)```", (tmp_path / "neck" / "README.md").read_text(), re.DOTALL)
+    assert len(blocks) == 2
+    monkeypatch.chdir(tmp_path)
+    names = {f"c{level}": torch.randn(1, 8, 64 >> level, 64 >> level) for level in (3, 4, 5)}
+    exec("\n".join(blocks), names)
+    assert list(names["pyramid"]) == ["p3", "p4", "p5", "p6", "p7"]
+
+
+def test_what_cannot_be_exported_says_why(made_up, tmp_path):
+    run, _, trials = made_up
+    for number in (4, 99, -1):
+        with pytest.raises(ExportError, match=f"trial {number} was not scored"):
+            export(run, trials, tmp_path / "neck", number)
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(ExportError, match="holds other things"):
+        export(run, trials, tmp_path)
+    with pytest.raises(ExportError, match="no candidate has been scored"):
+        export(run, trials[:2], tmp_path / "neck")
+
+
+def test_weights_that_were_not_kept_are_named(tmp_path):
+    import shutil
+
+    run, _, trials = made_up_run(tmp_path / "run")
+    shutil.rmtree(run.trial(2))
+    with pytest.raises(ExportError, match=r"weights of trial 2 were not kept.*: 0, 1, "):
+        export(run, trials, Path(tmp_path / "neck"), 2)

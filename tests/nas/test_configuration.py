@@ -1,0 +1,85 @@
+"""Configurations: round trip, overrides, and errors that name the field and what is near."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from experiments import signs
+from nas.configuration import ConfigError, differences, from_dict, load_experiment, override, to_dict
+from nas.search.config import SearchConfig
+
+
+@pytest.mark.parametrize("experiment", [signs.search, signs.smoke])
+def test_round_trip_through_json(experiment):
+    config = experiment()
+    assert from_dict(SearchConfig, json.loads(json.dumps(to_dict(config)))) == config
+
+
+def test_overrides_reach_any_depth_and_leave_the_original_alone():
+    config = signs.search()
+    changed = override(
+        config, ["trials=3", "proxy.neck.channels=48", "controller.name=random", 'known=["fpn"]', "data.root=/tmp/a=b"]
+    )
+    assert (changed.trials, changed.proxy.neck.channels, changed.known) == (3, 48, ("fpn",))
+    assert changed.data.root == "/tmp/a=b"
+    assert config == signs.search()
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("trails=3", r"unknown field 'trails'; did you mean 'trials'\?"),
+        ("proxy.stepz=3", r"unknown field 'proxy.stepz'; did you mean 'steps'\?"),
+        ("proxi.steps=3", r"unknown field 'proxi'; did you mean 'proxy'\?"),
+        ('proxy.neck={"chanels": 3}', r"unknown field 'proxy.neck.chanels'; did you mean 'channels'\?"),
+        ("name.x=1", "has no fields to set"),
+        ("proxy.steps=many", "proxy.steps: .* valid integer.* got 'many'"),
+        ("proxy.steps=0", "proxy.steps: .* greater than or equal to 1, got 0"),
+        ("controller.name=evolutoin", "controller must be one of random, evolution"),
+        ('known=["fpnn"]', "known necks are .*bifpn.*; got 'fpnn'"),
+        ("trials", "write --set field=value"),
+        ("data.reward=null", "reward is None and holdout is 0"),
+    ],
+)
+def test_what_cannot_be_set_says_why(assignment, message):
+    with pytest.raises(ConfigError, match=message):
+        override(signs.search(), [assignment])
+
+
+def test_differences_name_fields_by_path():
+    config = signs.search()
+    other = replace(config, trials=99, proxy=replace(config.proxy, steps=1))
+    assert differences(to_dict(config), to_dict(other)) == ["proxy.steps: 400 -> 1", "trials: 24 -> 99"]
+
+
+def test_experiments_are_found_in_modules_files_and_the_working_directory(tmp_path, monkeypatch):
+    text = "from experiments import signs\ndef mine():\n    return signs.smoke()\n"
+    (tmp_path / "my_own_search.py").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    assert load_experiment("experiments.signs:smoke") == signs.smoke()
+    assert load_experiment("my_own_search:mine") == signs.smoke()
+    assert load_experiment(f"{tmp_path}/my_own_search.py:mine") == signs.smoke()
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("experiments.signs", "module:function or file.py:function"),
+        ("experiments.signs:serch", "no function 'serch'; it has .*search, smoke"),
+        ("experiments.sings:search", "no module 'experiments.sings'"),
+        ("nowhere.py:search", "no file nowhere.py"),
+    ],
+)
+def test_experiments_that_are_not_there_say_what_is(name, message):
+    with pytest.raises(ConfigError, match=message):
+        load_experiment(name)
+
+
+def test_an_experiment_whose_own_import_fails_shows_that_error(tmp_path, monkeypatch):
+    (tmp_path / "broken_search.py").write_text("import no_such_package\n")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ModuleNotFoundError, match="no_such_package"):
+        load_experiment("broken_search:mine")
