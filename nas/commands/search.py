@@ -13,7 +13,7 @@ from nas.data.check import check_data
 from nas.data.config import DataConfig, DataError
 from nas.results.export import export
 from nas.results.report import write_report
-from nas.results.summary import COLUMNS, TITLES, best, best_found, cell, closing_rows, scored
+from nas.results.summary import COLUMNS, TITLES, best, best_found, cell, closing_rows, scored, searcher_name
 from nas.search.config import SearchConfig, build_space
 from nas.search.engine import run_search
 from nas.search.journal import Trial
@@ -39,7 +39,7 @@ def search(
             _refuse_bad_data(config.data)
         console.print(
             f"[bold]{config.name}[/]: {len(set(config.known))} known necks, {config.random_trials} random, "
-            f"{config.trials} by {config.controller.name}; everything goes to {run.path}",
+            f"{config.trials} by {searcher_name(config)}; everything goes to {run.path}",
             soft_wrap=True,
         )
         trials = run_search(config, run, on_outcome=_Progress(config), address=address, make_task=make_task)
@@ -75,7 +75,9 @@ class _Progress:
 
 def _print_closing_table(config: SearchConfig, trials: list[Trial]) -> None:
     table = Table(
-        title="on the reward split, one training each; cost of the neck alone", title_justify="left", box=SIMPLE
+        title="AP on the reward split, one training each; parameters, MACs, latency of the neck",
+        title_justify="left",
+        box=SIMPLE,
     )
     table.add_column("neck", no_wrap=True)
     for column in COLUMNS:

@@ -16,8 +16,9 @@ class Trained:
     """What a proxy task says of a candidate.
 
     Args:
-        metrics: AP, AP50, ... in percent; `params`, `macs` and `latency_ms` of the neck; `peak_memory_mb`;
-            `train_seconds`, `eval_seconds`, `loss`.
+        metrics: AP, AP50, ... in percent; `params`, `macs` and `latency_ms` of the neck for one image (the latency is
+            the smaller median of before and after the training, since neighbours on the machine disturb it);
+            `peak_memory_mb`; `train_seconds`, `eval_seconds`, `loss`.
         neck: trained, in evaluation mode, on the CPU.
     """
 

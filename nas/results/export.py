@@ -61,11 +61,7 @@ def _choose(trials: Sequence[Trial], number: int | None) -> Trial:
 def _readme(run: RunDirectory, trial: Trial, output: Path) -> str:
     neck = load_exported(output)
     result = describe(trial)
-    metrics = "\n".join(
-        f"| {name} | {value:.4g} |"
-        for name, value in sorted(result["metrics"].items())
-        if isinstance(value, (int, float))
-    )
+    metrics = "\n".join(f"| {name} | {_number(value)} |" for name, value in sorted(result["metrics"].items()))
     return f"""# A feature-pyramid neck found by nas-fpn
 
 Trial {trial.number} ({trial.candidate.origin}) of the search `{run.read_config().name}`,
@@ -97,6 +93,12 @@ neck = necks.build_neck(genotype, in_channels=[512, 1024, 2048], out_channels=25
 |---|---|
 {metrics}
 """
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.2f}"
 
 
 def _cells(genotype: Genotype) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import hypot
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Circle, FancyArrowPatch
+from matplotlib.ticker import MaxNLocator
 
 from nas.results.summary import scored
 from nas.search.journal import KNOWN_PREFIX, RANDOM, SEARCH, Trial
@@ -19,6 +21,7 @@ mpl.rcParams["svg.hashsalt"] = "nas-fpn"
 
 COLOURS = {SEARCH: "#1b6ca8", RANDOM: "#8a8a8a"}
 KNOWN_COLOUR = "#c8553d"
+Place = tuple[float, float]
 MERGE_COLOURS = {"input": "#d9d9d9", "sum": "#7fb2d9", "attention": "#f2a65a", "fast_normalized": "#8cc084"}
 
 
@@ -36,15 +39,8 @@ def ap_over_trials(trials: Sequence[Trial], controller: str) -> Figure:
         axes.step(steps, running, where="post", color=COLOURS[origin], label=f"best of {label} so far")
     for trial in _known(trials):
         axes.axhline(trial.reward or 0.0, color=KNOWN_COLOUR, linewidth=0.8, linestyle="--")
-        axes.annotate(
-            _name(trial),
-            (1.0, trial.reward or 0.0),
-            xycoords=("axes fraction", "data"),
-            xytext=(4, -3),
-            textcoords="offset points",
-            fontsize=8,
-            color=KNOWN_COLOUR,
-        )
+    _label_lines(axes, _known(trials))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(loc="lower right", fontsize=8, frameon=False)
     return figure
 
@@ -84,13 +80,12 @@ def architecture(genotype: Genotype) -> Figure:
     axes.axis("off")
     places = _places(genotype)
     first = len(genotype.levels)
+    circles = [_node(axes, genotype, node, place) for node, place in enumerate(places)]
     for index, cell in enumerate(genotype.cells):
         for node in cell.inputs:
-            _arrow(axes, places[node], places[first + index], dashed=False)
+            _arrow(axes, circles, node, first + index, dashed=False)
         for node in genotype.dangling[index]:
-            _arrow(axes, places[node], places[first + index], dashed=True)
-    for node, place in enumerate(places):
-        _node(axes, genotype, node, place)
+            _arrow(axes, circles, node, first + index, dashed=True)
     for level, row in zip(genotype.levels, range(first), strict=True):
         axes.text(-0.75, row, f"P{level}", ha="right", va="center", fontsize=10)
     _merge_legend(axes, genotype)
@@ -99,48 +94,58 @@ def architecture(genotype: Genotype) -> Figure:
     return figure
 
 
-def _places(genotype: Genotype) -> list[tuple[float, float]]:
+def _places(genotype: Genotype) -> list[Place]:
     row = {level: index for index, level in enumerate(genotype.levels)}
     first = len(genotype.levels)
     columns = [0] * first + [index + 1 for index in range(len(genotype.cells))]
     return [(float(column), float(row[level])) for column, level in zip(columns, genotype.node_levels, strict=True)]
 
 
-def _node(axes: Axes, genotype: Genotype, node: int, place: tuple[float, float]) -> None:
+def _node(axes: Axes, genotype: Genotype, node: int, place: tuple[float, float]) -> Circle:
     index = node - len(genotype.levels)
     colour = MERGE_COLOURS["input" if index < 0 else genotype.cells[index].merge]
-    is_output = node in genotype.outputs.values()
     bare = index >= 0 and genotype.cells[index].transform == "none"
-    axes.add_patch(
-        Circle(
-            place,
-            0.17 if bare else 0.26,
-            facecolor=colour,
-            edgecolor="black",
-            linewidth=2.0 if is_output else 0.8,
-            zorder=3,
-        )
-    )
+    width = 2.0 if node in genotype.outputs.values() else 0.8
+    circle = Circle(place, 0.17 if bare else 0.26, facecolor=colour, edgecolor="black", linewidth=width, zorder=3)
+    axes.add_patch(circle)
     axes.text(*place, str(node), ha="center", va="center", fontsize=7, zorder=4)
+    return circle
 
 
-def _arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float], *, dashed: bool) -> None:
-    long = end[0] - start[0] > 1.5 and start[1] == end[1]
+def _arrow(axes: Axes, circles: Sequence[Circle], start: int, end: int, *, dashed: bool) -> None:
+    others = [circle.center for index, circle in enumerate(circles) if index not in (start, end)]
+    bend = _bend(circles[start].center, circles[end].center, others)
     axes.add_patch(
         FancyArrowPatch(
-            start,
-            end,
+            circles[start].center,
+            circles[end].center,
+            patchA=circles[start],
+            patchB=circles[end],
             arrowstyle="-|>",
-            mutation_scale=9,
-            shrinkA=9,
-            shrinkB=9,
+            mutation_scale=10,
             linewidth=0.9,
             linestyle="--" if dashed else "-",
             color="#9a3b26" if dashed else "#555555",
-            connectionstyle="arc3,rad=-0.28" if long else "arc3,rad=-0.06",
+            connectionstyle=f"arc3,rad={bend}",
             zorder=2,
         )
     )
+
+
+def _bend(start: Place, end: Place, others: Sequence[Place]) -> float:
+    """The curvature (matplotlib's `arc3`) whose curve keeps furthest from the other nodes; straight if that clears."""
+    (x0, y0), (x2, y2) = start, end
+
+    def clearance(bend: float) -> float:
+        x1, y1 = (x0 + x2) / 2 + bend * (y2 - y0), (y0 + y2) / 2 - bend * (x2 - x0)
+        curve = [
+            ((1 - t) ** 2 * x0 + 2 * t * (1 - t) * x1 + t**2 * x2, (1 - t) ** 2 * y0 + 2 * t * (1 - t) * y1 + t**2 * y2)
+            for t in (step / 20 for step in range(1, 20))
+        ]
+        distances = [hypot(x - x3, y - y3) for x, y in curve for x3, y3 in others]
+        return min(0.4, *distances)
+
+    return max((0.0, -0.15, 0.15, -0.3, 0.3, -0.45, 0.45), key=clearance)
 
 
 def _merge_legend(axes: Axes, genotype: Genotype) -> None:
@@ -176,6 +181,16 @@ def _axes(size: tuple[float, float], x: str, y: str) -> tuple[Figure, Axes]:
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     return figure, axes
+
+
+def _label_lines(axes: Axes, trials: Sequence[Trial]) -> None:
+    """Names beside their lines, moved apart where the lines lie close."""
+    low, high = axes.get_ylim()
+    taken = float("-inf")
+    for trial in sorted(trials, key=lambda trial: trial.reward or 0.0):
+        height = ((trial.reward or 0.0) - low) / (high - low)
+        taken = max(height, taken + 0.045)
+        axes.text(1.01, taken, _name(trial), transform=axes.transAxes, fontsize=8, color=KNOWN_COLOUR, va="center")
 
 
 def _known(trials: Sequence[Trial]) -> list[Trial]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from nas.results import pictures
-from nas.results.summary import COLUMNS, TITLES, Row, best_found, cell, closing_rows, scored, status
+from nas.results.summary import COLUMNS, TITLES, Row, best_found, cell, closing_rows, scored, searcher_name, status
 from nas.search.config import SearchConfig
 from nas.search.journal import Trial
 from nas.search.run_directory import RunDirectory
@@ -67,11 +67,11 @@ def _figures(config: SearchConfig, trials: Sequence[Trial]) -> dict[str, tuple[F
     figures = {}
     if scored(trials):
         figures["ap_over_trials"] = (
-            pictures.ap_over_trials(trials, config.controller.name),
+            pictures.ap_over_trials(trials, searcher_name(config)),
             "AP of every candidate and the best so far; dashed lines are the known necks under the same proxy task.",
         )
         figures["ap_against_macs"] = (
-            pictures.ap_against_macs(trials, config.controller.name),
+            pictures.ap_against_macs(trials, searcher_name(config)),
             "AP against the neck's multiply-adds; diamonds are the known necks.",
         )
     if (found := best_found(trials)) is not None:

@@ -12,7 +12,7 @@ from nas.search.journal import KNOWN_PREFIX, RANDOM, SEARCH, Trial
 COLUMNS = ("AP", "AP50", "APs", "APm", "APl", "params", "macs", "latency_ms")
 """Metrics of the closing table; AP in percent, cost of the neck alone."""
 
-TITLES = {"params": "params (k)", "macs": "MACs (M)", "latency_ms": "latency (ms)"}
+TITLES = {"params": "k params", "macs": "M MACs", "latency_ms": "ms"}
 _UNITS = {"params": 1e3, "macs": 1e6}
 
 
@@ -46,6 +46,12 @@ def closing_rows(config: SearchConfig, trials: Sequence[Trial]) -> list[Row]:
         Row(f"random, best of {len(scored(trials, RANDOM))}", best(scored(trials, RANDOM))),
     ]
     return rows + [Row(name, best(scored(trials, KNOWN_PREFIX + name))) for name in config.known]
+
+
+def searcher_name(config: SearchConfig) -> str:
+    """The controller and what it started from."""
+    start = f" from {', '.join(config.controller.initial)}" if config.controller.initial else ""
+    return config.controller.name + start
 
 
 def cell(trial: Trial, column: str) -> str:

@@ -172,5 +172,6 @@ def _tune(config: SearchConfig, run: RunDirectory, plan: Plan, settings: WorkerS
         ),
     )
     tuner.fit()
+    shutil.rmtree(run.ray, ignore_errors=True)
     if searcher.crash is not None:
         raise searcher.crash

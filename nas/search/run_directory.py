@@ -30,7 +30,7 @@ class RunDirectory:
 
     `config.json` holds the resolved configuration with versions and hardware, `journal.log` every proposal and
     outcome, `trials/NNNN/` the trained neck of a trial, `best/` the exported best, `report/` the report, and
-    `ray/` what Ray Tune writes.
+    `ray/` what Ray Tune writes while it runs.
     """
 
     def __init__(self, path: str | Path) -> None:
