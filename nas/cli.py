@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import sys
@@ -58,11 +57,9 @@ def search(
     assignments = list(set_ or [])
     if trials is not None:
         assignments.append(f"trials={trials}")
-    if controller is not None:
-        assignments.append(f"controller.name={json.dumps(controller)}")
     if workers is not None:
         assignments.append(f"resources.workers={workers}")
-    run(experiment, run_dir, assignments, address)
+    run(experiment, run_dir, assignments, controller, address)
 
 
 @app.command()

@@ -80,7 +80,10 @@ def load_experiment(name: str) -> Any:
     if not callable(getattr(module, function, None)):
         available = [key for key, value in vars(module).items() if callable(value) and _is_own(module, value)]
         raise ConfigError(f"{place} has no function {function!r}; it has {', '.join(sorted(available)) or 'none'}")
-    return getattr(module, function)()
+    try:
+        return getattr(module, function)()
+    except ValidationError as error:
+        raise ConfigError(f"{name}: {'; '.join(_explain(None, problem) for problem in error.errors())}") from error
 
 
 def _is_own(module: Any, value: Any) -> bool:
@@ -126,7 +129,7 @@ def _assign(cls: type, data: dict[str, Any], path: list[str], value: Any) -> Non
         if not isinstance(here, dict) or parent not in here:
             raise ConfigError(_unknown(cls, path[: depth + 1], here))
         here = here[parent]
-    if not isinstance(here, dict) or name not in here:
+    if not isinstance(here, dict) or (name not in here and _fields_at(cls, parents)):
         raise ConfigError(_unknown(cls, path, here))
     here[name] = value
 
@@ -144,11 +147,11 @@ def _nearest(name: str, known: list[str]) -> str:
     return f"{hint} (known here: {', '.join(known)})" if known else hint
 
 
-def _explain(cls: type, problem: Any) -> str:
+def _explain(cls: type | None, problem: Any) -> str:
     path = [str(part) for part in problem["loc"]]
     where = ".".join(path)
     if problem["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
-        return f"unknown field {where!r}{_nearest(path[-1], _fields_at(cls, path[:-1]))}"
+        return f"unknown field {where!r}{_nearest(path[-1], _fields_at(cls, path[:-1]) if cls else [])}"
     message = problem["msg"].removeprefix("Value error, ")
     got = "" if problem["type"] == "value_error" else f", got {problem['input']!r}"
     return f"{where}: {message}{got}" if where else f"{message}{got}"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from necks.merge_neck import MergeNeck
 from necks.recipe import Recipe
-from search_space import KNOWN, Genotype
+from search_space import DEFAULT_LEVELS, Genotype, known_genotype
 
 
 def build_neck(
@@ -33,18 +33,7 @@ def build_neck(
     if isinstance(name_or_genotype, Genotype):
         genotype = name_or_genotype
     else:
-        genotype = known_genotype(name_or_genotype, out_levels)
+        genotype = known_genotype(name_or_genotype, out_levels or DEFAULT_LEVELS)
     if out_levels is not None and tuple(out_levels) != genotype.levels:
         raise ValueError(f"out_levels are the genotype's levels {genotype.levels}, got {tuple(out_levels)}")
     return MergeNeck(genotype, in_channels, in_levels, out_channels, repeats, recipe)
-
-
-def known_genotype(name: str, levels: Sequence[int] | None = None) -> Genotype:
-    """A published topology by name, over `levels`.
-
-    Raises:
-        ValueError: for an unknown name; for levels that the topology is not defined on.
-    """
-    if name not in KNOWN:
-        raise ValueError(f"unknown neck {name!r}; known are {', '.join(KNOWN)}")
-    return KNOWN[name](tuple(levels)) if levels is not None else KNOWN[name]()

@@ -20,9 +20,9 @@ Size = tuple[int, int]
 def resample(x: Tensor, size: Size, *, shift: int) -> Tensor:
     """Bring a map to `size`, `shift` levels coarser (finer where negative).
 
-    Up is nearest (pixel repetition at whole ratios). Down is one max-pool with kernel = stride = 2^shift that
-    also covers a ragged border, as TensorFlow's SAME padding does; where even that does not give `size` (a
-    backbone that rounds down), the pool windows are spread over the map.
+    Up is nearest (pixel repetition at whole ratios). Down is one max-pool with kernel = stride = 2^shift, whose last
+    windows are cut short where the size does not divide (TensorFlow's SAME padding cuts the first ones, too); where
+    even that does not give `size` (a backbone that rounds down), the windows are spread over the map.
     """
     if shift < 0:
         return F.interpolate(x, size=size, mode="nearest")

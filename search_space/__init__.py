@@ -2,11 +2,12 @@
 
 from search_space import known
 from search_space.genotype import Genotype, GenotypeError, MergeCell
-from search_space.known import KNOWN
+from search_space.known import DEFAULT_LEVELS, KNOWN, known_genotype
 from search_space.nas_fpn import NasFpnSpace, nas_fpn_space
 from search_space.space import Choice, Choices, Decision, SearchSpace
 
 __all__ = [
+    "DEFAULT_LEVELS",
     "KNOWN",
     "Choice",
     "Choices",
@@ -17,5 +18,6 @@ __all__ = [
     "NasFpnSpace",
     "SearchSpace",
     "known",
+    "known_genotype",
     "nas_fpn_space",
 ]

@@ -124,7 +124,11 @@ class Genotype:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Equal exactly for genotypes that compute the same function up to weights."""
+        """Equal for genotypes that are one graph written differently, so that they compute the same function.
+
+        Covers the order of operands and of independent cells, dead cells, and dangling adds to a sum. Cells without
+        weights (`transform="none"`) are not simplified: a sum of sums differs from one longer sum.
+        """
         return fingerprint(
             self.levels,
             [(cell.level, cell.inputs, cell.merge, cell.transform) for cell in self.cells],

@@ -88,6 +88,17 @@ KNOWN: dict[str, Callable[..., Genotype]] = {
 }
 
 
+def known_genotype(name: str, levels: Sequence[int] = DEFAULT_LEVELS) -> Genotype:
+    """A published topology by name, over `levels`.
+
+    Raises:
+        GenotypeError: for an unknown name, or levels that the topology is not defined on.
+    """
+    if name not in KNOWN:
+        raise GenotypeError(f"unknown neck {name!r}; known are {', '.join(KNOWN)}")
+    return KNOWN[name](tuple(levels))
+
+
 def _top_down_sums(levels: Sequence[int]) -> tuple[list[MergeCell], list[int]]:
     """Cells that sum from the coarsest level down, and per level (fine to coarse) the node of its sum."""
     top = len(levels) - 1

@@ -10,7 +10,7 @@ from dataclasses import replace
 from experiments.benchmarks.results import write_result
 from experiments.signs import search
 from nas.proxy.task import ProxyTask
-from necks import known_genotype
+from search_space import known_genotype
 
 NECKS = ("none", "same_level", "fpn", "pafpn", "bifpn", "nas_fpn")
 PLATES, TILES = ("plate_0", "plate_1", "plate_4"), ("tile_circle", "tile_square", "tile_diamond")

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from nas.configuration import load_experiment, override
+from nas.configuration import override
 from nas.data.check import check_data
 from nas.data.config import DataConfig, DataError, SignsConfig
 from nas.data.signs import make_signs
+from nas.search.config import load_search
 
 console = Console(highlight=False)
 
@@ -24,7 +25,7 @@ def make_data(name: str, root: Path, assignments: list[str]) -> None:
 
 
 def check(target: str, assignments: list[str]) -> None:
-    data = load_experiment(target).data if ":" in target else DataConfig(root=target)
+    data = load_search(target).data if ":" in target else DataConfig(root=target)
     if assignments:
         data = override(data, assignments)
     problems = check_data(data, full=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from pathlib import Path
 
 from rich.console import Console
@@ -10,17 +11,21 @@ from rich.table import Table
 from nas.configuration import from_dict
 from nas.detection.backbone import build_backbone
 from nas.detection.config import BackboneConfig
-from nas.detection.cost import detector_cost, feature_shapes, neck_cost
+from nas.detection.cost import Cost, detector_cost, feature_shapes, neck_cost
 from nas.detection.detector import build_detector
 from nas.errors import UserError
-from necks import build_neck, known_genotype
-from necks.exported import GENOTYPE_FILE
-from search_space import KNOWN, Genotype
+from necks import MergeNeck, build_neck, load_exported
+from necks.exported import NECK_FILE
+from search_space import KNOWN, Genotype, known_genotype
 
 console = Console(highlight=False)
 
 
 def describe_neck(neck: str, backbone_name: str, channels: int, repeats: int | None, size: int, classes: int) -> None:
+    """Print cells and cost; an exported directory is described as it was exported, without a detector."""
+    if (Path(neck) / NECK_FILE).is_file():
+        _describe_exported(load_exported(neck), size)
+        return
     genotype = _genotype(neck)
     repeats = repeats or {"nas_fpn": 7, "bifpn": 3}.get(neck, 1)
     backbone = build_backbone(from_dict(BackboneConfig, {"name": backbone_name}))
@@ -29,12 +34,30 @@ def describe_neck(neck: str, backbone_name: str, channels: int, repeats: int | N
         detector = build_detector(backbone, module, classes, image_size=size)
     except ValueError as error:
         raise UserError(str(error)) from error
-    console.print(_cell_table(genotype))
-    alone = neck_cost(module, feature_shapes(backbone, (size, size)))
-    whole = detector_cost(detector, (size, size))
-    console.print(f"fingerprint {genotype.fingerprint}, {repeats} x {channels} channels, {size} x {size} px")
-    for what, cost in (("neck alone", alone), (f"RetinaNet, {backbone_name}, {classes} classes", whole)):
-        console.print(f"{what}: {cost.params / 1e6:.2f} M parameters, {cost.macs / 1e9:.2f} G multiply-adds")
+    _print_neck(module, size)
+    _print_cost("neck alone", neck_cost(module, feature_shapes(backbone, (size, size))))
+    _print_cost(f"RetinaNet, {backbone_name}, {classes} classes", detector_cost(detector, (size, size)))
+
+
+def _describe_exported(neck: MergeNeck, size: int) -> None:
+    _print_neck(neck, size)
+    sides = [-(-size // 2**level) for level in neck.in_levels]
+    shapes: OrderedDict[str, tuple[int, ...]] = OrderedDict(
+        (f"c{level}", (channels, side, side))
+        for level, channels, side in zip(neck.in_levels, neck.in_channels, sides, strict=True)
+    )
+    _print_cost(f"neck alone, on maps with {neck.in_channels} channels", neck_cost(neck, shapes))
+
+
+def _print_neck(neck: MergeNeck, size: int) -> None:
+    console.print(_cell_table(neck.genotype))
+    console.print(
+        f"fingerprint {neck.genotype.fingerprint}, {neck.repeats} x {neck.out_channels} channels, {size} x {size} px"
+    )
+
+
+def _print_cost(what: str, cost: Cost) -> None:
+    console.print(f"{what}: {cost.params / 1e6:.2f} M parameters, {cost.macs / 1e9:.2f} G multiply-adds")
 
 
 def _cell_table(genotype: Genotype) -> Table:
@@ -59,8 +82,8 @@ def _genotype(name: str) -> Genotype:
     if name in KNOWN:
         return known_genotype(name)
     path = Path(name)
-    if path.is_dir():
-        path = path / GENOTYPE_FILE
     if not path.is_file():
-        raise UserError(f"{name!r} is neither a known neck ({', '.join(KNOWN)}) nor a genotype's JSON file")
+        raise UserError(
+            f"{name!r} is neither a known neck ({', '.join(KNOWN)}) nor a genotype's JSON file nor an exported neck"
+        )
     return Genotype.from_json(path.read_text())

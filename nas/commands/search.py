@@ -2,52 +2,76 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from nas.configuration import ConfigError, load_experiment, override
-from nas.data.check import check_data
-from nas.data.config import DataConfig, DataError
-from nas.results.export import export
+from nas.configuration import override
+from nas.data.config import DataError
+from nas.data.problems import Problem
 from nas.results.report import write_report
-from nas.results.summary import COLUMNS, TITLES, best, best_found, cell, closing_rows, scored, searcher_name
-from nas.search.config import SearchConfig, build_space
-from nas.search.engine import run_search
-from nas.search.journal import Trial
+from nas.results.summary import (
+    COLUMNS,
+    TITLES,
+    best,
+    best_found,
+    cell,
+    closing_rows,
+    known_necks,
+    scored,
+    searcher_name,
+)
+from nas.search.config import SearchConfig, build_space, load_search
+from nas.search.journal import KNOWN_PREFIX, Trial
 from nas.search.plan import Plan, build_controller
 from nas.search.run_directory import RunDirectory
-from nas.search.worker import MakeTask, make_proxy_task
 
 console = Console(highlight=False)
 
 
-def search(
-    experiment: str,
-    run_dir: Path,
-    assignments: list[str],
-    address: str | None,
-    make_task: MakeTask = make_proxy_task,
-) -> None:
-    config = override(_experiment(experiment), assignments)
+def search(experiment: str, run_dir: Path, assignments: list[str], controller: str | None, address: str | None) -> None:
+    config = load_search(experiment)
+    if controller is not None and controller != config.controller.name:
+        config = override(config, [f"controller.name={json.dumps(controller)}", "controller.options={}"])
+    config = override(config, assignments)
     build_controller(config, build_space(config))
     run = RunDirectory(run_dir)
     with run.claim(config):
-        if make_task is make_proxy_task:
-            _refuse_bad_data(config.data)
-        console.print(
-            f"[bold]{config.name}[/]: {len(set(config.known))} known necks, {config.random_trials} random, "
-            f"{config.trials} by {searcher_name(config)}; everything goes to {run.path}",
-            soft_wrap=True,
-        )
-        trials = run_search(config, run, on_outcome=_Progress(config), address=address, make_task=make_task)
-        _print_closing_table(config, trials)
-        if best_found(trials) is not None:
-            exported = export(run, trials, run.best)
-            console.print(f"best neck: trial {exported.number}, exported to {run.best}", soft_wrap=True)
-        console.print(f"report: {write_report(run, config, trials)}", soft_wrap=True)
+        trials = _run(config, run, address)
+    _print_closing_table(config, trials)
+    console.print(f"report: {write_report(run, config, trials)}", soft_wrap=True)
+    if best_found(trials) is not None:
+        _export_best(run, trials)
+
+
+def _run(config: SearchConfig, run: RunDirectory, address: str | None) -> list[Trial]:
+    from nas.data.check import check_data
+    from nas.search.engine import run_search
+
+    _refuse_bad_data(config.data.root, check_data(config.data))
+    console.print(
+        f"[bold]{config.name}[/]: {len(set(config.known))} known necks, {config.random_trials} random, "
+        f"{config.trials} by {searcher_name(config)}; everything goes to {run.path}",
+        soft_wrap=True,
+    )
+    return run_search(config, run, on_outcome=_Progress(config), address=address)
+
+
+def _export_best(run: RunDirectory, trials: list[Trial]) -> None:
+    from nas.results.export import export
+
+    trial = export(run, trials, run.best)
+    line = f"best neck found: trial {trial.number}, AP {trial.reward:.1f}"
+    known = best(known_necks(trials))
+    if known is not None and known.reward is not None and trial.reward is not None:
+        verb = "beats" if trial.reward > known.reward else "does not beat"
+        name = known.candidate.origin.removeprefix(KNOWN_PREFIX)
+        line += f"; it {verb} the best known neck, {name}, AP {known.reward:.1f}"
+    console.print(f"{line}\nexported to {run.best}", soft_wrap=True)
 
 
 class _Progress:
@@ -90,17 +114,9 @@ def _print_closing_table(config: SearchConfig, trials: list[Trial]) -> None:
     console.print(table)
 
 
-def _experiment(name: str) -> SearchConfig:
-    config = load_experiment(name)
-    if not isinstance(config, SearchConfig):
-        raise ConfigError(f"{name} must return a SearchConfig, it returned {type(config).__name__}")
-    return config
-
-
-def _refuse_bad_data(data: DataConfig) -> None:
-    problems = check_data(data)
+def _refuse_bad_data(root: str, problems: Sequence[Problem]) -> None:
     errors = [problem for problem in problems if problem.severity == "error"]
     for problem in problems:
         console.print(str(problem), markup=False, soft_wrap=True)
     if errors:
-        raise DataError(f"{data.root} has {len(errors)} errors; mend them, then see: nasfpn data check {data.root}")
+        raise DataError(f"{root} has {len(errors)} errors; mend them, then see: nasfpn data check {root}")

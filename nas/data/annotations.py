@@ -12,7 +12,7 @@ from nas.data.problems import Findings
 
 _SLACK = 1.0  # pixels by which a box may reach over its image's edge: rounding
 _NEEDED = {
-    "images": ("id", "file_name"),
+    "images": ("id", "file_name", "width", "height"),
     "annotations": ("id", "image_id", "category_id", "bbox"),
     "categories": ("id", "name"),
 }
@@ -61,6 +61,15 @@ def check_classes(found: Annotations, image_ids: frozenset[int], must_have: bool
             findings.warning("empty class", f"{message}, so its AP is undefined and left out of the mean")
 
 
+def check_scorable(found: Annotations, image_ids: frozenset[int], findings: Findings) -> None:
+    """Report a split that scores candidates but holds no box at all."""
+    if not any(entry["image_id"] in image_ids for entry in found.boxes):
+        findings.error(
+            "nothing to score",
+            f"{found.path}: no image of this split has a usable box, so no candidate can be scored; annotate some",
+        )
+
+
 def _unique(path: Path, section: str, content: dict[str, Any], findings: Findings) -> dict[int, dict[str, Any]]:
     """Id -> entry of one list; malformed entries and repeated ids are reported and left out."""
     entries: dict[int, dict[str, Any]] = {}
@@ -89,6 +98,8 @@ def _fault(entry: Any, needed: tuple[str, ...]) -> str | None:
         value = entry[key]
         if key in _IDS and (not isinstance(value, int) or isinstance(value, bool)):
             return f"has {key} {value!r:.40}, but ids must be whole numbers"
+        if key in ("width", "height") and not (isinstance(value, int) and value > 0):
+            return f"(id {entry['id']}) has {key} {value!r:.40}, but it must be a whole number of pixels"
         if key in ("file_name", "name") and not (isinstance(value, str) and value):
             return f"(id {entry['id']}) has {key} {value!r:.40}, but it must be a text"
         if key == "bbox" and not (isinstance(value, list) and len(value) == 4 and all(map(_is_finite, value))):
@@ -145,7 +156,7 @@ def _check_box(at: str, bbox: list[float], image: dict[str, Any], findings: Find
     if w == 0 or h == 0:
         findings.warning("empty boxes", f"{at} has bbox {bbox} without area; it is left out of training, remove it")
         return False
-    width, height = (image[key] if _is_finite(image.get(key)) else math.inf for key in ("width", "height"))
+    width, height = image["width"], image["height"]
     where = f"{at} has bbox {bbox} (x, y, width, height) on image {image['id']} of {width}x{height} pixels"
     if x >= width or y >= height or x + w <= 0 or y + h <= 0:
         findings.error("boxes outside", f"{where}, wholly outside of it; are the numbers pixels of this image?")

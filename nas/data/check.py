@@ -12,7 +12,7 @@ from typing import Any
 
 from PIL import Image
 
-from nas.data.annotations import Annotations, check_annotations, check_classes
+from nas.data.annotations import Annotations, check_annotations, check_classes, check_scorable
 from nas.data.coco import draw_ids, read_instances
 from nas.data.config import DataConfig, DataError, SplitConfig
 from nas.data.problems import Findings, Problem
@@ -84,6 +84,8 @@ def _check_use(config: DataConfig, name: str, annotations: Annotations, findings
     everything = frozenset(annotations.images)
     if name != "train" or config.reward is not None:
         check_classes(annotations, everything, name == "train", findings)
+        if name == "reward":
+            check_scorable(annotations, everything, findings)
         return
     if config.holdout >= len(everything):
         findings.error(
@@ -95,6 +97,7 @@ def _check_use(config: DataConfig, name: str, annotations: Annotations, findings
     held_out = draw_ids(sorted(everything), config.holdout, config.split_seed)
     check_classes(annotations, everything - held_out, True, findings)
     check_classes(annotations, held_out, False, findings)
+    check_scorable(annotations, held_out, findings)
 
 
 def _check_files(annotations: Annotations, folder: Path, full: bool, findings: Findings) -> None:
@@ -106,10 +109,6 @@ def _check_files(annotations: Annotations, folder: Path, full: bool, findings: F
     for image, path in annotations.files(folder).items():
         entry = annotations.images[image]
         at = f"{annotations.path}: image {image} ({path})"
-        if not (entry.get("width") and entry.get("height")):
-            findings.warning(
-                "unstated sizes", f"{at} states no width and height, so its boxes cannot be checked; add them"
-            )
         if not path.is_file():
             findings.error("missing images", f"{at} does not exist; copy it there or remove the entry")
         elif full:
@@ -124,8 +123,8 @@ def _check_image(at: str, path: Path, entry: Mapping[str, Any], findings: Findin
     except (OSError, SyntaxError, ValueError) as error:
         findings.error("unreadable images", f"{at} cannot be read: {error}; copy it again or remove the entry")
         return
-    stated = (entry.get("width"), entry.get("height"))
-    if all(stated) and size != stated:
+    stated = (entry["width"], entry["height"])
+    if size != stated:
         findings.error(
             "wrong sizes",
             f"{at} is {size[0]}x{size[1]} pixels, but stated as {stated[0]}x{stated[1]}; annotate the stored image",

@@ -76,8 +76,7 @@ class CocoSplit(Dataset[tuple[Tensor, Target]]):
     def __getitem__(self, index: int) -> tuple[Tensor, Target]:
         image_id = self.image_ids[index]
         image = self._load_image(image_id)
-        height, width = image.shape[-2:]
-        return image, self._target(image_id, height, width)
+        return image, self.target(index)
 
     def target(self, index: int) -> Target:
         """The target of an item without reading its image: the annotations state its size."""
@@ -99,9 +98,16 @@ class CocoSplit(Dataset[tuple[Tensor, Target]]):
         path = self.image_path(image_id)
         try:
             with Image.open(path) as image:
-                return pil_to_tensor(image.convert("RGB"))
+                pixels = pil_to_tensor(image.convert("RGB"))
         except (OSError, SyntaxError) as error:  # Pillow reports some torn PNG files as SyntaxError
             raise DataError(f"{path} (image {image_id}) cannot be read: {error}; run `nasfpn data check`") from error
+        info = self.coco.imgs[image_id]
+        if tuple(pixels.shape[-2:]) != (info["height"], info["width"]):
+            raise DataError(
+                f"{path} (image {image_id}) is {pixels.shape[2]}x{pixels.shape[1]} pixels, but stated as "
+                f"{info['width']}x{info['height']}; run `nasfpn data check`"
+            )
+        return pixels
 
     def _target(self, image_id: int, height: int, width: int) -> Target:
         found = [item for item in self.coco.imgToAnns.get(image_id, []) if not item.get("iscrowd", 0)]
@@ -172,9 +178,12 @@ def draw_ids(image_ids: Sequence[int], count: int, seed: int) -> frozenset[int]:
 
 
 def digest(split: CocoSplit) -> str:
-    """Identifies the split's content for caches: the annotation file's bytes and the images in use."""
-    ids = json.dumps(split.image_ids).encode()
-    return hashlib.sha256(split._content_hash.encode() + ids).hexdigest()[:32]
+    """Identifies the split's content for caches: the annotation file's bytes, and the size and time of every image."""
+    found = hashlib.sha256(split._content_hash.encode())
+    for image_id in split.image_ids:
+        status = split.image_path(image_id).stat()
+        found.update(f"{image_id}:{status.st_size}:{status.st_mtime_ns};".encode())
+    return found.hexdigest()[:32]
 
 
 def read_instances(path: Path) -> tuple[dict[str, Any], bytes]:

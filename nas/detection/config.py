@@ -8,6 +8,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 MAX_HEAD_CONVS = 4
+NORM_GROUPS = 8
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))

@@ -93,8 +93,8 @@ def reset_peak_memory(device: torch.device) -> None:
 def peak_memory_mb(device: torch.device) -> float | None:
     """Most memory held at once since the reset, in MiB.
 
-    On a GPU what the allocator handed out there; on a Linux CPU the resident size of the whole process; None
-    where the system does not say.
+    On a GPU what the allocator handed out there. On a Linux CPU the resident size of the whole process, which keeps
+    what earlier trials left in its allocator: an upper bound. None where the system does not say.
     """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20

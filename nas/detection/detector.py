@@ -12,10 +12,8 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.retinanet import RetinaNetHead
 
 from nas.detection.backbone import Backbone
-from nas.detection.config import HeadConfig
+from nas.detection.config import NORM_GROUPS, HeadConfig
 from necks import MergeNeck
-
-NORM_GROUPS = 8
 
 
 class BackboneWithNeck(nn.Module):
@@ -62,7 +60,6 @@ def build_detector(
         score_thresh=head.score_threshold,
         nms_thresh=head.nms_threshold,
         detections_per_img=head.max_detections,
-        _skip_resize=False,
     )
 
 

@@ -6,11 +6,11 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.ops import sigmoid_focal_loss
 
-from nas.detection.targets import IGNORED, Targets
+from nas.detection.targets import IGNORED, BatchTargets
 
 
 def retinanet_loss(
-    logits: Tensor, offsets: Tensor, targets: Targets, *, alpha: float = 0.25, gamma: float = 2.0
+    logits: Tensor, offsets: Tensor, targets: BatchTargets, *, alpha: float = 0.25, gamma: float = 2.0
 ) -> tuple[Tensor, Tensor]:
     """Focal loss and L1 box loss, each summed and divided by the number of positives in the batch.
 

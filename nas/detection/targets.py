@@ -22,11 +22,28 @@ BOX_CODER = BoxCoder(weights=(1.0, 1.0, 1.0, 1.0))
 
 @dataclass(frozen=True)
 class Targets:
-    """What each anchor of one image, or of a batch, has to predict.
+    """What the anchors of one image have to predict; all that are named neither here nor there are background.
 
     Args:
-        labels: (A,) or (N, A) int64 class of each anchor, `BACKGROUND` or `IGNORED`.
-        offsets: (P, 4) box offsets of the positive anchors, in the order of `labels`' positives.
+        positive: (P,) int64 indices of the anchors that stand for a box, ascending.
+        labels: (P,) int64 their classes.
+        offsets: (P, 4) their box offsets.
+        ignored: int64 indices of the anchors that are neither.
+    """
+
+    positive: Tensor
+    labels: Tensor
+    offsets: Tensor
+    ignored: Tensor
+
+
+@dataclass(frozen=True)
+class BatchTargets:
+    """What all anchors of a batch have to predict.
+
+    Args:
+        labels: (N, A) int64 class of each anchor, `BACKGROUND` or `IGNORED`.
+        offsets: box offsets of the positive anchors, image by image in the order of `labels`.
     """
 
     labels: Tensor
@@ -42,15 +59,20 @@ def assign(boxes: Tensor, labels: Tensor, anchors: Tensor) -> Targets:
         anchors: (A, 4).
     """
     if not len(boxes):
-        return Targets(torch.full((len(anchors),), BACKGROUND), torch.zeros(0, 4))
+        nothing = torch.zeros(0, dtype=torch.int64)
+        return Targets(nothing, nothing, torch.zeros(0, 4), nothing)
     matcher = Matcher(FOREGROUND_IOU, BACKGROUND_IOU, allow_low_quality_matches=True)
     matched = matcher(box_iou(boxes, anchors))
-    positive = matched >= 0
-    target = torch.where(positive, labels[matched.clamp(min=0)], matched)
-    offsets = BOX_CODER.encode_single(boxes[matched[positive]], anchors[positive])
-    return Targets(target, offsets)
+    (positive,) = torch.where(matched >= 0)
+    (ignored,) = torch.where(matched == Matcher.BETWEEN_THRESHOLDS)
+    box = matched[positive]
+    return Targets(positive, labels[box], BOX_CODER.encode_single(boxes[box], anchors[positive]), ignored)
 
 
-def stack(targets: Sequence[Targets]) -> Targets:
-    """A batch: labels (N, A), offsets of all positives, image by image."""
-    return Targets(torch.stack([t.labels for t in targets]), torch.cat([t.offsets for t in targets]))
+def stack(targets: Sequence[Targets], num_anchors: int) -> BatchTargets:
+    """The targets of a batch, on the CPU like its parts."""
+    labels = torch.full((len(targets), num_anchors), BACKGROUND)
+    for row, target in zip(labels, targets, strict=True):
+        row[target.ignored] = IGNORED
+        row[target.positive] = target.labels
+    return BatchTargets(labels, torch.cat([target.offsets for target in targets]))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from nas.detection.config import BackboneConfig, HeadConfig
+from nas.detection.config import NORM_GROUPS, BackboneConfig, HeadConfig
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
@@ -23,7 +23,13 @@ class NeckConfig:
     separable: bool = False
 
     levels: tuple[int, ...] = (3, 4, 5, 6, 7)
-    """Levels of the pyramid, fine to coarse; the first ones are the backbone's."""
+    """Levels of the pyramid, fine to coarse; the first three are the backbone's."""
+
+    @model_validator(mode="after")
+    def _reachable(self) -> Self:
+        if len(self.levels) < 3 or self.levels != tuple(range(3, 3 + len(self.levels))):
+            raise ValueError(f"levels must be 3, 4, 5 and so on without a gap, got {self.levels}")
+        return self
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
@@ -60,5 +66,13 @@ class ProxyConfig:
     threads: int = Field(default=1, ge=1)
     """CPU threads of a trial; several trials with one thread each beat one trial with several."""
 
-    device: str = "auto"
-    """`auto` takes the GPU that the worker was given, else the CPU."""
+    device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    """`auto` takes the GPU that the worker was given (`resources.gpus`), else the CPU; or `cpu`, `cuda`, `cuda:1`."""
+
+    @model_validator(mode="after")
+    def _head_fits(self) -> Self:
+        if self.head.norm and self.neck.channels % NORM_GROUPS:
+            raise ValueError(
+                f"a head with norm needs neck.channels divisible by {NORM_GROUPS}, got {self.neck.channels}"
+            )
+        return self

@@ -7,20 +7,23 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 from collections import OrderedDict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from filelock import FileLock
-from safetensors.torch import load_file, save_file
+from numpy.lib.format import open_memmap
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import Dataset
 
 from nas.data.coco import CocoSplit, digest
 from nas.detection.backbone import Backbone, weights_digest
-from nas.detection.targets import Targets, assign
+from nas.detection.targets import BatchTargets, Targets, assign, stack
 
 _log = logging.getLogger(__name__)
 
@@ -35,7 +38,7 @@ class Inputs(Protocol):
     def __len__(self) -> int: ...
 
     def batch(self, indices: list[int], device: torch.device) -> Any:
-        """What `Trainee.forward` takes for these images."""
+        """What the trained part of the detector takes for these images: maps or images."""
         ...
 
 
@@ -90,18 +93,20 @@ class ImageInputs:
 
 
 class FeatureInputs:
-    """Maps of a frozen backbone, held in half precision."""
+    """Maps of a frozen backbone in half precision, in files that all workers of a machine share the memory of."""
 
-    def __init__(self, features: dict[str, Tensor]) -> None:
-        self.features = features
+    def __init__(self, directory: Path) -> None:
+        paths = sorted(directory.glob("*.npy"))
+        self.maps = {path.stem: np.load(path, mmap_mode="r") for path in paths}
 
     def __len__(self) -> int:
-        return len(next(iter(self.features.values())))
+        return len(next(iter(self.maps.values())))
 
     def batch(self, indices: list[int], device: torch.device) -> OrderedDict[str, Tensor]:
+        parts = {name: torch.from_numpy(maps[indices]) for name, maps in self.maps.items()}
         return OrderedDict(
-            (name, maps[indices].to(device).float().contiguous(memory_format=torch.channels_last))
-            for name, maps in self.features.items()
+            (name, part.to(device).float().contiguous(memory_format=torch.channels_last))
+            for name, part in parts.items()
         )
 
 
@@ -115,49 +120,59 @@ def normalise(images: Tensor, backbone: Backbone) -> Tensor:
 def cached_features(images: Letterboxed, backbone: Backbone, root: Path, device: torch.device) -> FeatureInputs:
     """Features of every image, from the cache under `root`, or computed and kept there for all other workers.
 
-    A file's name holds everything that its content depends on: split, image size, architecture and weights.
-    Two processes at once compute it once; a killed one leaves nothing that would be read.
+    A directory's name holds everything that its content depends on: annotations, images, their size here, and the
+    backbone's architecture and weights. Two processes at once compute it once; a killed one leaves nothing that is
+    read.
     """
-    name = f"features-{digest(images.split)}-{weights_digest(backbone)}-{images.size}.safetensors"
-    path = root / CACHE_DIR / name
+    path = root / CACHE_DIR / f"features-{digest(images.split)}-{weights_digest(backbone)}-{images.size}"
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{path}.lock"):
         if not path.exists():
             _log.info(
                 "computing the backbone's features of %d images, once; they are kept in %s", len(images), path.parent
             )
-            partial = path.with_suffix(f".{os.getpid()}.partial")
-            save_file(_extract(images, backbone, device), str(partial))
+            partial = path.with_name(f"{path.name}.partial")
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir()
+            _extract(images, backbone, device, partial)
             partial.replace(path)
-    loaded = load_file(str(path))
-    return FeatureInputs({name: loaded[name] for name in sorted(loaded)})
+    return FeatureInputs(path)
 
 
-def _extract(images: Letterboxed, backbone: Backbone, device: torch.device) -> dict[str, Tensor]:
-    """Backbone maps of every image. Uses every CPU core: whoever else needs these features waits for them."""
+def _extract(images: Letterboxed, backbone: Backbone, device: torch.device, directory: Path) -> None:
+    """Write one file per map. Uses every CPU core: whoever else needs these features waits for them."""
     threads = torch.get_num_threads()
     torch.set_num_threads(os.cpu_count() or 1)
-    try:
-        return _run_backbone(images, backbone.to(device).eval(), device)
-    finally:
-        torch.set_num_threads(threads)
-
-
-def _run_backbone(images: Letterboxed, backbone: Backbone, device: torch.device) -> dict[str, Tensor]:
-    backbone = backbone.to(memory_format=torch.channels_last)
-    parts: dict[str, list[Tensor]] = {}
+    backbone = backbone.to(device).to(memory_format=torch.channels_last).eval()
+    files: dict[str, np.memmap[Any, np.dtype[np.float16]]] = {}
     for start in range(0, len(images), FEATURE_BATCH):
         batch = torch.stack([images[i][0] for i in range(start, min(start + FEATURE_BATCH, len(images)))])
         with torch.inference_mode():
-            for name, x in backbone(normalise(batch.to(device), backbone)).items():
-                parts.setdefault(name, []).append(x.half().cpu())
-    return {name: torch.cat(maps).contiguous() for name, maps in parts.items()}
+            maps = backbone(normalise(batch.to(device), backbone))
+        for name, x in maps.items():
+            if name not in files:
+                shape = (len(images), *x.shape[1:])
+                files[name] = open_memmap(directory / f"{name}.npy", mode="w+", dtype=np.float16, shape=shape)
+            files[name][start : start + len(x)] = x.half().cpu().numpy()
+    torch.set_num_threads(threads)
+    for file in files.values():
+        file.flush()
 
 
-def assign_all(images: Letterboxed, anchors: Tensor) -> list[Targets]:
-    """Targets of every image of a split; boxes are read from the annotations alone."""
-    targets = []
-    for index in range(len(images)):
-        target = images.split.target(index)
-        targets.append(assign(target["boxes"] * images.scale(index), target["labels"], anchors))
-    return targets
+class TargetCache:
+    """Targets by position in the split, assigned when first asked for and then kept."""
+
+    def __init__(self, images: Letterboxed, anchors: Tensor) -> None:
+        self.images = images
+        self.anchors = anchors
+        self._kept: dict[int, Targets] = {}
+
+    def batch(self, indices: Sequence[int]) -> BatchTargets:
+        return stack([self._get(index) for index in indices], len(self.anchors))
+
+    def _get(self, index: int) -> Targets:
+        if index not in self._kept:
+            target = self.images.split.target(index)
+            boxes = target["boxes"] * self.images.scale(index)
+            self._kept[index] = assign(boxes, target["labels"], self.anchors)
+        return self._kept[index]

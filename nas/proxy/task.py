@@ -14,12 +14,15 @@ from nas.detection.backbone import build_backbone
 from nas.detection.cost import feature_shapes, latency_ms, neck_cost, peak_memory_mb, reset_peak_memory
 from nas.detection.detector import build_anchors, build_detector, grid_anchors
 from nas.proxy.config import NeckConfig, ProxyConfig
-from nas.proxy.inputs import FeatureInputs, ImageInputs, Inputs, Letterboxed, assign_all, cached_features
+from nas.proxy.inputs import FeatureInputs, ImageInputs, Inputs, Letterboxed, TargetCache, cached_features
 from nas.proxy.scoring import score
 from nas.proxy.training import train
 from nas.proxy.trial import Trained
 from necks import MergeNeck, Recipe, build_neck
 from search_space import Genotype, known
+
+BACKBONE_SEED = 0
+"""A frozen backbone without weights is random, but the same in every worker."""
 
 
 class ProxyTask:
@@ -35,16 +38,17 @@ class ProxyTask:
         self.device = pick_device(config.device)
         splits = open_splits(data)
         self.num_classes = len(splits.train.classes)
+        torch.manual_seed(BACKBONE_SEED)
         self.backbone = build_backbone(config.backbone).to(self.device)
         self.shapes = feature_shapes(self.backbone, (config.image_size, config.image_size))
         root = Path(data.root)
         self.train_images, self.train_inputs = self._open(splits.train, root)
         self.reward_images, self.reward_inputs = self._open(splits.reward, root)
         self.anchors = self._grid()
-        self.targets = assign_all(self.train_images, torch.cat(self.anchors))
+        self.targets = TargetCache(self.train_images, torch.cat(self.anchors))
 
     def run(self, genotype: Genotype, seed: int) -> Trained:
-        """Train and score one candidate; the same seed gives the same weights on the same hardware.
+        """Train and score one candidate; the same seed gives the same weights again, on the CPU to the last bit.
 
         Raises:
             TrialError: when the training fails, with the reason.
@@ -65,6 +69,7 @@ class ProxyTask:
         trained = time.perf_counter()
         anchors = [level.to(self.device) for level in self.anchors]
         ap = score(detector, self.reward_inputs, self.reward_images, anchors, self.config, self.device)
+        scored = time.perf_counter()
         metrics = {
             **ap,
             "params": cost.params,
@@ -72,7 +77,7 @@ class ProxyTask:
             "latency_ms": min(latency, latency_ms(neck, self.shapes, self.device)),
             "peak_memory_mb": peak_memory_mb(self.device),
             "train_seconds": trained - start,
-            "eval_seconds": time.perf_counter() - trained,
+            "eval_seconds": scored - trained,
             "loss": loss,
         }
         return Trained(metrics, neck.eval().cpu())

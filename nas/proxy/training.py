@@ -6,16 +6,16 @@ Shapes: N images, A anchors over all levels, K classes.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
 from torchvision.models.detection import RetinaNet
 
 from nas.detection.loss import retinanet_loss
-from nas.detection.targets import Targets, stack
+from nas.detection.targets import BatchTargets
 from nas.proxy.config import OptimizerConfig, ProxyConfig
-from nas.proxy.inputs import Inputs
+from nas.proxy.inputs import Inputs, TargetCache
 from nas.proxy.trial import TrialError
 
 NAN_CHECK_PERIOD = 10
@@ -25,7 +25,7 @@ FINAL_LR_SHARE = 0.02
 def train(
     detector: RetinaNet,
     inputs: Inputs,
-    targets: Sequence[Targets],
+    targets: TargetCache,
     config: ProxyConfig,
     seed: int,
     device: torch.device,
@@ -34,7 +34,7 @@ def train(
 
     Args:
         inputs: maps for a detector with a frozen backbone, else images.
-        targets: per image of `inputs`, on the CPU.
+        targets: of the same images.
         seed: of the order in which images are drawn.
 
     Raises:
@@ -50,7 +50,7 @@ def train(
     last = math.nan
     for step, indices in enumerate(_batches(len(inputs), config, seed)):
         outputs = forward(inputs.batch(indices, device))
-        batch = _to(stack([targets[index] for index in indices]), device)
+        batch = _to(targets.batch(indices), device)
         focal, box = retinanet_loss(
             outputs["cls_logits"],
             outputs["bbox_regression"],
@@ -122,5 +122,5 @@ def _checked(loss: Tensor, step: int) -> float:
     return value
 
 
-def _to(targets: Targets, device: torch.device) -> Targets:
-    return Targets(targets.labels.to(device), targets.offsets.to(device))
+def _to(targets: BatchTargets, device: torch.device) -> BatchTargets:
+    return BatchTargets(targets.labels.to(device), targets.offsets.to(device))

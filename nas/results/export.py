@@ -8,7 +8,7 @@ from pathlib import Path
 
 from nas.errors import UserError
 from nas.results import pictures
-from nas.results.summary import best, describe, scored
+from nas.results.summary import best_found, describe, scored
 from nas.search.journal import Trial
 from nas.search.run_directory import RunDirectory
 from necks import load_exported
@@ -49,9 +49,9 @@ def export(run: RunDirectory, trials: Sequence[Trial], output: Path, number: int
 
 def _choose(trials: Sequence[Trial], number: int | None) -> Trial:
     if number is None:
-        found = best([t for t in scored(trials) if not t.candidate.origin.startswith("known:")])
+        found = best_found(trials)
         if found is None:
-            raise ExportError("no candidate has been scored yet; see nasfpn status")
+            raise ExportError("no new neck has been scored yet; see nasfpn status, or name a --trial")
         return found
     if not 0 <= number < len(trials) or trials[number].reward is None:
         raise ExportError(f"trial {number} was not scored; trials 0..{len(trials) - 1} exist, see nasfpn status")

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Circle, FancyArrowPatch
 from matplotlib.ticker import MaxNLocator
 
-from nas.results.summary import scored
+from nas.results.summary import known_necks, scored
 from nas.search.journal import KNOWN_PREFIX, RANDOM, SEARCH, Trial
 from search_space import Genotype
 
@@ -37,9 +37,9 @@ def ap_over_trials(trials: Sequence[Trial], controller: str) -> Figure:
         axes.plot(steps, rewards, "o", color=COLOURS[origin], markersize=4, alpha=0.5)
         running = [max(rewards[:count]) for count in steps]
         axes.step(steps, running, where="post", color=COLOURS[origin], label=f"best of {label} so far")
-    for trial in _known(trials):
+    for trial in known_necks(trials):
         axes.axhline(trial.reward or 0.0, color=KNOWN_COLOUR, linewidth=0.8, linestyle="--")
-    _label_lines(axes, _known(trials))
+    _label_lines(axes, known_necks(trials))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(loc="lower right", fontsize=8, frameon=False)
     return figure
@@ -52,7 +52,7 @@ def ap_against_macs(trials: Sequence[Trial], controller: str) -> Figure:
         points = [_point(trial) for trial in scored(trials, origin)]
         if points:
             axes.plot(*zip(*points, strict=True), "o", color=COLOURS[origin], markersize=5, alpha=0.7, label=label)
-    for trial in _known(trials):
+    for trial in known_necks(trials):
         axes.plot(*_point(trial), "D", color=KNOWN_COLOUR, markersize=6)
         axes.annotate(_name(trial), _point(trial), xytext=(6, 4), textcoords="offset points", fontsize=8)
     front = pareto_front([_point(trial) for trial in scored(trials)])
@@ -191,10 +191,6 @@ def _label_lines(axes: Axes, trials: Sequence[Trial]) -> None:
         height = ((trial.reward or 0.0) - low) / (high - low)
         taken = max(height, taken + 0.045)
         axes.text(1.01, taken, _name(trial), transform=axes.transAxes, fontsize=8, color=KNOWN_COLOUR, va="center")
-
-
-def _known(trials: Sequence[Trial]) -> list[Trial]:
-    return [trial for trial in scored(trials) if trial.candidate.origin.startswith(KNOWN_PREFIX)]
 
 
 def _name(trial: Trial) -> str:

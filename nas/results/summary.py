@@ -34,16 +34,27 @@ def best(trials: Sequence[Trial]) -> Trial | None:
     return max(trials, key=lambda trial: (trial.reward or 0.0, -trial.number), default=None)
 
 
+def known_necks(trials: Sequence[Trial]) -> list[Trial]:
+    """Scored trials of published necks."""
+    return [trial for trial in scored(trials) if trial.candidate.origin.startswith(KNOWN_PREFIX)]
+
+
+def found(trials: Sequence[Trial], origin: str) -> list[Trial]:
+    """Scored candidates of one origin that are no published neck: a search may start from one."""
+    known = {trial.candidate.genotype.fingerprint for trial in known_necks(trials)}
+    return [trial for trial in scored(trials, origin) if trial.candidate.genotype.fingerprint not in known]
+
+
 def best_found(trials: Sequence[Trial]) -> Trial | None:
-    """The best that the search came upon: by its controller or its random baseline."""
-    return best(scored(trials, SEARCH) + scored(trials, RANDOM))
+    """The best new neck that the search came upon: by its controller or its random baseline."""
+    return best(found(trials, SEARCH) + found(trials, RANDOM))
 
 
 def closing_rows(config: SearchConfig, trials: Sequence[Trial]) -> list[Row]:
     """Best of the search, best of the random baseline, then every known neck."""
     rows = [
-        Row(f"{config.controller.name}, best of {len(scored(trials, SEARCH))}", best(scored(trials, SEARCH))),
-        Row(f"random, best of {len(scored(trials, RANDOM))}", best(scored(trials, RANDOM))),
+        Row(f"{config.controller.name}, best of {len(found(trials, SEARCH))}", best(found(trials, SEARCH))),
+        Row(f"random, best of {len(found(trials, RANDOM))}", best(found(trials, RANDOM))),
     ]
     return rows + [Row(name, best(scored(trials, KNOWN_PREFIX + name))) for name in config.known]
 
@@ -68,7 +79,7 @@ def status(config: SearchConfig, trials: Sequence[Trial], live: bool) -> dict[st
     counts = {state: sum(trial.state == state for trial in trials) for state in ("complete", "failed", "running")}
     finished = counts["complete"] + counts["failed"]
     leader = best(scored(trials))
-    found = best_found(trials)
+    newest = best_found(trials)
     return {
         "name": config.name,
         "state": "running" if live else "finished" if finished >= total else "interrupted",
@@ -77,7 +88,7 @@ def status(config: SearchConfig, trials: Sequence[Trial], live: bool) -> dict[st
         "failed": counts["failed"],
         "running": counts["running"],
         "best": None if leader is None else describe(leader),
-        "best_found": None if found is None else describe(found),
+        "best_found": None if newest is None else describe(newest),
     }
 
 

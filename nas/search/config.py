@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from controllers import CONTROLLERS
-from nas.configuration import ConfigError
+from nas.configuration import ConfigError, load_experiment
 from nas.data.config import DataConfig
 from nas.proxy.config import ProxyConfig
 from search_space import KNOWN, NasFpnSpace, SearchSpace
@@ -111,3 +111,15 @@ def build_space(config: SearchConfig) -> SearchSpace:
         return NasFpnSpace(config.space.num_cells, config.proxy.neck.levels)
     except ValueError as error:
         raise ConfigError(f"space: {error}") from error
+
+
+def load_search(name: str) -> SearchConfig:
+    """The configuration that an experiment, `module:function` or `file.py:function`, returns.
+
+    Raises:
+        ConfigError: if it is not there, or returns something else.
+    """
+    config = load_experiment(name)
+    if not isinstance(config, SearchConfig):
+        raise ConfigError(f"{name} must return a SearchConfig, it returned {type(config).__name__}")
+    return config

@@ -8,13 +8,16 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 
 import ray
 from ray import tune
 
+from nas.configuration import ConfigError
 from nas.errors import UserError
 from nas.search.config import SearchConfig
-from nas.search.journal import Journal, Trial
+from nas.search.journal import KNOWN_PREFIX, Journal, Trial
 from nas.search.plan import Plan
 from nas.search.run_directory import RunDirectory
 from nas.search.searcher import PlanSearcher
@@ -71,10 +74,11 @@ def run_search(
 
     plan = Plan(config, journal, finished)
     if any(trial.state == "running" for trial in journal.trials()) or _left(plan, journal):
-        make_task(config)
-        _log.info("starting the workers")
+        settings = WorkerSettings(_with_absolute_root(config), run.trials, make_task)
         with _ray(config, address) as workers:
-            _tune(config, run, plan, WorkerSettings(config, run.trials, make_task), workers)
+            make_task(settings.config)
+            _log.info("%d trials at once, on Ray", workers)
+            _tune(config, run, plan, settings, workers)
     if left := _left(plan, journal):
         raise InterruptedSearchError(f"stopped with {left} trials to go; run the same command again to go on")
     return journal.trials()
@@ -82,7 +86,8 @@ def run_search(
 
 def prune_weights(run: RunDirectory, keep: int, trials: list[Trial]) -> None:
     """Delete the weights of finished candidates that are neither among the `keep` best nor known necks."""
-    found = [trial for trial in trials if trial.state != "running" and not trial.candidate.origin.startswith("known:")]
+    finished = [trial for trial in trials if trial.state != "running" and trial.copied_from is None]
+    found = [trial for trial in finished if not trial.candidate.origin.startswith(KNOWN_PREFIX)]
     found.sort(key=lambda trial: (trial.reward is not None, trial.reward, -trial.number), reverse=True)
     spent = {run.trial(trial.number) for trial in found[keep:]}
     if run.trials.is_dir():
@@ -110,9 +115,9 @@ def _ray(config: SearchConfig, address: str | None) -> Iterator[int]:
         if ours and address is None:
             ray.init("local", num_cpus=_local_cpus(config), include_dashboard=False, **QUIET)
         elif ours:
-            ray.init(address, **QUIET)
+            _connect(address)
         try:
-            yield config.resources.workers or _slots(config, ray.cluster_resources())
+            yield _slots(config, ray.cluster_resources())
         finally:
             if ours:
                 ray.shutdown()
@@ -137,16 +142,30 @@ def _local_cpus(config: SearchConfig) -> int:
     return max(os.cpu_count() or 1, round(wanted))
 
 
+def _connect(address: str | None) -> None:
+    try:
+        ray.init(address, **QUIET)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise ConfigError(f"no Ray cluster at {address!r} ({error}); start one, or leave --address out") from error
+
+
 def _slots(config: SearchConfig, available: dict[str, float]) -> int:
-    slots = available.get("CPU", 1) // config.resources.cpus
-    if config.resources.gpus:
-        slots = min(slots, available.get("GPU", 0) // config.resources.gpus)
+    """Trials that fit at once, at most as many as were asked for."""
+    wanted = config.resources
+    slots = available.get("CPU", 0) // wanted.cpus
+    if wanted.gpus:
+        slots = min(slots, available.get("GPU", 0) // wanted.gpus)
     if slots < 1:
-        raise ValueError(
-            f"one trial needs {config.resources.cpus} CPUs and {config.resources.gpus} GPUs, Ray has "
-            f"{available.get('CPU', 0)} and {available.get('GPU', 0)}; lower resources.cpus or resources.gpus"
+        raise ConfigError(
+            f"one trial needs {wanted.cpus:g} CPUs and {wanted.gpus:g} GPUs, Ray has {available.get('CPU', 0):g} and "
+            f"{available.get('GPU', 0):g}; lower resources.cpus or resources.gpus"
         )
-    return int(slots)
+    return min(int(slots), wanted.workers or int(slots))
+
+
+def _with_absolute_root(config: SearchConfig) -> SearchConfig:
+    """Workers may run in another directory."""
+    return replace(config, data=replace(config.data, root=str(Path(config.data.root).resolve())))
 
 
 def _tune(config: SearchConfig, run: RunDirectory, plan: Plan, settings: WorkerSettings, workers: int) -> None:

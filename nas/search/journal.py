@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +55,7 @@ class Trial:
         metrics: what was measured.
         error: why it failed.
         copied_from: number of the trial whose result this one shares, being the same function.
+        order: how many trials had finished before this one; None while it runs.
     """
 
     number: int
@@ -65,8 +65,7 @@ class Trial:
     metrics: Mapping[str, Any]
     error: str | None
     copied_from: int | None
-    started: datetime | None
-    finished: datetime | None
+    order: int | None
 
 
 class JournalError(UserError):
@@ -135,12 +134,11 @@ class Journal:
         copied_from: int | None = None,
     ) -> None:
         """Record the outcome of a running trial; durable when this returns."""
-        trial = optuna.trial.Trial(self._study, self._study.get_trials(deepcopy=False)[number]._trial_id)
-        trial.set_user_attr("metrics", dict(metrics))
-        if error is not None:
-            trial.set_user_attr("error", error)
-        if copied_from is not None:
-            trial.set_user_attr("copied_from", copied_from)
+        trials = self._study.get_trials(deepcopy=False)
+        trial = optuna.trial.Trial(self._study, trials[number]._trial_id)
+        order = sum(entry.state.is_finished() for entry in trials)
+        outcome = {"metrics": dict(metrics), "error": error, "copied_from": copied_from, "order": order}
+        trial.set_user_attr("outcome", outcome)
         if state == "stopped":
             assert reward is not None
             trial.report(reward, step=0)
@@ -163,16 +161,16 @@ def _read(trial: FrozenTrial) -> Trial:
         proposal=attributes["proposal"],
         choices=trial.params,
     )
+    outcome = attributes["outcome"] if trial.state.is_finished() else {}
     return Trial(
         number=trial.number,
         candidate=candidate,
         state=_STATES[trial.state],
         reward=trial.value,
-        metrics=attributes.get("metrics", {}),
-        error=attributes.get("error"),
-        copied_from=attributes.get("copied_from"),
-        started=trial.datetime_start,
-        finished=trial.datetime_complete,
+        metrics=outcome.get("metrics", {}),
+        error=outcome.get("error"),
+        copied_from=outcome.get("copied_from"),
+        order=outcome.get("order"),
     )
 
 

@@ -10,8 +10,7 @@ from controllers import CONTROLLERS, Controller, Outcome, Proposal, RandomContro
 from nas.configuration import ConfigError
 from nas.search.config import SearchConfig, build_space
 from nas.search.journal import KNOWN_PREFIX, RANDOM, SEARCH, Candidate, Journal, Trial
-from necks import known_genotype
-from search_space import Choice, SearchSpace
+from search_space import Choice, SearchSpace, known_genotype
 
 
 class Plan:
@@ -33,6 +32,8 @@ class Plan:
         trials = journal.trials()
         self._candidates = {trial.number: trial.candidate for trial in trials}
         self._interrupted = deque(trial.number for trial in trials if trial.state == "running")
+        self._running: dict[str, int] = {}
+        self._parked: dict[str, list[int]] = {}
         self._done = {
             trial.candidate.genotype.fingerprint: trial
             for trial in trials
@@ -49,27 +50,46 @@ class Plan:
     def next(self) -> tuple[int, Candidate] | None:
         """Number and candidate of the next trial to train, or None when nothing is left to start.
 
-        A candidate that computes the same function as a finished one gets that result at once and is passed over.
+        A candidate that computes the same function as a finished one gets that result at once and is passed over; one
+        that computes the same as a trial in work waits for that result.
         """
-        if self._interrupted:
-            number = self._interrupted.popleft()
-            return number, self._candidates[number]
-        while (candidate := self._propose()) is not None:
-            number = self.journal.add(candidate, space_choices=self._space_choices)
-            self._candidates[number] = candidate
-            twin = self._done.get(candidate.genotype.fingerprint)
-            if twin is None:
-                return number, candidate
-            self._finish(number, twin.reward, twin.metrics, copied_from=twin.number)
+        while (number := self._next_number()) is not None:
+            fingerprint = self._candidates[number].genotype.fingerprint
+            if (twin := self._done.get(fingerprint)) is not None:
+                self._finish(number, twin.reward, twin.metrics, copied_from=twin.number)
+            elif fingerprint in self._running:
+                self._parked.setdefault(fingerprint, []).append(number)
+            else:
+                self._running[fingerprint] = number
+                return number, self._candidates[number]
         return None
 
     def complete(self, number: int, reward: float, metrics: Mapping[str, Any]) -> None:
         """A trial was trained and scored."""
         self._finish(number, reward, metrics)
+        for copy in self._waiting(number):
+            self._finish(copy, reward, metrics, copied_from=number)
 
     def fail(self, number: int, error: str) -> None:
         """A trial has no score; the reason goes into the journal, and the search goes on."""
         self._finish(number, None, {}, error=error)
+        for copy in self._waiting(number):
+            self._finish(copy, None, {}, error=f"the same function as trial {number}, which failed: {error}")
+
+    def _waiting(self, number: int) -> list[int]:
+        """Trials parked for the result of one that is now finished."""
+        fingerprint = self._candidates[number].genotype.fingerprint
+        self._running.pop(fingerprint, None)
+        return self._parked.pop(fingerprint, [])
+
+    def _next_number(self) -> int | None:
+        if self._interrupted:
+            return self._interrupted.popleft()
+        if (candidate := self._propose()) is None:
+            return None
+        number = self.journal.add(candidate, space_choices=self._space_choices)
+        self._candidates[number] = candidate
+        return number
 
     def _finish(
         self,
@@ -128,7 +148,7 @@ def _baseline(config: SearchConfig, space: SearchSpace) -> Controller:
 def _replay(controller: Controller, trials: list[Trial]) -> None:
     proposals = sorted((_proposal(trial) for trial in trials), key=lambda proposal: proposal.id)
     finished = [trial for trial in trials if trial.state != "running"]
-    finished.sort(key=lambda trial: (trial.finished is not None and trial.finished.timestamp(), trial.number))
+    finished.sort(key=lambda trial: trial.order or 0)
     controller.replay(proposals, [_outcome(trial) for trial in finished])
 
 

@@ -18,6 +18,9 @@ from nas.configuration import ConfigError, differences, from_dict, to_dict
 from nas.errors import UserError
 from nas.search.config import LAUNCH_FIELDS, SearchConfig
 
+LOCK_SECONDS = 2
+"""`nasfpn status` holds the lock for an instant; a search holds it for as long as it runs."""
+
 PACKAGES = ("nas-fpn", "torch", "torchvision", "ray", "optuna", "pycocotools", "numpy")
 
 
@@ -82,13 +85,15 @@ class RunDirectory:
             raise RunDirectoryError(f"{self.path} is a file; give --run-dir a directory")
         if self.path.is_dir() and not self.config_file.exists() and _foreign(self.path):
             raise RunDirectoryError(f"{self.path} has other things in it; give --run-dir a new or empty directory")
-        self.path.mkdir(parents=True, exist_ok=True)
         try:
-            self._lock.acquire(timeout=0)
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire(timeout=LOCK_SECONDS)
         except Timeout:
             raise RunDirectoryError(
                 f"a search is running in {self.path}; see `nasfpn status`, or use another --run-dir"
             ) from None
+        except OSError as error:
+            raise RunDirectoryError(f"{self.path} cannot be written to: {error}") from error
         try:
             self._write_config(config)
             yield
@@ -97,7 +102,7 @@ class RunDirectory:
 
     def _write_config(self, config: SearchConfig) -> None:
         new = to_dict(config)
-        if self.config_file.exists():
+        if self.journal_file.exists():
             old = self._read()["config"]
             changed = differences(_identity(old), _identity(new))
             if changed:
@@ -155,4 +160,4 @@ def _identity(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _foreign(path: Path) -> bool:
-    return any(entry.name != "search.lock" for entry in path.iterdir())
+    return any(entry.name not in ("search.lock", "config.partial") for entry in path.iterdir())

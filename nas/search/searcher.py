@@ -10,13 +10,13 @@ from ray.tune.search import Searcher
 from nas.errors import UserError
 from nas.search.plan import Plan
 
-LOST = "the worker died (killed, or out of memory) and so did those that tried again"
-MAX_LOST = 3
-"""Trials in a row that may lose their workers before anything was finished; then the fault is not the candidates'."""
+LOST = "the worker died (killed, out of memory, or a broken GPU context) and so did those that tried again"
+MAX_FAILED_FIRST = 5
+"""Trials that may fail before any is scored; then the fault is not the candidates'."""
 
 
 class WorkersError(UserError):
-    """No worker gets as far as a result, so no candidate can be scored."""
+    """No candidate can be scored, for a reason that is not the candidates'."""
 
 
 class PlanSearcher(Searcher):
@@ -31,7 +31,8 @@ class PlanSearcher(Searcher):
         super().__init__()
         self._plan: Plan | None = plan
         self._numbers: dict[str, int] = {}
-        self._lost_in_a_row: int | None = 0
+        self._failed_first = 0
+        self._any_scored = False
         self.crash: BaseException | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -64,26 +65,18 @@ class PlanSearcher(Searcher):
 
     def _take(self, number: int, result: dict[str, Any] | None) -> None:
         assert self._plan is not None
-        if result is None:
-            self._plan.fail(number, LOST)
-            self._count_lost()
-            return
-        if "fatal" in result:
+        if result is not None and "fatal" in result:
             raise WorkersError(f"a worker could not be set up: {result['fatal']}")
-        self._lost_in_a_row = None
-        if "error" in result:
-            self._plan.fail(number, result["error"])
-        else:
+        if result is not None and "reward" in result:
+            self._any_scored = True
             self._plan.complete(number, result["reward"], json.loads(result["metrics"]))
-
-    def _count_lost(self) -> None:
-        if self._lost_in_a_row is None:
             return
-        self._lost_in_a_row += 1
-        if self._lost_in_a_row == MAX_LOST:
+        error = LOST if result is None else result["error"]
+        self._plan.fail(number, error)
+        self._failed_first += 1
+        if not self._any_scored and self._failed_first == MAX_FAILED_FIRST:
             raise WorkersError(
-                f"the first {MAX_LOST} trials all lost their workers, so the search was stopped; Ray's logs say why "
-                "(memory? a module that workers cannot import?): see the session_latest directory of Ray's temp folder"
+                f"the first {MAX_FAILED_FIRST} trials all failed, so the search was stopped; the last reason: {error}"
             )
 
     def save(self, checkpoint_path: str) -> None:

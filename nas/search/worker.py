@@ -8,10 +8,11 @@ import math
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+import torch
 from ray import tune
 
 from nas.proxy.trial import Trained, TrialError
@@ -35,10 +36,16 @@ MakeTask = Callable[[SearchConfig], Task]
 
 
 def make_proxy_task(config: SearchConfig) -> Task:
-    """The real task; it brings torchvision with it, which takes seconds to import."""
+    """The real task; it brings torchvision with it, which takes seconds to import.
+
+    A trial that was given no GPU takes none: Ray hides GPUs only from workers that ask for some.
+    """
     from nas.proxy.task import ProxyTask
 
-    return ProxyTask(config.proxy, config.data)
+    proxy = config.proxy
+    if proxy.device == "auto" and config.resources.gpus == 0:
+        proxy = replace(proxy, device="cpu")
+    return ProxyTask(proxy, config.data)
 
 
 @dataclass(frozen=True)
@@ -60,6 +67,9 @@ def run_trial(task: Task, settings: WorkerSettings, number: int, genotype: Genot
 
     Returns:
         Either `reward` and `metrics` (as JSON text, since Tune flattens what is nested), or `error`.
+
+    Raises:
+        torch.AcceleratorError: when this process can no longer use its GPU.
     """
     start = time.perf_counter()
     try:
@@ -70,6 +80,8 @@ def run_trial(task: Task, settings: WorkerSettings, number: int, genotype: Genot
         save_exported(trained.neck, settings.trials / f"{number:04d}")
     except TrialError as error:
         return {"error": str(error)}
+    except torch.AcceleratorError:
+        raise  # the process's GPU context is broken: Tune takes a new worker and tries again
     except Exception as error:
         logging.getLogger(__name__).exception("trial %d failed", number)
         place = traceback.extract_tb(error.__traceback__)[-1]

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from nas.data.config import DataConfig, SignsConfig
+from nas.cli import main
+from nas.data.config import SignsConfig
 from nas.data.signs import make_signs
 from necks import MergeNeck, load_exported
 
@@ -19,8 +20,23 @@ SMALL = SignsConfig(train=16, reward=8, test=2)
 
 
 def nasfpn(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """The command in a process of its own."""
     command = [sys.executable, "-c", "from nas.cli import main; main()", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=280, check=False)
+
+
+@pytest.fixture
+def in_process(monkeypatch, capsys):
+    """The command in this process, which has paid for the imports already: exit status, output, errors."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["nasfpn", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        shown = capsys.readouterr()
+        return int(stop.value.code or 0), shown.out, shown.err
+
+    return run
 
 
 def maps_for(neck: MergeNeck) -> dict[str, torch.Tensor]:
@@ -52,50 +68,56 @@ def test_a_search_prints_a_line_per_trial_and_a_closing_table(finished):
     lines = [line for line in done.stdout.splitlines() if line.startswith("[")]
     assert len(lines) == 5
     assert all("AP" in line for line in lines)
-    for label in ("evolution, best of 2", "random, best of 1", "fpn", "nas_fpn", "params (k)", "latency (ms)"):
+    for label in ("evolution, best of 2", "random, best of 1", "fpn", "nas_fpn", "k params", "M MACs", "ms"):
         assert label in done.stdout
+    assert "the best known neck" in done.stdout
     assert "Traceback" not in done.stderr
 
 
 def test_everything_lies_in_the_run_directory(finished):
     run_dir, _ = finished
     names = {path.name for path in run_dir.iterdir()}
-    assert {"config.json", "journal.log", "trials", "best", "report"} <= names
+    assert names == {"config.json", "journal.log", "search.lock", "trials", "best", "report"}
     neck = load_exported(run_dir / "best")
-    maps = {
-        f"c{level}": torch.randn(1, count, 64 >> level, 64 >> level)
-        for level, count in zip((3, 4, 5), neck.in_channels, strict=True)
-    }
-    assert list(neck(maps)) == ["p3", "p4", "p5", "p6", "p7"]
+    assert list(neck(maps_for(neck))) == ["p3", "p4", "p5", "p6", "p7"]
+    assert "the search is finished" in (run_dir / "report" / "index.html").read_text()
 
 
-def test_status_report_and_export_of_the_finished_run(finished, tmp_path):
+def test_status_report_and_export_of_the_finished_run(finished, tmp_path, in_process):
     run_dir, _ = finished
     now = json.loads(nasfpn("status", run_dir, "--json").stdout)
     assert (now["state"], now["finished"], now["failed"], now["running"]) == ("finished", 5, 0, 0)
-    assert "5 of 5 finished" in nasfpn("status", run_dir).stdout
-    assert nasfpn("report", run_dir).returncode == 0
-    assert nasfpn("export", run_dir, "--output", tmp_path / "neck", "--trial", 1).returncode == 0
+    assert "5 of 5 finished" in in_process("status", run_dir)[1]
+    assert in_process("report", run_dir)[0] == 0
+    assert in_process("export", run_dir, "--output", tmp_path / "neck", "--trial", 1)[0] == 0
     exported, trained = load_exported(tmp_path / "neck"), load_exported(run_dir / "trials" / "0001")
-    maps = {
-        f"c{level}": torch.randn(1, count, 9, 7) for level, count in zip((3, 4, 5), trained.in_channels, strict=True)
-    }
+    maps = maps_for(trained)
     for ours, theirs in zip(exported(maps).values(), trained(maps).values(), strict=True):
         assert torch.equal(ours, theirs)
+    shown = in_process("describe", tmp_path / "neck")[1]
+    assert "afe5316ec3df9f6f, 1 x 32 channels" in shown
+    assert "RetinaNet" not in shown
 
 
-def test_the_same_command_on_other_settings_is_refused_in_one_line(finished):
+def test_the_same_command_on_other_settings_is_refused_in_one_line(finished, in_process):
     run_dir, _ = finished
-    done = nasfpn("search", "experiments.signs:smoke", "--run-dir", run_dir)
-    assert done.returncode == 2
-    assert "belongs to a search with other settings" in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
+    status, _, errors = in_process("search", "experiments.signs:smoke", "--run-dir", run_dir)
+    assert status == 2
+    assert "belongs to a search with other settings" in errors
+    assert len(errors.strip().splitlines()) == 1
 
 
-def test_describe_prints_the_published_counts():
-    shown = nasfpn("describe", "nas_fpn").stdout
+def test_describe_prints_the_published_counts(in_process):
+    _, shown, _ = in_process("describe", "nas_fpn")
     assert "60.04 M parameters, 140.08 G multiply-adds" in shown
     assert "afe5316ec3df9f6f" in shown
+    assert "34.05 M parameters, 96.70 G multiply-adds" in in_process("describe", "fpn")[1]
+
+
+def test_another_controller_forgets_the_options_of_the_first(in_process, tmp_path):
+    data = ["--set", "data.embedded=null", "--set", "data.root=nothing_here"]
+    command = ("search", "experiments.signs:search", "--run-dir", tmp_path / "r", "--controller", "random")
+    assert "nothing_here" in in_process(*command, *data)[2]
 
 
 @pytest.mark.parametrize(
@@ -106,20 +128,40 @@ def test_describe_prints_the_published_counts():
         (["describe", "fpnn"], "neither a known neck"),
         (["describe", "fpn", "--backbone", "resnet51"], "resnet50"),
         (["data", "make", "sings"], "there is: signs"),
+        (["data", "check", "experiments.signs:serch"], "it has search, smoke"),
         ([*SMOKE, "--set", "proxy.stesp=3"], "did you mean 'steps'"),
         ([*SMOKE, "--controller", "ppo"], "must be one of random"),
         ([*SMOKE, "--set", "space.num_cells=3"], "at least the number"),
-        ([*SMOKE, "--set", 'controller.options={"population": 3}'], "population"),
+        ([*SMOKE, "--set", "controller.options.population=3"], "population"),
+        ([*SMOKE, "--set", "proxy.neck.levels=[3,5]"], "without a gap"),
+        ([*SMOKE, "--set", "proxy.neck.channels=36", "--set", "proxy.head.norm=true"], "divisible by 8, got 36"),
+        ([*SMOKE, "--set", "proxy.device=gpu"], "proxy.device"),
         ([*SMOKE, "--set", "data.embedded=null", "--set", "data.root=nothing_here"], "nothing_here"),
     ],
 )
-def test_what_users_can_mend_is_one_line(arguments, message, tmp_path):
-    done = nasfpn(*arguments, cwd=tmp_path)
-    assert done.returncode == 2
-    assert message in done.stderr
-    assert done.stderr.startswith("error: ")
-    assert len(done.stderr.strip().splitlines()) == 1
-    assert not list(tmp_path.iterdir()) or not (tmp_path / "r" / "journal.log").exists()
+def test_what_users_can_mend_is_one_line(arguments, message, tmp_path, in_process, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    status, _, errors = in_process(*arguments)
+    assert status == 2
+    assert message in errors
+    assert errors.startswith("error: ")
+    assert len(errors.strip().splitlines()) == 1
+    assert not (tmp_path / "r" / "journal.log").exists()
+
+
+def test_a_mistake_in_an_experiment_file_is_one_line(tmp_path, in_process):
+    path = tmp_path / "my_search.py"
+    path.write_text(
+        "from dataclasses import replace\nfrom experiments.signs import smoke\n"
+        "def typo():\n    return replace(smoke(), trails=3)\n"
+        "def wrong():\n    return replace(smoke(), trials=0)\n"
+        "def other():\n    return {}\n"
+    )
+    for function, message in (("typo", "trails"), ("wrong", "greater than or equal to 1"), ("other", "SearchConfig")):
+        status, _, errors = in_process("search", f"{path}:{function}", "--run-dir", tmp_path / "r")
+        assert status == 2
+        assert message in errors
+        assert len(errors.strip().splitlines()) == 1
 
 
 def broken_data(root: Path, kind: str) -> None:
@@ -135,28 +177,31 @@ def broken_data(root: Path, kind: str) -> None:
         content["categories"].append({"id": 99, "name": "ghost"})
     elif kind == "box outside":
         content["annotations"][0]["bbox"] = [400, 400, 20, 20]
+    elif kind == "nothing to score":
+        annotations = root / "annotations" / "instances_reward.json"
+        content = {**json.loads(annotations.read_text()), "annotations": []}
     annotations.write_text(json.dumps(content))
 
 
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
-        ("missing image", "missing"),
+        ("missing image", "does not exist"),
         ("torn annotations", "instances_train.json"),
         ("empty class", "ghost"),
         ("box outside", "outside"),
+        ("nothing to score", "no candidate can be scored"),
     ],
 )
-def test_broken_data_stops_a_search_before_it_costs_anything(kind, message, tmp_path):
+def test_broken_data_stops_a_search_before_it_costs_anything(kind, message, tmp_path, in_process):
     root = tmp_path / "data"
     broken_data(root, kind)
-    assert DataConfig(root=str(root)).embedded is None
     arguments = sets(data__root=root, data__embedded="null", proxy__steps=2)
-    done = nasfpn("search", "experiments.signs:smoke", "--run-dir", tmp_path / "run", *arguments)
-    assert done.returncode == 2
-    assert message in done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
+    command = ("search", "experiments.signs:smoke", "--run-dir", tmp_path / "run", *arguments)
+    status, shown, errors = in_process(*command)
+    assert status == 2
+    assert message in shown + errors
     assert not (tmp_path / "run" / "journal.log").exists()
-    checked = nasfpn("data", "check", root)
-    assert checked.returncode == 1
-    assert message in checked.stdout
+    status, shown, _ = in_process("data", "check", root)
+    assert status == 1
+    assert message in shown

@@ -16,7 +16,6 @@ from pydantic import ValidationError
 
 from nas.data.coco import CocoSplit, digest, open_splits
 from nas.data.config import DataConfig, DataError, SignsConfig
-from nas.data.picture import contact_sheet
 
 
 def test_items_follow_the_contract(coco_files: Any) -> None:
@@ -215,12 +214,6 @@ def test_signs_config_refuses_sizes_that_do_not_fit() -> None:
     with pytest.raises(ValidationError, match="must hold for plate_px"):
         SignsConfig(plate_px=(90.0, 80.0))
 
-
-def test_contact_sheet_shows_images_with_and_without_boxes(coco_files: Any, tmp_path: Path) -> None:
-    train = open_splits(coco_files.all()).train
-    contact_sheet(train, tmp_path / "new" / "sheet.png", count=50)
-    with Image.open(tmp_path / "new" / "sheet.png") as sheet:
-        assert sheet.size[0] > 3 * 300
 
 
 def test_opening_does_not_write(coco_files: Any) -> None:

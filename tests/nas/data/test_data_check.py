@@ -61,7 +61,7 @@ def _annotate(index: int, **fields: Any) -> Callable[[Content], None]:
             "warning",
             ["2 images share the file train_30.png"],
         ),
-        (lambda content: content["images"][0].pop("width"), "warning", ["image 30", "states no width"]),
+        (lambda content: content["images"][0].pop("width"), "error", ["id 30", "lacks width"]),
         (
             lambda content: content["categories"].append({"id": 90, "name": "bird"}),
             "error",

@@ -123,7 +123,9 @@ def test_loss_of_one_image_equals_torchvisions(seed):
         "bbox_regression": torch.randn(1, len(anchors), 4, generator=generator),
     }
     theirs = detector().compute_loss([{"boxes": boxes, "labels": labels}], outputs, [anchors])
-    ours = retinanet_loss(outputs["cls_logits"], outputs["bbox_regression"], stack([assign(boxes, labels, anchors)]))
+    ours = retinanet_loss(
+        outputs["cls_logits"], outputs["bbox_regression"], stack([assign(boxes, labels, anchors)], len(anchors))
+    )
     torch.testing.assert_close(ours[0], theirs["classification"])
     torch.testing.assert_close(ours[1], theirs["bbox_regression"])
 
@@ -131,7 +133,7 @@ def test_loss_of_one_image_equals_torchvisions(seed):
 def test_assignment_by_hand():
     anchors = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 4.5], [50, 50, 60, 60], [0, 0, 10, 1]])
     target = assign(torch.tensor([[0.0, 0, 10, 10]]), torch.tensor([2]), anchors)
-    assert target.labels.tolist() == [2, IGNORED, BACKGROUND, BACKGROUND]
+    assert stack([target], 4).labels.tolist() == [[2, IGNORED, BACKGROUND, BACKGROUND]]
     decoded = BoxCoder((1.0, 1.0, 1.0, 1.0)).decode_single(target.offsets, anchors[:1])
     torch.testing.assert_close(decoded, torch.tensor([[0.0, 0, 10, 10]]))
 
@@ -140,15 +142,15 @@ def test_every_box_has_an_anchor_even_if_none_fits_well():
     target = assign(
         torch.tensor([[0.0, 0, 3, 3]]), torch.tensor([0]), torch.tensor([[0.0, 0, 10, 10], [90, 90, 99, 99]])
     )
-    assert target.labels.tolist() == [0, BACKGROUND]
+    assert stack([target], 2).labels.tolist() == [[0, BACKGROUND]]
 
 
 def test_images_without_boxes_are_all_background():
     anchors = torch.tensor([[0.0, 0, 10, 10]])
     target = assign(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), anchors)
-    assert target.labels.tolist() == [BACKGROUND]
+    assert stack([target], 1).labels.tolist() == [[BACKGROUND]]
     logits, offsets = torch.randn(1, 1, 3, requires_grad=True), torch.randn(1, 1, 4, requires_grad=True)
-    focal, box = retinanet_loss(logits, offsets, stack([target]))
+    focal, box = retinanet_loss(logits, offsets, stack([target], 1))
     assert box == 0
     assert torch.isfinite(focal)
 

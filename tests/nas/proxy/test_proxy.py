@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from PIL import Image
 from experiments.signs import PROXY
 from nas.data.coco import CocoSplit, open_splits
 from nas.data.config import DataConfig, SignsConfig
-from nas.detection.backbone import build_backbone
+from nas.detection.backbone import build_backbone, weights_digest
 from nas.detection.config import BackboneConfig
 from nas.proxy.config import OptimizerConfig, ProxyConfig
 from nas.proxy.inputs import Letterboxed, cached_features, normalise
@@ -100,17 +101,33 @@ def test_cached_features_are_those_of_the_images(data):
         torch.testing.assert_close(first[name], direct[name], rtol=2e-3, atol=2e-3)
 
 
-def test_an_unfinished_feature_file_is_not_read(data):
+def test_unfinished_features_are_not_read(data):
     backbone = build_backbone(BackboneConfig(name="resnet10", frozen=True))
     images = Letterboxed(open_splits(data).reward, 64)
     cpu = torch.device("cpu")
-    cached_features(images, backbone, Path(data.root), cpu)
-    (path,) = (Path(data.root) / ".cache").glob("*-64.safetensors")
-    expected = path.read_bytes()
-    path.rename(path.with_suffix(".1.partial"))
-    path.with_suffix(".1.partial").write_bytes(expected[:100])
-    cached_features(images, backbone, Path(data.root), cpu)
-    assert path.read_bytes() == expected
+    whole = cached_features(images, backbone, Path(data.root), cpu).batch([0], cpu)
+    (path,) = (found for found in (Path(data.root) / ".cache").glob("*-64") if found.is_dir())
+    torn = path.rename(path.with_name(f"{path.name}.partial"))
+    (torn / "c3.npy").write_bytes((torn / "c3.npy").read_bytes()[:200])
+    again = cached_features(images, backbone, Path(data.root), cpu).batch([0], cpu)
+    assert all(torch.equal(whole[name], again[name]) for name in whole)
+
+
+def test_other_images_under_the_same_annotations_get_features_of_their_own(data, tmp_path):
+    backbone = build_backbone(BackboneConfig(name="resnet10", frozen=True))
+    shutil.copytree(data.root, tmp_path / "copy", ignore=shutil.ignore_patterns(".cache"))
+    split = open_splits(replace(data, root=str(tmp_path / "copy"))).reward
+    cpu = torch.device("cpu")
+    before = cached_features(Letterboxed(split, 64), backbone, tmp_path, cpu).batch([0], cpu)
+    Image.new("RGB", (256, 256), "red").save(split.image_path(split.image_ids[0]))
+    after = cached_features(Letterboxed(split, 64), backbone, tmp_path, cpu).batch([0], cpu)
+    assert not torch.equal(before["c3"], after["c3"])
+
+
+def test_a_frozen_random_backbone_is_the_same_in_every_worker(data):
+    config = replace(PROXY, backbone=BackboneConfig(name="resnet10", frozen=True), image_size=64, steps=1)
+    first, second = (ProxyTask(config, data) for _ in range(2))
+    assert weights_digest(first.backbone) == weights_digest(second.backbone)
 
 
 @pytest.mark.parametrize("size", [(256, 256), (100, 50), (37, 64)])

@@ -9,7 +9,8 @@ from experiments import signs
 from nas.search.config import SearchConfig, build_space
 from nas.search.journal import Candidate, Journal, Trial
 from nas.search.run_directory import RunDirectory
-from necks import build_neck, known_genotype, save_exported
+from necks import build_neck, save_exported
+from search_space import known_genotype
 
 
 def metrics(ap: float, macs: float) -> dict[str, float]:

@@ -150,7 +150,7 @@ def test_what_cannot_be_exported_says_why(made_up, tmp_path):
     (tmp_path / "notes.txt").touch()
     with pytest.raises(ExportError, match="holds other things"):
         export(run, trials, tmp_path)
-    with pytest.raises(ExportError, match="no candidate has been scored"):
+    with pytest.raises(ExportError, match="no new neck has been scored"):
         export(run, trials[:2], tmp_path / "neck")
 
 

@@ -14,9 +14,12 @@ import pytest
 import toy_search
 from toy_search import search, starts, toy_config
 
+from nas.configuration import ConfigError
 from nas.search.config import ControllerConfig, ResourceConfig
 from nas.search.journal import Journal, Trial
+from nas.search.plan import Plan
 from nas.search.run_directory import RunDirectory, RunDirectoryError
+from nas.search.searcher import WorkersError
 from necks import load_exported
 
 pytestmark = pytest.mark.usefixtures("shared_ray")
@@ -163,6 +166,69 @@ def test_a_candidate_that_is_the_same_function_is_not_trained_twice(run_dir):
     assert copy.number not in starts(orders)
 
 
+def test_a_twin_of_a_trial_in_work_waits_for_its_result(run_dir):
+    controller = ControllerConfig(name="random", initial=("nas_fpn",))
+    changes = {"controller": controller, "known": ("nas_fpn",), "random_trials": 0, "trials": 1, "milliseconds": 300}
+    config, orders = misbehaving(run_dir, **changes)
+    known, twin = search(config, run_dir)
+    assert (twin.copied_from, twin.reward) == (known.number, known.reward)
+    assert set(starts(orders)) == {known.number}
+
+
+def test_a_twin_of_a_trial_that_fails_fails_too(run_dir):
+    controller = ControllerConfig(name="random", initial=("nas_fpn",))
+    changes = {"controller": controller, "known": ("nas_fpn",), "random_trials": 0, "trials": 2, "milliseconds": 300}
+    config, _ = misbehaving(run_dir, "TOY_NAN_0", **changes)
+    trials = search(config, run_dir)
+    assert [trial.state for trial in trials] == ["failed", "failed", "complete"]
+    assert trials[1].error.startswith("the same function as trial 0, which failed: loss is nan")
+
+
+def test_a_search_in_which_everything_fails_is_stopped_with_the_reason(run_dir):
+    config, _ = misbehaving(run_dir, *(f"TOY_NAN_{number}" for number in range(10)))
+    with pytest.raises(WorkersError, match=r"first 5 trials all failed.*loss is nan"):
+        search(config, run_dir)
+    failed = [trial for trial in Journal(run_dir / "journal.log").trials() if trial.state == "failed"]
+    assert 5 <= len(failed) <= 6, "a trial beside the fifth may have been in work"
+
+
+def test_a_task_that_cannot_be_made_in_a_worker_stops_the_search(run_dir):
+    config, orders = misbehaving(run_dir)
+    (orders / f"TOY_NO_TASK_BUT_IN_{os.getpid()}").touch()
+    with pytest.raises(WorkersError, match="a worker could not be set up: OSError: no task here"):
+        search(config, run_dir)
+    assert not (orders / "starts.log").exists()
+
+
+@pytest.mark.parametrize("workers", [None, 2])
+def test_resources_that_are_not_there_are_refused(run_dir, workers):
+    config, _ = misbehaving(run_dir, resources=ResourceConfig(gpus=64, workers=workers))
+    with pytest.raises(ConfigError, match="one trial needs 1 CPUs and 64 GPUs, Ray has 2 and"):
+        search(config, run_dir)
+
+
+def test_a_journal_cut_off_after_any_line_is_gone_on_with(run_dir, tmp_path):
+    """Each line may be the last that a killed process wrote: what is finished stays, and nothing is told twice."""
+    controller = ControllerConfig(name="random", initial=("nas_fpn",))
+    config, _ = misbehaving(run_dir, "TOY_NAN_3", controller=controller, trials=2, milliseconds=1)
+    search(config, run_dir)
+    lines = (run_dir / "journal.log").read_text().splitlines(keepends=True)
+    for count in range(2, len(lines) + 1):
+        path = tmp_path / f"{count}.log"
+        path.write_text("".join(lines[:count]))
+        journal = Journal(path, writable=True)
+        before = {trial.number: trial for trial in journal.trials() if trial.state != "running"}
+        plan = Plan(config, journal, lambda trial: None)
+        while (following := plan.next()) is not None:
+            plan.complete(following[0], 50.0 + following[0], {})
+        trials = Journal(path).trials()
+        assert origins(trials) == {**PLANNED, "search": 2}
+        assert all(trials[number] == trial for number, trial in before.items())
+        assert all(trial.state != "running" for trial in trials)
+        copies = [trial for trial in trials if trial.copied_from is not None]
+        assert all(trial.reward == trials[trial.copied_from].reward for trial in copies)
+
+
 def test_a_second_search_on_a_live_run_directory_is_refused(run_dir):
     config, _ = misbehaving(run_dir)
     run = RunDirectory(run_dir)
@@ -180,7 +246,7 @@ def test_a_second_search_on_a_live_run_directory_is_refused(run_dir):
 def test_a_run_directory_of_another_search_is_refused(run_dir, change):
     config, _ = misbehaving(run_dir)
     with RunDirectory(run_dir).claim(config):
-        pass
+        Journal(run_dir / "journal.log", writable=True)
     other, _ = misbehaving(run_dir, **change)
     field = next(iter(change))
     with pytest.raises(RunDirectoryError, match=f"other settings.*{field}"), RunDirectory(run_dir).claim(other):
@@ -190,10 +256,20 @@ def test_a_run_directory_of_another_search_is_refused(run_dir, change):
         assert RunDirectory(run_dir).read_config().trials == 100
 
 
+def test_settings_may_be_mended_as_long_as_nothing_was_run(run_dir):
+    config, _ = misbehaving(run_dir)
+    with RunDirectory(run_dir).claim(config):
+        (run_dir / "config.json").rename(run_dir / "config.partial")
+    other, _ = misbehaving(run_dir, seed=5)
+    with RunDirectory(run_dir).claim(other):
+        assert RunDirectory(run_dir).read_config().seed == 5
+
+
 def test_directories_with_other_things_and_files_are_refused(tmp_path):
     config = toy_config(tmp_path)
     (tmp_path / "notes.txt").touch()
-    for path, message in ((tmp_path, "other things"), (tmp_path / "notes.txt", "is a file")):
+    places = [(tmp_path, "other things"), (tmp_path / "notes.txt", "is a file")]
+    for path, message in [*places, (tmp_path / "notes.txt" / "run", "cannot be written to")]:
         with pytest.raises(RunDirectoryError, match=message), RunDirectory(path).claim(config):
             pass
 

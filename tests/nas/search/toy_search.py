@@ -28,6 +28,9 @@ class ToyTask:
 
     def __init__(self, config: SearchConfig) -> None:
         self.orders = Path(config.data.root)
+        for path in self.orders.glob("TOY_NO_TASK_BUT_IN_*"):
+            if path.name != f"TOY_NO_TASK_BUT_IN_{os.getpid()}":
+                raise OSError("no task here")
         self.seconds = config.proxy.steps / 1000
 
     def run(self, genotype: Genotype, seed: int) -> Trained:
