@@ -32,6 +32,6 @@ def check(target: str, assignments: list[str]) -> None:
     for problem in problems:
         console.print(str(problem), markup=False, soft_wrap=True)
     errors = sum(problem.severity == "error" for problem in problems)
-    console.print(f"{data.root}: {errors} errors, {len(problems) - errors} warnings")
+    console.print(f"{data.root}: errors: {errors}, warnings: {len(problems) - errors}")
     if errors:
         sys.exit(1)

@@ -119,4 +119,4 @@ def _refuse_bad_data(root: str, problems: Sequence[Problem]) -> None:
     for problem in problems:
         console.print(str(problem), markup=False, soft_wrap=True)
     if errors:
-        raise DataError(f"{root} has {len(errors)} errors; mend them, then see: nasfpn data check {root}")
+        raise DataError(f"{root} has errors ({len(errors)}, above); mend them and see: nasfpn data check {root}")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import optuna
@@ -15,7 +17,7 @@ import toy_search
 from toy_search import search, starts, toy_config
 
 from nas.configuration import ConfigError
-from nas.search.config import ControllerConfig, ResourceConfig
+from nas.search.config import ControllerConfig, ResourceConfig, SearchConfig
 from nas.search.journal import Journal, Trial
 from nas.search.plan import Plan
 from nas.search.run_directory import RunDirectory, RunDirectoryError
@@ -50,6 +52,28 @@ def launch(run_dir: Path, *, trials: int, milliseconds: int) -> subprocess.Popen
     return subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
+@dataclass(frozen=True)
+class Finished:
+    config: SearchConfig
+    orders: Path
+    run_dir: Path
+    trials: list[Trial]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, shared_ray) -> Finished:
+    """A search run to its end; tests that go on with it copy it."""
+    run_dir = tmp_path_factory.mktemp("finished") / "run"
+    changes = {"controller": ControllerConfig(name="random", initial=("nas_fpn",)), "trials": 4, "keep_weights": 2}
+    config, orders = misbehaving(run_dir, **changes)
+    return Finished(config, orders, run_dir, search(config, run_dir))
+
+
+@pytest.fixture
+def copied(finished, tmp_path) -> Path:
+    return Path(shutil.copytree(finished.run_dir, tmp_path / "copy"))
+
+
 def origins(trials: list[Trial]) -> dict[str, int]:
     found: dict[str, int] = {}
     for trial in trials:
@@ -57,32 +81,69 @@ def origins(trials: list[Trial]) -> dict[str, int]:
     return found
 
 
-def test_known_necks_random_baseline_and_search_are_all_scored(run_dir):
-    config, orders = misbehaving(run_dir)
-    trials = search(config, run_dir)
-    assert origins(trials) == {**PLANNED, "search": 6}
-    assert all(trial.state == "complete" for trial in trials)
-    assert set(starts(orders).values()) == {1}
-    for trial in trials:
+def test_known_necks_random_baseline_and_search_are_all_scored(finished):
+    assert origins(finished.trials) == {**PLANNED, "search": 4}
+    assert all(trial.state == "complete" for trial in finished.trials)
+    for trial in finished.trials:
         assert trial.reward == int(trial.candidate.genotype.fingerprint, 16) % 10_000 / 100
-        assert load_exported(RunDirectory(run_dir).trial(trial.number)).genotype == trial.candidate.genotype
 
 
-def test_only_the_best_keep_their_weights_and_known_necks_always_do(run_dir):
-    config, _ = misbehaving(run_dir, keep_weights=2)
-    trials = search(config, run_dir)
-    kept = {int(path.name) for path in RunDirectory(run_dir).trials.iterdir()}
-    found = sorted((t for t in trials if "known" not in t.candidate.origin), key=lambda t: -t.reward)
+def test_a_candidate_that_is_the_same_function_is_not_trained_twice(finished):
+    (copy,) = [trial for trial in finished.trials if trial.copied_from is not None]
+    assert finished.trials[copy.copied_from].candidate.origin == "known:nas_fpn"
+    assert copy.reward == finished.trials[copy.copied_from].reward
+    assert starts(finished.orders) == {trial.number: 1 for trial in finished.trials if trial.number != copy.number}
+
+
+def test_only_the_best_keep_their_weights_and_known_necks_always_do(finished):
+    run = RunDirectory(finished.run_dir)
+    trained = [trial for trial in finished.trials if trial.copied_from is None]
+    found = sorted((t for t in trained if "known" not in t.candidate.origin), key=lambda t: -t.reward)
+    kept = {int(path.name) for path in run.trials.iterdir()}
     assert kept == {0, 1, found[0].number, found[1].number}
+    for number in kept:
+        assert load_exported(run.trial(number)).genotype == finished.trials[number].candidate.genotype
 
 
-def test_the_journal_is_an_optuna_study_as_it_stands(run_dir):
-    config, _ = misbehaving(run_dir, trials=2)
-    trials = search(config, run_dir)
-    backend = optuna.storages.journal.JournalFileBackend(str(run_dir / "journal.log"))
+def test_the_journal_is_an_optuna_study_as_it_stands(finished):
+    backend = optuna.storages.journal.JournalFileBackend(str(finished.run_dir / "journal.log"))
     study = optuna.load_study(study_name="search", storage=optuna.storages.JournalStorage(backend))
-    assert study.best_value == max(trial.reward for trial in trials)
+    assert study.best_value == max(trial.reward for trial in finished.trials)
     assert "cell6.merge" in study.trials[-1].params
+
+
+def test_a_finished_search_started_again_trains_nothing(finished, copied):
+    before = starts(finished.orders)
+    assert search(finished.config, copied) == finished.trials
+    assert starts(finished.orders) == before
+
+
+def test_more_trials_extend_a_search_whose_last_line_was_torn(finished, copied):
+    with (copied / "journal.log").open("a") as file:
+        file.write('{"op_code": 8, "worker_id": "x", "trial_id": 0, "user_at')
+    (copied / "journal.log.lock").symlink_to("journal.log")
+    extended = search(replace(finished.config, trials=6), copied)
+    assert extended[: len(finished.trials)] == finished.trials
+    assert origins(extended)["search"] == 6
+
+
+def test_a_journal_cut_off_after_any_line_is_gone_on_with(finished, tmp_path):
+    """Each line may be the last that a killed process wrote: what is finished stays, and nothing is told twice."""
+    lines = (finished.run_dir / "journal.log").read_text().splitlines(keepends=True)
+    for count in range(2, len(lines) + 1):
+        path = tmp_path / f"{count}.log"
+        path.write_text("".join(lines[:count]))
+        journal = Journal(path, writable=True)
+        before = {trial.number: trial for trial in journal.trials() if trial.state != "running"}
+        plan = Plan(finished.config, journal, lambda trial: None)
+        while (following := plan.next()) is not None:
+            plan.complete(following[0], 50.0 + following[0], {})
+        trials = Journal(path).trials()
+        assert origins(trials) == {**PLANNED, "search": 4}
+        assert all(trials[number] == trial for number, trial in before.items())
+        assert all(trial.state != "running" for trial in trials)
+        copies = [trial for trial in trials if trial.copied_from is not None]
+        assert all(trial.reward == trials[trial.copied_from].reward for trial in copies)
 
 
 def test_failed_trials_have_their_reason_in_the_journal_and_the_search_goes_on(run_dir):
@@ -128,42 +189,11 @@ def test_killed_in_the_middle_it_goes_on_without_repeating_or_losing_anything(ru
         assert trials[number] == trial
 
 
-def test_a_finished_search_started_again_trains_nothing_and_more_trials_extend_it(run_dir):
-    config, orders = misbehaving(run_dir, trials=3)
-    done = search(config, run_dir)
-    assert search(config, run_dir) == done
-    extended = search(misbehaving(run_dir, trials=5)[0], run_dir)
-    assert extended[: len(done)] == done
-    assert origins(extended)["search"] == 5
-    assert set(starts(orders).values()) == {1}
-
-
-def test_a_torn_line_at_the_end_of_the_journal_is_cut_off(run_dir):
-    config, _ = misbehaving(run_dir, trials=3)
-    done = search(config, run_dir)
-    with (run_dir / "journal.log").open("a") as file:
-        file.write('{"op_code": 8, "worker_id": "x", "trial_id": 0, "user_at')
-    (run_dir / "journal.log.lock").symlink_to("journal.log")
-    extended = search(misbehaving(run_dir, trials=4)[0], run_dir)
-    assert extended[: len(done)] == done
-    assert len(extended) == len(done) + 1
-
-
 def test_one_worker_and_one_seed_give_the_same_search_again(tmp_path):
     config, _ = misbehaving(tmp_path / "a", resources=ResourceConfig(workers=1), milliseconds=1)
     runs = [search(config, tmp_path / name) for name in ("a", "b")]
     first, second = ([(t.candidate.genotype, t.reward) for t in trials] for trials in runs)
     assert first == second
-
-
-def test_a_candidate_that_is_the_same_function_is_not_trained_twice(run_dir):
-    controller = ControllerConfig(name="random", initial=("nas_fpn",))
-    config, orders = misbehaving(run_dir, controller=controller, trials=2)
-    trials = search(config, run_dir)
-    (copy,) = [trial for trial in trials if trial.copied_from is not None]
-    assert trials[copy.copied_from].candidate.origin == "known:nas_fpn"
-    assert copy.reward == trials[copy.copied_from].reward
-    assert copy.number not in starts(orders)
 
 
 def test_a_twin_of_a_trial_in_work_waits_for_its_result(run_dir):
@@ -205,28 +235,6 @@ def test_resources_that_are_not_there_are_refused(run_dir, workers):
     config, _ = misbehaving(run_dir, resources=ResourceConfig(gpus=64, workers=workers))
     with pytest.raises(ConfigError, match="one trial needs 1 CPUs and 64 GPUs, Ray has 2 and"):
         search(config, run_dir)
-
-
-def test_a_journal_cut_off_after_any_line_is_gone_on_with(run_dir, tmp_path):
-    """Each line may be the last that a killed process wrote: what is finished stays, and nothing is told twice."""
-    controller = ControllerConfig(name="random", initial=("nas_fpn",))
-    config, _ = misbehaving(run_dir, "TOY_NAN_3", controller=controller, trials=2, milliseconds=1)
-    search(config, run_dir)
-    lines = (run_dir / "journal.log").read_text().splitlines(keepends=True)
-    for count in range(2, len(lines) + 1):
-        path = tmp_path / f"{count}.log"
-        path.write_text("".join(lines[:count]))
-        journal = Journal(path, writable=True)
-        before = {trial.number: trial for trial in journal.trials() if trial.state != "running"}
-        plan = Plan(config, journal, lambda trial: None)
-        while (following := plan.next()) is not None:
-            plan.complete(following[0], 50.0 + following[0], {})
-        trials = Journal(path).trials()
-        assert origins(trials) == {**PLANNED, "search": 2}
-        assert all(trials[number] == trial for number, trial in before.items())
-        assert all(trial.state != "running" for trial in trials)
-        copies = [trial for trial in trials if trial.copied_from is not None]
-        assert all(trial.reward == trials[trial.copied_from].reward for trial in copies)
 
 
 def test_a_second_search_on_a_live_run_directory_is_refused(run_dir):
