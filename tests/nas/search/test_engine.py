@@ -147,7 +147,8 @@ def test_a_journal_cut_off_after_any_line_is_gone_on_with(finished, tmp_path):
 
 
 def test_failed_trials_have_their_reason_in_the_journal_and_the_search_goes_on(run_dir):
-    config, orders = misbehaving(run_dir, "TOY_NAN_1", "TOY_BUG_3", "TOY_DIE_5")
+    resources = ResourceConfig(workers=2, max_retries=1)
+    config, orders = misbehaving(run_dir, "TOY_NAN_1", "TOY_BUG_3", "TOY_DIE_5", resources=resources)
     trials = search(config, run_dir)
     assert [trial.number for trial in trials if trial.state == "failed"] == [1, 3, 5]
     assert "loss is nan at step 7" in trials[1].error
