@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from necks.asff import AsffNeck
+from necks.balanced import BalancedNeck
+from necks.contract import Neck
+from necks.efm import ExactFusionNeck
 from necks.merge_neck import MergeNeck
 from necks.recipe import Recipe
-from search_space import DEFAULT_LEVELS, Genotype, known_genotype
+from search_space import DEFAULT_LEVELS, KNOWN, Genotype, known_genotype
+
+MODULE_NECKS: dict[str, Callable[[MergeNeck], Neck]] = {
+    "balanced_fpn": BalancedNeck,
+    "asff": AsffNeck,
+    "efm": lambda fpn: ExactFusionNeck(fpn.in_channels, fpn.in_levels, fpn.out_channels, fpn.out_levels),
+}
+"""Necks that are no merge graphs, each made from an FPN: on top of it, or in its place with the same maps."""
 
 
 def build_neck(
@@ -18,22 +29,28 @@ def build_neck(
     out_channels: int = 256,
     repeats: int = 1,
     recipe: Recipe | None = None,
-) -> MergeNeck:
-    """A neck from a known topology's name or from a genotype.
+) -> Neck:
+    """A neck from a name or a genotype.
 
     Args:
-        name_or_genotype: one of `search_space.KNOWN`, or a genotype.
+        name_or_genotype: one of `search_space.KNOWN` or `MODULE_NECKS`, or a genotype.
         in_channels: channels of each backbone map, fine to coarse.
         in_levels: level of each backbone map.
         out_levels: levels of the outputs; default: P3..P7 for a name, its own for a genotype.
+        repeats: stacked copies of the merge graph; of the FPN below, for those of `MODULE_NECKS` that have one.
 
     Raises:
         ValueError: for an unknown name, or levels and channels that do not fit.
     """
+    if isinstance(name_or_genotype, str) and name_or_genotype in MODULE_NECKS:
+        fpn = known_genotype("fpn", out_levels or DEFAULT_LEVELS)
+        return MODULE_NECKS[name_or_genotype](MergeNeck(fpn, in_channels, in_levels, out_channels, repeats, recipe))
     if isinstance(name_or_genotype, Genotype):
         genotype = name_or_genotype
-    else:
+    elif name_or_genotype in KNOWN:
         genotype = known_genotype(name_or_genotype, out_levels or DEFAULT_LEVELS)
+    else:
+        raise ValueError(f"unknown neck {name_or_genotype!r}; known are {', '.join((*KNOWN, *MODULE_NECKS))}")
     if out_levels is not None and tuple(out_levels) != genotype.levels:
         raise ValueError(f"out_levels are the genotype's levels {genotype.levels}, got {tuple(out_levels)}")
     return MergeNeck(genotype, in_channels, in_levels, out_channels, repeats, recipe)

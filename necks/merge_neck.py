@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
 
+from necks.contract import Neck
 from necks.merge import Cell, Size
 from necks.recipe import Recipe
 from necks.stem import Stem
@@ -36,22 +37,14 @@ class Pyramid(nn.Module):
         return [nodes[node] for node in self.output_nodes]
 
 
-class MergeNeck(nn.Module):
-    """Backbone features in, pyramid out: `repeats` stacked copies of a genotype, each with its own weights.
-
-    Input: an ordered mapping of maps (N, in_channels[i], H_i, W_i), fine to coarse, one per `in_levels`; the
-    mapping is not changed. Output: an ordered dict `p3`, `p4`, ... of maps (N, out_channels, H_l, W_l), fine to
-    coarse, one per level of the genotype. Any image size works: maps meet at the size that their level has.
+class MergeNeck(Neck):
+    """Any genotype with any recipe: `repeats` stacked copies, each with its own weights. See `Neck` for its maps.
 
     Args:
         genotype: the topology; its levels are the output levels.
         in_channels: channels of each backbone level, fine to coarse.
         in_levels: levels of the backbone maps; must be the finest levels of the genotype. The remaining, coarser
             ones are pooled from the last.
-
-    Attributes:
-        out_channels: channels of every output map, as torchvision's detectors expect of a backbone.
-        out_levels: levels of the outputs, fine to coarse.
 
     Raises:
         ValueError: at construction for levels or channels that do not fit; in `forward` for maps that do not.
@@ -66,13 +59,10 @@ class MergeNeck(nn.Module):
         repeats: int = 1,
         recipe: Recipe | None = None,
     ) -> None:
-        super().__init__()
-        _check_arguments(genotype, in_channels, in_levels, out_channels, repeats)
+        super().__init__(in_channels, in_levels, out_channels, genotype.levels)
+        if repeats < 1:
+            raise ValueError(f"repeats must be positive, got {repeats}")
         self.genotype = genotype
-        self.in_channels = tuple(in_channels)
-        self.in_levels = tuple(in_levels)
-        self.out_channels = out_channels
-        self.out_levels = genotype.levels
         self.repeats = repeats
         self.recipe = recipe or Recipe()
         self.stem = Stem(in_channels, out_channels, len(genotype.levels) - len(self.in_levels), self.recipe)
@@ -80,42 +70,11 @@ class MergeNeck(nn.Module):
         self.apply(_initialise)
 
     def forward(self, features: Mapping[str, Tensor]) -> OrderedDict[str, Tensor]:
-        self._check_features(features)
+        self.check_features(features)
         maps = self.stem(list(features.values()))
         for pyramid in self.pyramids:
             maps = pyramid(maps)
-        return OrderedDict((f"p{level}", x) for level, x in zip(self.out_levels, maps, strict=True))
-
-    def _check_features(self, features: Mapping[str, Tensor]) -> None:
-        channels = tuple(x.shape[1] for x in features.values())
-        if channels != self.in_channels:
-            raise ValueError(
-                f"this neck takes {len(self.in_channels)} maps with {self.in_channels} channels (levels "
-                f"{self.in_levels}, fine to coarse), got {len(channels)} with {channels}: {list(features)}"
-            )
-
-
-def _check_arguments(
-    genotype: Genotype, in_channels: Sequence[int], in_levels: Sequence[int], out_channels: int, repeats: int
-) -> None:
-    if len(in_channels) != len(in_levels) or not in_levels:
-        raise ValueError(
-            f"in_channels and in_levels name the same maps, fine to coarse; got {tuple(in_channels)} channels for "
-            f"levels {tuple(in_levels)}"
-        )
-    if genotype.levels[: len(in_levels)] != tuple(in_levels):
-        raise ValueError(
-            f"in_levels must be the finest levels of the genotype {genotype.levels}, got {tuple(in_levels)}; "
-            "take other maps from the backbone or a genotype over other levels"
-        )
-    extra = genotype.levels[len(in_levels) - 1 :]
-    if extra != tuple(range(extra[0], extra[0] + len(extra))):
-        raise ValueError(f"levels beyond the backbone's are pooled one by one and must be consecutive, got {extra}")
-    if min(*in_channels, out_channels, repeats) < 1:
-        raise ValueError(
-            f"channels and repeats must be positive, got in_channels={tuple(in_channels)}, "
-            f"out_channels={out_channels}, repeats={repeats}"
-        )
+        return self.named(maps)
 
 
 def _initialise(module: nn.Module) -> None:

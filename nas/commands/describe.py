@@ -14,7 +14,7 @@ from nas.detection.config import BackboneConfig
 from nas.detection.cost import Cost, detector_cost, feature_shapes, neck_cost
 from nas.detection.detector import build_detector
 from nas.errors import UserError
-from necks import MergeNeck, build_neck, load_exported
+from necks import MODULE_NECKS, MergeNeck, build_neck, load_exported
 from necks.exported import NECK_FILE
 from search_space import KNOWN, Genotype, known_genotype
 
@@ -26,15 +26,16 @@ def describe_neck(neck: str, backbone_name: str, channels: int, repeats: int | N
     if (Path(neck) / NECK_FILE).is_file():
         _describe_exported(load_exported(neck), size)
         return
-    genotype = _genotype(neck)
+    what = neck if neck in MODULE_NECKS else _genotype(neck)
     repeats = repeats or {"nas_fpn": 7, "bifpn": 3}.get(neck, 1)
     backbone = build_backbone(from_dict(BackboneConfig, {"name": backbone_name}))
     try:
-        module = build_neck(genotype, in_channels=backbone.channels, out_channels=channels, repeats=repeats)
+        module = build_neck(what, in_channels=backbone.channels, out_channels=channels, repeats=repeats)
         detector = build_detector(backbone, module, classes, image_size=size)
     except ValueError as error:
         raise UserError(str(error)) from error
-    _print_neck(module, size)
+    if isinstance(module, MergeNeck):
+        _print_neck(module, size)
     _print_cost("neck alone", neck_cost(module, feature_shapes(backbone, (size, size))))
     _print_cost(f"RetinaNet, {backbone_name}, {classes} classes", detector_cost(detector, (size, size)))
 
@@ -83,7 +84,6 @@ def _genotype(name: str) -> Genotype:
         return known_genotype(name)
     path = Path(name)
     if not path.is_file():
-        raise UserError(
-            f"{name!r} is neither a known neck ({', '.join(KNOWN)}) nor a genotype's JSON file nor an exported neck"
-        )
+        names = ", ".join((*KNOWN, *MODULE_NECKS))
+        raise UserError(f"{name!r} is neither a known neck ({names}) nor a genotype's JSON file nor an exported neck")
     return Genotype.from_json(path.read_text())

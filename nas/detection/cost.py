@@ -17,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models.detection import RetinaNet
 
 from nas.detection.backbone import Backbone
-from necks import MergeNeck
+from necks import Neck
 
 CLEAR_REFS = Path("/proc/self/clear_refs")
 """Writing 5 resets the process's peak resident size (Linux, man proc_pid_clear_refs)."""
@@ -57,7 +57,7 @@ def feature_shapes(backbone: Backbone, image_size: tuple[int, int]) -> OrderedDi
     return OrderedDict((name, tuple(x.shape[1:])) for name, x in maps.items())
 
 
-def neck_cost(neck: MergeNeck, shapes: OrderedDict[str, tuple[int, ...]]) -> Cost:
+def neck_cost(neck: Neck, shapes: OrderedDict[str, tuple[int, ...]]) -> Cost:
     """Cost of the neck alone, its stem included, on maps of the given (C, H, W)."""
     return Cost(num_params(neck), count_macs(neck, _maps(shapes, "meta")))
 
@@ -71,7 +71,7 @@ def detector_cost(detector: RetinaNet, image_size: tuple[int, int]) -> Cost:
     return Cost(num_params(detector), macs)
 
 
-def latency_ms(neck: MergeNeck, shapes: OrderedDict[str, tuple[int, ...]], device: torch.device) -> float:
+def latency_ms(neck: Neck, shapes: OrderedDict[str, tuple[int, ...]], device: torch.device) -> float:
     """Median milliseconds of one forward pass of the neck, batch 1, on `device`, over 15 runs after 3."""
     maps = _maps(shapes, device)
     mode = neck.training
@@ -114,7 +114,7 @@ def _timed(run: Callable[[], object], device: torch.device) -> float:
     return time.perf_counter() - start
 
 
-def _pyramid(neck: MergeNeck, shapes: OrderedDict[str, tuple[int, ...]]) -> list[Tensor]:
+def _pyramid(neck: Neck, shapes: OrderedDict[str, tuple[int, ...]]) -> list[Tensor]:
     shadow = copy.deepcopy(neck).to("meta").eval()
     with torch.no_grad():
         return list(shadow(_maps(shapes, "meta")).values())

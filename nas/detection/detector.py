@@ -13,13 +13,13 @@ from torchvision.models.detection.retinanet import RetinaNetHead
 
 from nas.detection.backbone import Backbone
 from nas.detection.config import NORM_GROUPS, HeadConfig
-from necks import MergeNeck
+from necks import Neck
 
 
 class BackboneWithNeck(nn.Module):
     """What torchvision's detectors take as a backbone: images in, the neck's ordered dict of maps out."""
 
-    def __init__(self, body: Backbone, neck: MergeNeck) -> None:
+    def __init__(self, body: Backbone, neck: Neck) -> None:
         super().__init__()
         self.body = body
         self.neck = neck
@@ -30,7 +30,7 @@ class BackboneWithNeck(nn.Module):
 
 
 def build_detector(
-    backbone: Backbone, neck: MergeNeck, num_classes: int, head: HeadConfig | None = None, image_size: int = 640
+    backbone: Backbone, neck: Neck, num_classes: int, head: HeadConfig | None = None, image_size: int = 640
 ) -> RetinaNet:
     """RetinaNet with anchors and head made for the neck's levels.
 

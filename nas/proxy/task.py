@@ -18,7 +18,7 @@ from nas.proxy.inputs import FeatureInputs, ImageInputs, Inputs, Letterboxed, Ta
 from nas.proxy.scoring import score
 from nas.proxy.training import train
 from nas.proxy.trial import Trained
-from necks import MergeNeck, Recipe, build_neck
+from necks import MergeNeck, Recipe
 from search_space import Genotype, known
 
 BACKBONE_SEED = 0
@@ -107,14 +107,7 @@ def candidate_neck(
 ) -> MergeNeck:
     """A candidate as the configuration builds all of them."""
     recipe = Recipe(activation=config.activation, norm_momentum=config.norm_momentum, separable=config.separable)
-    return build_neck(
-        genotype,
-        in_channels=in_channels,
-        in_levels=in_levels,
-        out_channels=config.channels,
-        repeats=config.repeats,
-        recipe=recipe,
-    )
+    return MergeNeck(genotype, in_channels, in_levels, config.channels, config.repeats, recipe)
 
 
 def pick_device(name: str) -> torch.device:

@@ -111,8 +111,8 @@ def test_other_levels():
     ("arguments", "message"),
     [
         ({"in_channels": (8, 8)}, "name the same maps"),
-        ({"in_channels": (8, 8, 8), "in_levels": (2, 3, 4)}, "finest levels of the genotype"),
-        ({"in_channels": (8, 8, 8), "in_levels": (4, 5, 6)}, "finest levels of the genotype"),
+        ({"in_channels": (8, 8, 8), "in_levels": (2, 3, 4)}, "finest of the output levels"),
+        ({"in_channels": (8, 8, 8), "in_levels": (4, 5, 6)}, "finest of the output levels"),
         ({"in_channels": (8, 0, 8)}, "must be positive"),
         ({"in_channels": (8, 8, 8), "repeats": 0}, "must be positive"),
         ({"in_channels": (8, 8, 8), "out_levels": (3, 4, 5, 7)}, "must be consecutive"),

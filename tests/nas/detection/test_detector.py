@@ -59,8 +59,9 @@ def test_counting_changes_neither_the_detector_nor_its_device():
 
 
 @pytest.mark.parametrize("size", [(128, 128), (100, 75), (333, 500)], ids=str)
-def test_any_image_is_trained_on_and_detected_in(size):
-    model = detector("bifpn")
+@pytest.mark.parametrize("name", ["bifpn", "balanced_fpn", "asff", "efm"])
+def test_any_image_is_trained_on_and_detected_in(name, size):
+    model = detector(name)
     images = [torch.rand(3, *size), torch.rand(3, size[1], size[0])]
     targets = [
         {"boxes": torch.tensor([[5.0, 6, 40, 50]]), "labels": torch.tensor([1])},

@@ -1,0 +1,95 @@
+"""Balanced Feature Pyramid (Libra R-CNN, arXiv 1904.02701): every level is refined with the mean of all.
+
+Shapes: N images, C channels, H W of the level at hand.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from necks.contract import Neck
+from necks.merge import Size, sum_maps
+
+Refine = Literal["non_local", "conv"] | None
+
+
+class BalancedNeck(Neck):
+    """Any neck followed by balancing: gather all levels at one, average, refine, and add the result to each level.
+
+    Gathering and scattering are nearest towards the finer and adaptive max-pooling towards the coarser, as in the
+    authors' code and mmdetection.
+
+    Args:
+        neck: gives the pyramid.
+        refine_level: level to gather at; P4 in the published configurations, which is the default where there is one.
+        refine: `non_local` (embedded Gaussian, the paper's), `conv` (3x3 and ReLU), or None for the mean alone.
+
+    Raises:
+        ValueError: if the neck does not give `refine_level`, or for an unknown refinement.
+    """
+
+    def __init__(self, neck: Neck, refine_level: int = 4, refine: Refine = "non_local") -> None:
+        super().__init__(neck.in_channels, neck.in_levels, neck.out_channels, neck.out_levels)
+        if refine_level not in neck.out_levels:
+            raise ValueError(f"refine_level must be one of the neck's levels {neck.out_levels}, got {refine_level}")
+        self.neck = neck
+        self.gather_at = neck.out_levels.index(refine_level)
+        self.refine = _refinement(refine, neck.out_channels)
+
+    def forward(self, features: Mapping[str, Tensor]) -> OrderedDict[str, Tensor]:
+        maps = list(self.neck(features).values())
+        refined = self.refine(self._gather(maps))
+        return self.named([x + self._resize(refined, _size(x), index) for index, x in enumerate(maps)])
+
+    def _gather(self, maps: Sequence[Tensor]) -> Tensor:
+        size = _size(maps[self.gather_at])
+        gathered = [
+            F.adaptive_max_pool2d(x, size) if index < self.gather_at else F.interpolate(x, size, mode="nearest")
+            for index, x in enumerate(maps)
+        ]
+        return sum_maps(gathered) / len(gathered)
+
+    def _resize(self, x: Tensor, size: Size, index: int) -> Tensor:
+        if index < self.gather_at:
+            return F.interpolate(x, size, mode="nearest")
+        return F.adaptive_max_pool2d(x, size)
+
+
+class NonLocal(nn.Module):
+    """Embedded-Gaussian non-local block: x + out(softmax(theta phi^T) g) over all positions, without scaling.
+
+    `conv_out` starts at zero, so a fresh block is the identity (mmcv's initialisation).
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.g, self.theta, self.phi, self.conv_out = (nn.Conv2d(channels, channels, 1) for _ in range(4))
+        for conv in (self.g, self.theta, self.phi):
+            nn.init.normal_(conv.weight, std=0.01)
+            nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
+        nn.init.zeros_(self.conv_out.weight)
+        nn.init.zeros_(self.conv_out.bias)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor) -> Tensor:
+        query, key, value = (conv(x).flatten(2).transpose(1, 2) for conv in (self.theta, self.phi, self.g))
+        mixed = F.scaled_dot_product_attention(query, key, value, scale=1.0)
+        return x + self.conv_out(mixed.transpose(1, 2).reshape(x.shape))
+
+
+def _refinement(refine: Refine, channels: int) -> nn.Module:
+    if refine is None:
+        return nn.Identity()
+    if refine == "conv":
+        return nn.Sequential(nn.Conv2d(channels, channels, 3, padding=1), nn.ReLU())
+    if refine == "non_local":
+        return NonLocal(channels)
+    raise ValueError(f"refine must be 'non_local', 'conv' or None, got {refine!r}")
+
+
+def _size(x: Tensor) -> Size:
+    return x.shape[-2], x.shape[-1]

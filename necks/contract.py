@@ -1,0 +1,75 @@
+"""What every neck is: the attributes and the mapping that detectors and compositions rely on."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor, nn
+
+
+class Neck(nn.Module):
+    """Backbone maps in, pyramid out.
+
+    Input: an ordered mapping of maps (N, in_channels[i], H_i, W_i), fine to coarse, one per `in_levels`; it is not
+    changed. Output: an ordered dict `p3`, `p4`, ... of maps (N, out_channels, H_l, W_l), fine to coarse, one per
+    `out_levels`. Any image size works: maps meet at the size that their level has.
+
+    Attributes:
+        in_channels, in_levels: channels and level of each map taken, fine to coarse.
+        out_channels: channels of every map given, as torchvision's detectors expect of a backbone.
+        out_levels: levels of the maps given, fine to coarse.
+    """
+
+    def __init__(
+        self, in_channels: Sequence[int], in_levels: Sequence[int], out_channels: int, out_levels: Sequence[int]
+    ) -> None:
+        super().__init__()
+        check_maps(in_channels, in_levels, out_channels, out_levels)
+        self.in_channels = tuple(in_channels)
+        self.in_levels = tuple(in_levels)
+        self.out_channels = out_channels
+        self.out_levels = tuple(out_levels)
+
+    def check_features(self, features: Mapping[str, Tensor]) -> None:
+        """
+        Raises:
+            ValueError: for maps in other number, order or width than the neck was built for.
+        """
+        channels = tuple(x.shape[1] for x in features.values())
+        if channels != self.in_channels:
+            raise ValueError(
+                f"this neck takes {len(self.in_channels)} maps with {self.in_channels} channels (levels "
+                f"{self.in_levels}, fine to coarse), got {len(channels)} with {channels}: {list(features)}"
+            )
+
+    def named(self, maps: Sequence[Tensor]) -> OrderedDict[str, Tensor]:
+        """The output for maps in the order of `out_levels`."""
+        return OrderedDict((f"p{level}", x) for level, x in zip(self.out_levels, maps, strict=True))
+
+
+def check_maps(
+    in_channels: Sequence[int], in_levels: Sequence[int], out_channels: int, out_levels: Sequence[int]
+) -> None:
+    """
+    Raises:
+        ValueError: if channels and levels do not name the same maps, if the inputs are not the finest of the output
+            levels, or if the levels beyond them have gaps.
+    """
+    if len(in_channels) != len(in_levels) or not in_levels:
+        raise ValueError(
+            f"in_channels and in_levels name the same maps, fine to coarse; got {tuple(in_channels)} channels for "
+            f"levels {tuple(in_levels)}"
+        )
+    if tuple(out_levels[: len(in_levels)]) != tuple(in_levels):
+        raise ValueError(
+            f"in_levels must be the finest of the output levels {tuple(out_levels)}, got {tuple(in_levels)}; "
+            "take other maps from the backbone or ask for other output levels"
+        )
+    extra = tuple(out_levels[len(in_levels) - 1 :])
+    if extra != tuple(range(extra[0], extra[0] + len(extra))):
+        raise ValueError(f"levels beyond the backbone's are pooled one by one and must be consecutive, got {extra}")
+    if min(*in_channels, out_channels) < 1:
+        raise ValueError(
+            f"channels must be positive, got in_channels={tuple(in_channels)}, out_channels={out_channels}"
+        )
