@@ -25,6 +25,20 @@ def fpn(levels: Sequence[int] = DEFAULT_LEVELS) -> Genotype:
     return Genotype(tuple(levels), (*cells, *_convolve(levels, sums)))
 
 
+def panet(levels: Sequence[int] = DEFAULT_LEVELS) -> Genotype:
+    """FPN and PANet's bottom-up path (arXiv 1803.01534): the chain passes each map after its convolution.
+
+    The way down is the recipe's resampling, as everywhere in a genotype; PANet has a strided convolution there.
+    """
+    cells = list(fpn(levels).cells)
+    finest = len(levels) + len(levels) - 1
+    chain = finest
+    for offset, level in enumerate(levels[1:], start=1):
+        cells.append(MergeCell(level, (finest + offset, chain)))
+        chain = len(levels) + len(cells) - 1
+    return Genotype(tuple(levels), tuple(cells))
+
+
 def pafpn(levels: Sequence[int] = DEFAULT_LEVELS) -> Genotype:
     """mmdetection's PAFPN: FPN, then a bottom-up chain of sums taken before the last convolutions."""
     cells = list(fpn(levels).cells)
@@ -82,6 +96,7 @@ KNOWN: dict[str, Callable[..., Genotype]] = {
     "none": none,
     "same_level": same_level,
     "fpn": fpn,
+    "panet": panet,
     "pafpn": pafpn,
     "bifpn": bifpn,
     "nas_fpn": nas_fpn,

@@ -105,3 +105,14 @@ def test_pafpn_sums_before_it_convolves():
     assert [cell.level for cell in bottom_up] == [4, 5, 6, 7]
     assert set(genotype.outputs.values()) <= convolved
     assert all(len(cell.inputs) == 2 for cell in bottom_up)
+
+
+def test_panets_chain_passes_the_convolved_map_and_pafpns_the_sum() -> None:
+    """facts: two graphs that agree on the finest level and the one above, and differ beyond."""
+    ours, mmdetections = known.panet((3, 4, 5)), known.pafpn((3, 4, 5))
+    assert [(cell.level, cell.inputs, cell.transform) for cell in ours.cells[5:]] == [
+        (4, (6, 5), "conv"),
+        (5, (7, 8), "conv"),
+    ]
+    assert ours.fingerprint != mmdetections.fingerprint
+    assert ours.outputs == {3: 5, 4: 8, 5: 9}
