@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import math
@@ -72,6 +73,7 @@ def run_trial(task: Task, settings: WorkerSettings, number: int, genotype: Genot
         torch.AcceleratorError: when this process can no longer use its GPU.
     """
     start = time.perf_counter()
+    _free_gpu()
     try:
         trained = task.run(genotype, trial_seed(settings.config, number))
         reward = trained.metrics["AP"]
@@ -89,6 +91,13 @@ def run_trial(task: Task, settings: WorkerSettings, number: int, genotype: Genot
         return {"error": f"{type(error).__name__}: {error} ({where})"}
     metrics = {**trained.metrics, "seconds": time.perf_counter() - start}
     return {"reward": reward, "metrics": json.dumps(metrics)}
+
+
+def _free_gpu() -> None:
+    """Give back what the trial before left on the GPU, after an out-of-memory error above all."""
+    if torch.cuda.is_initialized():
+        gc.collect()
+        torch.cuda.empty_cache()
 
 
 class TrialActor(tune.Trainable):
