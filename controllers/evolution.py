@@ -50,9 +50,11 @@ def survive(population: Sequence[Member], size: int) -> list[Member]:
 class EvolutionController(Controller):
     """Regularized evolution, asynchronous: a child is bred whenever one is asked for.
 
-    The first `population_size` proposals are drawn uniformly (after the initial genotypes, which count), and
-    so are later ones while fewer than `tournament_size` members have a reward. Then each proposal is a mutation of
-    the winner of a tournament. Members age by the order in which their outcomes are observed.
+    The first `num_random` proposals are drawn uniformly (after the initial genotypes, which count), and so are later
+    ones while fewer than `tournament_size` members have a reward. Then each proposal is a mutation of the winner of a
+    tournament. Members age by the order in which their outcomes are observed. Initial genotypes are the oldest: with
+    `num_random` equal to `population_size`, as in the paper, they die just when breeding starts, so give a search that
+    starts from some a random phase shorter than its population.
 
     A failed trial never enters the population, but counts as proposed: it does not prolong the random phase. A
     stopped one enters with the reward that it had when it was cut: it was cut for being behind, and so it seldom wins
@@ -65,9 +67,10 @@ class EvolutionController(Controller):
     Args:
         population_size: members that live at once.
         tournament_size: contestants per tournament; more is greedier, 1 is a random walk.
+        num_random: length of the random phase; by default the population's size.
 
     Raises:
-        ValueError: unless 1 <= tournament_size <= population_size.
+        ValueError: unless 1 <= tournament_size <= population_size and num_random is not negative.
     """
 
     def __init__(
@@ -78,6 +81,7 @@ class EvolutionController(Controller):
         initial: Sequence[Genotype] = (),
         population_size: int = 10,
         tournament_size: int = 4,
+        num_random: int | None = None,
     ) -> None:
         super().__init__(space, seed=seed, initial=initial)
         if not 1 <= tournament_size <= population_size:
@@ -85,6 +89,9 @@ class EvolutionController(Controller):
                 "tournament_size must be from 1 to population_size, "
                 f"got tournament_size={tournament_size}, population_size={population_size}"
             )
+        if num_random is not None and num_random < 0:
+            raise ValueError(f"num_random must be 0 or more, got {num_random}")
+        self.num_random = population_size if num_random is None else num_random
         self.population_size = population_size
         self.tournament_size = tournament_size
         self._population: list[Member] = []
@@ -95,7 +102,7 @@ class EvolutionController(Controller):
         return tuple(self._population)
 
     def _next(self, rng: random.Random) -> Genotype:
-        if self.num_proposed < self.population_size or len(self._population) < self.tournament_size:
+        if self.num_proposed < self.num_random or len(self._population) < self.tournament_size:
             return self.space.sample(rng)
         parent = select(self._population, self.tournament_size, rng)
         return mutate(self.space, parent.genotype, self._is_duplicate, rng)

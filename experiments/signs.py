@@ -34,7 +34,9 @@ def search() -> SearchConfig:
         data=DataConfig(root="data/signs", embedded=SignsConfig(train=600, reward=200, test=200)),
         proxy=PROXY,
         controller=ControllerConfig(
-            name="evolution", options={"population_size": 8, "tournament_size": 3}, initial=("nas_fpn",)
+            name="evolution",
+            options={"population_size": 16, "tournament_size": 4, "num_random": 6},
+            initial=("nas_fpn",),
         ),
         trials=24,
         random_trials=8,

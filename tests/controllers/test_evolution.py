@@ -184,3 +184,22 @@ def test_evolution_finds_the_optimum_of_a_small_problem():
         for seed in range(5)
     ]
     assert found == [1.0] * 5
+
+
+def test_a_short_random_phase_lets_initial_genotypes_live_to_breed():
+    space = nas_fpn_space()
+    controller = EvolutionController(
+        space, initial=[known.nas_fpn()], population_size=16, tournament_size=4, num_random=5
+    )
+    first = controller.propose(5)
+    controller.observe([Outcome(p, 50.0 if p.genotype == known.nas_fpn() else 1.0 + p.id / 10) for p in first])
+    assert known.nas_fpn() in {member.genotype for member in controller.population}
+    parent = space.encode(known.nas_fpn())
+    children = [space.encode(p.genotype) for p in controller.propose(12)]
+    distances = [sum(child[name] != choice for name, choice in parent.items()) for child in children]
+    assert sum(distance <= 3 for distance in distances) >= 6, "most tournaments of 4 among 5 are won by the best"
+
+
+def test_a_negative_random_phase_is_refused():
+    with pytest.raises(ValueError, match="num_random must be 0 or more"):
+        EvolutionController(nas_fpn_space(), num_random=-1)
