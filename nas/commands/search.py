@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.box import SIMPLE
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -101,7 +101,9 @@ def _print_closing_table(config: SearchConfig, trials: list[Trial]) -> None:
     table = Table(
         title="AP on the reward split, one training each; parameters, MACs, latency of the neck",
         title_justify="left",
-        box=SIMPLE,
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
     )
     table.add_column("neck", no_wrap=True)
     for column in COLUMNS:
