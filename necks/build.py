@@ -12,12 +12,11 @@ from necks.merge_neck import MergeNeck
 from necks.recipe import Recipe
 from search_space import DEFAULT_LEVELS, KNOWN, Genotype, known_genotype
 
-MODULE_NECKS: dict[str, Callable[[MergeNeck], Neck]] = {
-    "balanced_fpn": BalancedNeck,
-    "asff": AsffNeck,
-    "efm": lambda fpn: ExactFusionNeck(fpn.in_channels, fpn.in_levels, fpn.out_channels, fpn.out_levels),
-}
-"""Necks that are no merge graphs, each made from an FPN: on top of it, or in its place with the same maps."""
+ON_FPN: dict[str, Callable[[Neck], Neck]] = {"balanced_fpn": BalancedNeck, "asff": AsffNeck}
+"""Modules that refine the pyramid of another neck; by name, that of an FPN."""
+
+MODULE_NECKS = (*ON_FPN, "efm")
+"""Names of the necks that are no merge graphs."""
 
 
 def build_neck(
@@ -37,14 +36,18 @@ def build_neck(
         in_channels: channels of each backbone map, fine to coarse.
         in_levels: level of each backbone map.
         out_levels: levels of the outputs; default: P3..P7 for a name, its own for a genotype.
-        repeats: stacked copies of the merge graph; of the FPN below, for those of `MODULE_NECKS` that have one.
+        repeats: stacked copies of the merge graph; of the FPN below, for those of `ON_FPN`; `efm` has none.
 
     Raises:
         ValueError: for an unknown name, or levels and channels that do not fit.
     """
-    if isinstance(name_or_genotype, str) and name_or_genotype in MODULE_NECKS:
+    if name_or_genotype == "efm":
+        if repeats != 1 or recipe is not None:
+            raise ValueError("efm has neither repeats nor a recipe; leave them out")
+        return ExactFusionNeck(in_channels, in_levels, out_channels, out_levels or DEFAULT_LEVELS)
+    if isinstance(name_or_genotype, str) and name_or_genotype in ON_FPN:
         fpn = known_genotype("fpn", out_levels or DEFAULT_LEVELS)
-        return MODULE_NECKS[name_or_genotype](MergeNeck(fpn, in_channels, in_levels, out_channels, repeats, recipe))
+        return ON_FPN[name_or_genotype](MergeNeck(fpn, in_channels, in_levels, out_channels, repeats, recipe))
     if isinstance(name_or_genotype, Genotype):
         genotype = name_or_genotype
     elif name_or_genotype in KNOWN:

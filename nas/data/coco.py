@@ -132,10 +132,6 @@ class Splits:
     reward: CocoSplit
     test: CocoSplit | None
 
-    @property
-    def classes(self) -> tuple[str, ...]:
-        return self.train.classes
-
 
 def open_splits(config: DataConfig) -> Splits:
     """Open a data set, after making the embedded one where the configuration asks for it.

@@ -111,7 +111,7 @@ def candidate_neck(
 
 
 def pick_device(name: str) -> torch.device:
-    """`auto` is the first visible GPU, if any: Ray shows a worker only those that it was given."""
+    """`auto` is the first GPU that this process sees, if any."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(name)

@@ -143,3 +143,8 @@ def test_maxout_takes_the_maximum_over_strided_groups():
 def test_what_does_not_fit_is_refused_at_construction(build, message):
     with pytest.raises(ValueError, match=message):
         build()
+
+
+def test_efm_by_name_refuses_repeats_instead_of_forgetting_them():
+    with pytest.raises(ValueError, match="efm has neither repeats nor a recipe"):
+        build_neck("efm", in_channels=CHANNELS, repeats=3)

@@ -43,7 +43,7 @@ def tree(root: Path) -> dict[str, bytes]:
 def test_classes_follow_the_other_scale(signs_root: Path) -> None:
     """Each plate's tiles have one class, that of an outline; nothing else lies on a plate."""
     splits = open_splits(DataConfig(root=str(signs_root)))
-    assert splits.classes == CLASSES
+    assert splits.train.classes == CLASSES
     for split, count in ((splits.train, 12), (splits.reward, 5), (splits.test, 4)):
         assert split is not None
         assert len(split) == count
