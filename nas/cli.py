@@ -92,7 +92,10 @@ def export(
 
 @app.command()
 def describe(
-    neck: Annotated[str, typer.Argument(help="A known neck's name, a genotype's JSON file, or an exported directory.")],
+    neck: Annotated[
+        str | None, typer.Argument(help="A known neck's name, a genotype's JSON file, or an exported directory.")
+    ] = None,
+    table: Annotated[bool, typer.Option("--table", help="Compare what all nine designs cost.")] = False,
     backbone: Annotated[str, typer.Option(help="Backbone of the detector that is counted.")] = "resnet50",
     channels: Annotated[int, typer.Option(help="Channels of the neck and the head.")] = 256,
     repeats: Annotated[int | None, typer.Option(help="Default: 7 for nas_fpn, 3 for bifpn, else 1.")] = None,
@@ -100,8 +103,13 @@ def describe(
     classes: Annotated[int, typer.Option(help="Classes; 90 is how the papers count COCO (its category ids).")] = 90,
 ) -> None:
     """Cells, parameters and multiply-adds of a neck, alone and in a RetinaNet."""
-    from nas.commands.describe import describe_neck
+    from nas.commands.describe import describe_all, describe_neck
 
+    if table == (neck is not None):
+        raise UserError("name one neck, or ask for the --table of all")
+    if neck is None:
+        describe_all(backbone, channels, size)
+        return
     describe_neck(neck, backbone, channels, repeats, size, classes)
 
 

@@ -2,22 +2,28 @@
 
 from necks.asff import AsffNeck
 from necks.balanced import BalancedNeck
-from necks.build import MODULE_NECKS, build_neck
-from necks.contract import Neck
+from necks.build import MODULE_NECKS, NECKS, build_neck
+from necks.contract import Neck, PassThrough
 from necks.efm import ExactFusionNeck
-from necks.exported import load_exported, save_exported
+from necks.exported import load_exported, neck_from_dict, neck_to_dict, save_exported
 from necks.merge_neck import MergeNeck
+from necks.mlfpn import MlfpnNeck
 from necks.recipe import Recipe
 
 __all__ = [
     "MODULE_NECKS",
+    "NECKS",
     "AsffNeck",
     "BalancedNeck",
     "ExactFusionNeck",
     "MergeNeck",
+    "MlfpnNeck",
     "Neck",
+    "PassThrough",
     "Recipe",
     "build_neck",
     "load_exported",
+    "neck_from_dict",
+    "neck_to_dict",
     "save_exported",
 ]

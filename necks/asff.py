@@ -6,7 +6,9 @@ Shapes: N images, C channels, H W of the level at hand.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -16,26 +18,63 @@ from necks.contract import Neck
 
 LEAKY_SLOPE = 0.1
 
+Activation = Literal["leaky_relu", "relu6"]
+
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "leaky_relu": lambda: nn.LeakyReLU(LEAKY_SLOPE),
+    "relu6": nn.ReLU6,
+}
+
 
 class AsffNeck(Neck):
-    """Any neck followed by ASFF at uniform width, over all its levels.
+    """Any neck followed by ASFF over all its levels, whose widths may differ.
 
     After the authors' code for YOLOv3: a finer map comes down by 3x3 max-pools and one last 3x3 stride-2 convolution, a
-    coarser one comes up by nearest; what was brought to the level is weighted per pixel by a softmax over the levels,
-    summed, and convolved. YOLOv3's own widths differ from level to level; there a 1x1 convolution precedes the
-    upsampling.
+    coarser one comes up by nearest, after a 1x1 convolution where its width is another; what was brought to the level
+    is weighted per pixel by a softmax over the levels, summed, and convolved.
+
+    YOLOv3's own is `AsffNeck(PassThrough((256, 256, 512), (3, 4, 5)), expanded=(256, 512, 1024))`, that of MobileNet
+    the same with (128, 256, 512) and `relu6`.
 
     Args:
         neck: gives the pyramid.
         weight_channels: width of the branch that the weights are computed from; 16, or 8 in the authors' `rfb` variant.
+        expanded: width of each map given, fine to coarse; default: as the neck below gives them.
+        activation: `leaky_relu` (slope 0.1) or `relu6`.
+
+    Raises:
+        ValueError: for widths that are not positive or not one per level, or for an unknown activation.
     """
 
-    def __init__(self, neck: Neck, weight_channels: int = 16) -> None:
-        super().__init__(neck.in_channels, neck.in_levels, neck.out_channels, neck.out_levels)
+    def __init__(
+        self,
+        neck: Neck,
+        weight_channels: int = 16,
+        expanded: Sequence[int] | None = None,
+        activation: Activation = "leaky_relu",
+    ) -> None:
+        widths = neck.level_channels if expanded is None else tuple(expanded)
+        super().__init__(neck.in_channels, neck.in_levels, widths, neck.out_levels)
+        if weight_channels < 1 or activation not in ACTIVATIONS:
+            raise ValueError(
+                f"weight_channels must be positive and activation one of {', '.join(ACTIVATIONS)}, got "
+                f"{weight_channels} and {activation!r}"
+            )
         self.neck = neck
+        self.weight_channels = weight_channels
+        self.activation = activation
         self.fusions = nn.ModuleList(
-            SpatialFusion(neck.out_channels, neck.out_levels, level, weight_channels) for level in neck.out_levels
+            SpatialFusion(neck.level_channels, neck.out_levels, level, weight_channels, width, activation)
+            for level, width in zip(neck.out_levels, widths, strict=True)
         )
+
+    def arguments(self) -> dict[str, Any]:
+        return {
+            "neck": self.neck,
+            "weight_channels": self.weight_channels,
+            "expanded": self.level_channels,
+            "activation": self.activation,
+        }
 
     def forward(self, features: Mapping[str, Tensor]) -> OrderedDict[str, Tensor]:
         maps = list(self.neck(features).values())
@@ -43,18 +82,29 @@ class AsffNeck(Neck):
 
 
 class SpatialFusion(nn.Module):
-    """All maps of a pyramid fused at one of its levels."""
+    """All maps of a pyramid fused at one of its levels: (N, channels[i], H_i, W_i) each -> (N, expanded, H, W)."""
 
-    def __init__(self, channels: int, levels: Sequence[int], level: int, weight_channels: int) -> None:
+    def __init__(
+        self,
+        channels: Sequence[int],
+        levels: Sequence[int],
+        level: int,
+        weight_channels: int,
+        expanded: int,
+        activation: Activation = "leaky_relu",
+    ) -> None:
         super().__init__()
         self.target = list(levels).index(level)
         self.shifts = [level - other for other in levels]
-        self.down = nn.ModuleDict(
-            {str(index): conv_norm_act(channels, channels, 3, stride=2) for index, d in enumerate(self.shifts) if d > 0}
-        )
-        self.squeeze = nn.ModuleList(conv_norm_act(channels, weight_channels, 1) for _ in levels)
+        inner = channels[self.target]
+        unit = partial(conv_norm_act, activation=activation)
+        finer = [index for index, shift in enumerate(self.shifts) if shift > 0]
+        unlike = [index for index, shift in enumerate(self.shifts) if shift < 0 and channels[index] != inner]
+        self.down = nn.ModuleDict({str(index): unit(channels[index], inner, 3, stride=2) for index in finer})
+        self.compress = nn.ModuleDict({str(index): unit(channels[index], inner, 1) for index in unlike})
+        self.squeeze = nn.ModuleList(unit(inner, weight_channels, 1) for _ in levels)
         self.weigh = nn.Conv2d(weight_channels * len(levels), len(levels), 1)
-        self.expand = conv_norm_act(channels, channels, 3)
+        self.expand = unit(inner, expanded, 3)
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         size = maps[self.target].shape[-2:]
@@ -70,13 +120,17 @@ class SpatialFusion(nn.Module):
             x = F.max_pool2d(x, 3, stride=2, padding=1)
         if shift > 0:
             x = self.down[str(index)](x)
+        if str(index) in self.compress:
+            x = self.compress[str(index)](x)
         return x if x.shape[-2:] == size else F.interpolate(x, size, mode="nearest")
 
 
-def conv_norm_act(in_channels: int, out_channels: int, kernel_size: int, stride: int = 1) -> nn.Sequential:
-    """conv without bias -> BatchNorm -> LeakyReLU(0.1), Darknet's unit."""
+def conv_norm_act(
+    in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, activation: Activation = "leaky_relu"
+) -> nn.Sequential:
+    """conv without bias -> BatchNorm -> LeakyReLU(0.1), Darknet's unit, or ReLU6."""
     return nn.Sequential(
         nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2, bias=False),
         nn.BatchNorm2d(out_channels),
-        nn.LeakyReLU(LEAKY_SLOPE),
+        ACTIVATIONS[activation](),
     )

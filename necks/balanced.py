@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from necks.contract import Neck
-from necks.merge import Size, sum_maps
+from necks.merge import sum_maps
+from necks.resample import Size
 
 Refine = Literal["non_local", "conv"] | None
 
@@ -39,7 +40,11 @@ class BalancedNeck(Neck):
             raise ValueError(f"refine_level must be one of the neck's levels {neck.out_levels}, got {refine_level}")
         self.neck = neck
         self.gather_at = neck.out_levels.index(refine_level)
+        self.refinement = refine
         self.refine = _refinement(refine, neck.out_channels)
+
+    def arguments(self) -> dict[str, Any]:
+        return {"neck": self.neck, "refine_level": self.out_levels[self.gather_at], "refine": self.refinement}
 
     def forward(self, features: Mapping[str, Tensor]) -> OrderedDict[str, Tensor]:
         maps = list(self.neck(features).values())

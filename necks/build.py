@@ -2,21 +2,60 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 from necks.asff import AsffNeck
 from necks.balanced import BalancedNeck
 from necks.contract import Neck
 from necks.efm import ExactFusionNeck
-from necks.merge_neck import MergeNeck
+from necks.mlfpn import MlfpnNeck
+from necks.public import PUBLIC
 from necks.recipe import Recipe
+from necks.request import Request
 from search_space import DEFAULT_LEVELS, KNOWN, Genotype, known_genotype
 
-ON_FPN: dict[str, Callable[[Neck], Neck]] = {"balanced_fpn": BalancedNeck, "asff": AsffNeck}
-"""Modules that refine the pyramid of another neck; by name, that of an FPN."""
 
-MODULE_NECKS = (*ON_FPN, "efm")
-"""Names of the necks that are no merge graphs."""
+def _merge(name: str, request: Request) -> Neck:
+    return _of_genotype(known_genotype(name, request.out_levels or DEFAULT_LEVELS), request)
+
+
+def _of_genotype(genotype: Genotype, request: Request) -> Neck:
+    if request.out_levels is not None and request.out_levels != genotype.levels:
+        raise ValueError(f"out_levels are the genotype's levels {genotype.levels}, got {request.out_levels}")
+    return request.merge_neck(genotype, request.recipe or Recipe())
+
+
+def _balanced_fpn(request: Request, *, refine_level: int = 4, refine: Any = "non_local") -> Neck:
+    return BalancedNeck(_merge("fpn", request), refine_level, refine)
+
+
+def _asff(request: Request, *, weight_channels: int = 16) -> Neck:
+    return AsffNeck(_merge("fpn", request), weight_channels)
+
+
+def _mlfpn(request: Request, *, tums: int = 8, sfam: bool = True, shared: bool = False) -> Neck:
+    request.refuse_stacking("mlfpn")
+    return MlfpnNeck(*request.maps(DEFAULT_LEVELS), tums=tums, sfam=sfam, shared=shared)
+
+
+def _efm(request: Request, *, maxout: int = 2, fuse_kernel: int = 3) -> Neck:
+    request.refuse_stacking("efm")
+    return ExactFusionNeck(*request.maps(DEFAULT_LEVELS), maxout=maxout, fuse_kernel=fuse_kernel)
+
+
+MODULE_NECKS: dict[str, Callable[..., Neck]] = {
+    "balanced_fpn": _balanced_fpn,
+    "asff": _asff,
+    "mlfpn": _mlfpn,
+    "efm": _efm,
+}
+"""Necks that are no merge graphs; `balanced_fpn` and `asff` refine an FPN (their classes refine any neck)."""
+
+NECKS: dict[str, Callable[..., Neck]] = {**{name: partial(_merge, name) for name in KNOWN}, **MODULE_NECKS, **PUBLIC}
+"""Every name that `build_neck` takes."""
 
 
 def build_neck(
@@ -25,35 +64,48 @@ def build_neck(
     in_channels: Sequence[int],
     in_levels: Sequence[int] = (3, 4, 5),
     out_levels: Sequence[int] | None = None,
-    out_channels: int = 256,
+    out_channels: int | None = None,
     repeats: int = 1,
     recipe: Recipe | None = None,
+    **options: Any,
 ) -> Neck:
     """A neck from a name or a genotype.
 
     Args:
-        name_or_genotype: one of `search_space.KNOWN` or `MODULE_NECKS`, or a genotype.
+        name_or_genotype: one of `NECKS`, or a genotype. `name@implementation` is made after that public implementation
+            to the last of its conventions, so that `necks.reference.load_reference` can load its weights.
         in_channels: channels of each backbone map, fine to coarse.
         in_levels: level of each backbone map.
-        out_levels: levels of the outputs; default: P3..P7 for a name, its own for a genotype.
-        repeats: stacked copies of the merge graph; of the FPN below, for those of `ON_FPN`; `efm` has none.
+        out_levels: levels of the outputs; default: P3..P7 for a name, its own for a genotype, the implementation's
+            for `name@implementation`.
+        out_channels: default: 256, or what the named implementation has.
+        repeats: stacked copies of the merge graph; of the FPN below, for `balanced_fpn` and `asff`.
+        recipe: for merge graphs that are not made after an implementation.
+        options: of the name, such as `extra="p6p7_c5"` for `fpn@torchvision`; an error lists those that a name has.
 
     Raises:
-        ValueError: for an unknown name, or levels and channels that do not fit.
+        ValueError: for an unknown name or option, or levels and channels that do not fit.
     """
-    if name_or_genotype == "efm":
-        if repeats != 1 or recipe is not None:
-            raise ValueError("efm has neither repeats nor a recipe; leave them out")
-        return ExactFusionNeck(in_channels, in_levels, out_channels, out_levels or DEFAULT_LEVELS)
-    if isinstance(name_or_genotype, str) and name_or_genotype in ON_FPN:
-        fpn = known_genotype("fpn", out_levels or DEFAULT_LEVELS)
-        return ON_FPN[name_or_genotype](MergeNeck(fpn, in_channels, in_levels, out_channels, repeats, recipe))
+    request = Request(
+        tuple(in_channels),
+        tuple(in_levels),
+        None if out_levels is None else tuple(out_levels),
+        out_channels,
+        repeats,
+        recipe,
+    )
     if isinstance(name_or_genotype, Genotype):
-        genotype = name_or_genotype
-    elif name_or_genotype in KNOWN:
-        genotype = known_genotype(name_or_genotype, out_levels or DEFAULT_LEVELS)
-    else:
-        raise ValueError(f"unknown neck {name_or_genotype!r}; known are {', '.join((*KNOWN, *MODULE_NECKS))}")
-    if out_levels is not None and tuple(out_levels) != genotype.levels:
-        raise ValueError(f"out_levels are the genotype's levels {genotype.levels}, got {tuple(out_levels)}")
-    return MergeNeck(genotype, in_channels, in_levels, out_channels, repeats, recipe)
+        _check_options("a genotype", _of_genotype, options)
+        return _of_genotype(name_or_genotype, request)
+    if name_or_genotype not in NECKS:
+        raise ValueError(f"unknown neck {name_or_genotype!r}; known are {', '.join(NECKS)}")
+    builder = NECKS[name_or_genotype]
+    _check_options(name_or_genotype, builder, options)
+    return builder(request, **options)
+
+
+def _check_options(name: str, builder: Callable[..., Neck], options: dict[str, Any]) -> None:
+    parameters = inspect.signature(builder).parameters.values()
+    allowed = [parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
+    if unknown := sorted(set(options) - set(allowed)):
+        raise ValueError(f"{name} has no option {', '.join(unknown)}; it has {', '.join(allowed) or 'none'}")

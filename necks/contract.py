@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -17,19 +19,31 @@ class Neck(nn.Module):
 
     Attributes:
         in_channels, in_levels: channels and level of each map taken, fine to coarse.
-        out_channels: channels of every map given, as torchvision's detectors expect of a backbone.
+        out_channels: channels of every map given, as torchvision's detectors expect of a backbone; of the finest where
+            `level_channels` differ.
+        level_channels: channels of each map given, fine to coarse; all `out_channels` but for YOLOv3's widths.
         out_levels: levels of the maps given, fine to coarse.
     """
 
     def __init__(
-        self, in_channels: Sequence[int], in_levels: Sequence[int], out_channels: int, out_levels: Sequence[int]
+        self,
+        in_channels: Sequence[int],
+        in_levels: Sequence[int],
+        out_channels: int | Sequence[int],
+        out_levels: Sequence[int],
     ) -> None:
         super().__init__()
-        check_maps(in_channels, in_levels, out_channels, out_levels)
+        widths = (out_channels,) * len(out_levels) if isinstance(out_channels, int) else tuple(out_channels)
+        check_maps(in_channels, in_levels, widths, out_levels)
         self.in_channels = tuple(in_channels)
         self.in_levels = tuple(in_levels)
-        self.out_channels = out_channels
+        self.out_channels = widths[0]
+        self.level_channels = widths
         self.out_levels = tuple(out_levels)
+
+    def arguments(self) -> dict[str, Any]:
+        """The constructor's arguments, from which `necks.exported` builds an equal neck."""
+        raise NotImplementedError
 
     def check_features(self, features: Mapping[str, Tensor]) -> None:
         """
@@ -48,8 +62,22 @@ class Neck(nn.Module):
         return OrderedDict((f"p{level}", x) for level, x in zip(self.out_levels, maps, strict=True))
 
 
+class PassThrough(Neck):
+    """No neck: gives the maps that it takes, so that a module made to follow another neck can stand alone."""
+
+    def __init__(self, in_channels: Sequence[int], in_levels: Sequence[int]) -> None:
+        super().__init__(in_channels, in_levels, in_channels, in_levels)
+
+    def arguments(self) -> dict[str, Any]:
+        return {"in_channels": self.in_channels, "in_levels": self.in_levels}
+
+    def forward(self, features: Mapping[str, Tensor]) -> OrderedDict[str, Tensor]:
+        self.check_features(features)
+        return self.named(list(features.values()))
+
+
 def check_maps(
-    in_channels: Sequence[int], in_levels: Sequence[int], out_channels: int, out_levels: Sequence[int]
+    in_channels: Sequence[int], in_levels: Sequence[int], out_channels: Sequence[int], out_levels: Sequence[int]
 ) -> None:
     """
     Raises:
@@ -61,6 +89,8 @@ def check_maps(
             f"in_channels and in_levels name the same maps, fine to coarse; got {tuple(in_channels)} channels for "
             f"levels {tuple(in_levels)}"
         )
+    if any(finer >= coarser for finer, coarser in pairwise(in_levels)):
+        raise ValueError(f"in_levels must be distinct and run from fine to coarse, got {tuple(in_levels)}")
     if tuple(out_levels[: len(in_levels)]) != tuple(in_levels):
         raise ValueError(
             f"in_levels must be the finest of the output levels {tuple(out_levels)}, got {tuple(in_levels)}; "
@@ -69,7 +99,9 @@ def check_maps(
     extra = tuple(out_levels[len(in_levels) - 1 :])
     if extra != tuple(range(extra[0], extra[0] + len(extra))):
         raise ValueError(f"levels beyond the backbone's are pooled one by one and must be consecutive, got {extra}")
-    if min(*in_channels, out_channels) < 1:
+    if len(out_channels) != len(out_levels):
+        raise ValueError(f"{tuple(out_channels)} channels do not fit the output levels {tuple(out_levels)}: one each")
+    if min(*in_channels, *out_channels) < 1:
         raise ValueError(
-            f"channels must be positive, got in_channels={tuple(in_channels)}, out_channels={out_channels}"
+            f"channels must be positive, got in_channels={tuple(in_channels)}, out_channels={tuple(out_channels)}"
         )

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +18,7 @@ from torch.nn import functional as F
 
 from necks.asff import conv_norm_act
 from necks.contract import Neck
-from necks.merge import resample
+from necks.resample import resample
 
 
 class ExactFusionNeck(Neck):
@@ -44,11 +45,22 @@ class ExactFusionNeck(Neck):
         if maxout < 1 or fuse_kernel < 1 or fuse_kernel % 2 == 0:
             raise ValueError(f"maxout must be positive and fuse_kernel odd, got {maxout} and {fuse_kernel}")
         self.maxout = maxout
+        self.fuse_kernel = fuse_kernel
         self.widen = nn.ModuleList(conv_norm_act(channels, maxout * out_channels, 1) for channels in in_channels)
         self.fuse = nn.ModuleList(
             conv_norm_act(len(_neighbours(index, len(self.out_levels))) * out_channels, out_channels, fuse_kernel)
             for index in range(len(self.out_levels))
         )
+
+    def arguments(self) -> dict[str, Any]:
+        return {
+            "in_channels": self.in_channels,
+            "in_levels": self.in_levels,
+            "out_channels": self.out_channels,
+            "out_levels": self.out_levels,
+            "maxout": self.maxout,
+            "fuse_kernel": self.fuse_kernel,
+        }
 
     def forward(self, features: Mapping[str, Tensor]) -> OrderedDict[str, Tensor]:
         self.check_features(features)

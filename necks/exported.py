@@ -1,55 +1,101 @@
-"""A neck as plain files: topology and arguments as JSON, weights as safetensors."""
+"""A neck as plain files: what it is made of as JSON, weights as safetensors."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from safetensors.torch import load_file, save_file
 
+from necks.asff import AsffNeck
+from necks.balanced import BalancedNeck
+from necks.contract import Neck, PassThrough
+from necks.efm import ExactFusionNeck
 from necks.merge_neck import MergeNeck
+from necks.mlfpn import MlfpnNeck
 from necks.recipe import Recipe
 from search_space import Genotype
 
 GENOTYPE_FILE = "genotype.json"
 NECK_FILE = "neck.json"
 WEIGHTS_FILE = "neck.safetensors"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+
+KINDS: dict[str, type[Neck]] = {
+    "merge": MergeNeck,
+    "balanced": BalancedNeck,
+    "asff": AsffNeck,
+    "mlfpn": MlfpnNeck,
+    "efm": ExactFusionNeck,
+    "pass_through": PassThrough,
+}
 
 
-def save_exported(neck: MergeNeck, directory: str | Path) -> None:
-    """Write `genotype.json`, `neck.json` (the other constructor arguments) and `neck.safetensors`."""
+def neck_to_dict(neck: Neck) -> dict[str, Any]:
+    """Kind and constructor arguments as plain data for JSON; necks within a neck, genotypes and recipes included.
+
+    Raises:
+        ValueError: for a neck of a class that is not in `KINDS`.
+    """
+    kind = next((name for name, cls in KINDS.items() if type(neck) is cls), None)
+    if kind is None:
+        raise ValueError(f"a {type(neck).__name__} cannot be exported; exported are {', '.join(KINDS)}")
+    return {"kind": kind, **{name: _to_plain(value) for name, value in neck.arguments().items()}}
+
+
+def neck_from_dict(data: dict[str, Any]) -> Neck:
+    """A neck with fresh weights from what `neck_to_dict` gave.
+
+    Raises:
+        ValueError: for an unknown kind or argument.
+    """
+    arguments = dict(data)
+    kind = arguments.pop("kind", None)
+    if kind not in KINDS:
+        raise ValueError(f"unknown kind of neck {kind!r}; this version knows {', '.join(KINDS)}")
+    readers = {"genotype": Genotype.from_dict, "recipe": Recipe.from_dict, "neck": neck_from_dict}
+    for name in readers.keys() & arguments.keys():
+        arguments[name] = readers[name](arguments[name])
+    try:
+        return KINDS[kind](**arguments)
+    except TypeError as error:
+        raise ValueError(f"the arguments {sorted(arguments)} do not fit a neck of kind {kind!r}: {error}") from error
+
+
+def save_exported(neck: Neck, directory: str | Path) -> None:
+    """Write `neck.json` and `neck.safetensors`, and for a merge graph its topology alone as `genotype.json`."""
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    arguments = {
-        "format": FORMAT_VERSION,
-        "in_channels": list(neck.in_channels),
-        "in_levels": list(neck.in_levels),
-        "out_channels": neck.out_channels,
-        "repeats": neck.repeats,
-        "recipe": neck.recipe.to_dict(),
-    }
-    (directory / GENOTYPE_FILE).write_text(neck.genotype.to_json() + "\n")
-    (directory / NECK_FILE).write_text(json.dumps(arguments, indent=2) + "\n")
+    data = {"format": FORMAT_VERSION, **neck_to_dict(neck)}
+    if isinstance(neck, MergeNeck):
+        (directory / GENOTYPE_FILE).write_text(neck.genotype.to_json() + "\n")
+    (directory / NECK_FILE).write_text(json.dumps(data, indent=2) + "\n")
     weights = {name: value.contiguous() for name, value in neck.state_dict().items()}
     save_file(weights, str(directory / WEIGHTS_FILE))
 
 
-def load_exported(directory: str | Path) -> MergeNeck:
+def load_exported(directory: str | Path) -> Neck:
     """The neck that `save_exported` wrote, with its weights, in evaluation mode, on the CPU.
 
     Raises:
         ValueError: if a file is missing or was written by another format version.
     """
     directory = Path(directory)
-    missing = [name for name in (GENOTYPE_FILE, NECK_FILE, WEIGHTS_FILE) if not (directory / name).is_file()]
+    missing = [name for name in (NECK_FILE, WEIGHTS_FILE) if not (directory / name).is_file()]
     if missing:
         raise ValueError(f"{directory} is no exported neck: {', '.join(missing)} missing; write one with nasfpn export")
-    arguments = json.loads((directory / NECK_FILE).read_text())
-    if arguments.pop("format") != FORMAT_VERSION:
+    data = json.loads((directory / NECK_FILE).read_text())
+    if data.pop("format", None) != FORMAT_VERSION:
         raise ValueError(f"{directory / NECK_FILE} has another format; this version reads format {FORMAT_VERSION}")
-    recipe = Recipe.from_dict(arguments.pop("recipe"))
-    genotype = Genotype.from_json((directory / GENOTYPE_FILE).read_text())
-    neck = MergeNeck(genotype, recipe=recipe, **arguments)
+    neck = neck_from_dict(data)
     neck.load_state_dict(load_file(str(directory / WEIGHTS_FILE)))
     return neck.eval()
+
+
+def _to_plain(value: Any) -> Any:
+    if isinstance(value, Neck):
+        return neck_to_dict(value)
+    if isinstance(value, Genotype | Recipe):
+        return value.to_dict()
+    return list(value) if isinstance(value, tuple) else value

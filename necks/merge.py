@@ -1,4 +1,4 @@
-"""Resampling and merging of maps from different levels.
+"""Merging of maps from different levels.
 
 Shapes: N images, C channels, H W of the level at hand; a map is (N, C, H, W).
 """
@@ -11,33 +11,46 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from necks.recipe import Recipe, transform
+from necks.blocks import lateral, transform
+from necks.recipe import Recipe
+from necks.resample import Size, StridedConv, resample
 from search_space import MergeCell
 
-Size = tuple[int, int]
+FUSION_EPS = 1e-4
+WEIGHTED = ("fast_normalized", "softmax")
 
 
-def resample(x: Tensor, size: Size, *, shift: int) -> Tensor:
-    """Bring a map to `size`, `shift` levels coarser (finer where negative).
-
-    Up is nearest (pixel repetition at whole ratios). Down is one max-pool with kernel = stride = 2^shift, whose last
-    windows are cut short where the size does not divide (TensorFlow's SAME padding cuts the first ones, too); where
-    even that does not give `size` (a backbone that rounds down), the windows are spread over the map.
-    """
-    if shift < 0:
-        return F.interpolate(x, size=size, mode="nearest")
-    if shift > 0:
-        pooled = F.max_pool2d(x, 2**shift, ceil_mode=True)
-        x = pooled if pooled.shape[-2:] == size else F.adaptive_max_pool2d(x, size)
-    return x
-
-
-def attention_gate(coarse: Tensor) -> Tensor:
+def max_gate(x: Tensor) -> Tensor:
     """sigmoid of each channel's global maximum, (N, C, 1, 1).
 
     Resampling up or down keeps the global maximum, so the gate is computed on the map as it is.
     """
-    return torch.sigmoid(coarse.amax(dim=(2, 3), keepdim=True))
+    return torch.sigmoid(x.amax(dim=(2, 3), keepdim=True))
+
+
+def average_gate(x: Tensor) -> Tensor:
+    """sigmoid of each channel's global average, (N, C, 1, 1)."""
+    return torch.sigmoid(x.mean(dim=(2, 3), keepdim=True))
+
+
+class Edge(nn.Module):
+    """One operand of a cell: brought to the neck's width if it has another, then to the cell's size.
+
+    Gives both maps; the first is what gates are computed from.
+    """
+
+    def __init__(self, in_channels: int, channels: int, shift: int, recipe: Recipe) -> None:
+        super().__init__()
+        self.shift = shift
+        self.down = recipe.down
+        self.project = lateral(recipe, in_channels, channels) if in_channels != channels else nn.Identity()
+        self.strided = StridedConv(recipe, channels, shift) if shift > 0 and recipe.down == "conv" else None
+
+    def forward(self, x: Tensor, size: Size) -> tuple[Tensor, Tensor]:
+        source = self.project(x)
+        if self.strided is not None:
+            return source, self.strided(source, size)
+        return source, resample(source, size, shift=self.shift, down=self.down)
 
 
 class Cell(nn.Module):
@@ -47,38 +60,59 @@ class Cell(nn.Module):
         cell: what to merge and where.
         dangling: further nodes at the cell's own level, added after the merge and before the transform.
         node_levels: level of every node of the genotype.
+        node_channels: channels of every node up to this cell.
+        channels: of the result.
     """
 
     def __init__(
-        self, cell: MergeCell, dangling: Sequence[int], node_levels: Sequence[int], channels: int, recipe: Recipe
+        self,
+        cell: MergeCell,
+        dangling: Sequence[int],
+        node_levels: Sequence[int],
+        node_channels: Sequence[int],
+        channels: int,
+        recipe: Recipe,
     ) -> None:
         super().__init__()
         self.cell = cell
-        self.dangling = tuple(dangling)
-        self.shifts = [cell.level - node_levels[node] for node in cell.inputs]
+        self.operands = (*cell.inputs, *dangling)
         levels = [node_levels[node] for node in cell.inputs]
         self.coarse_first = len(levels) < 2 or levels[0] >= levels[1]
-        self.transform = transform(recipe, channels) if cell.transform == "conv" else nn.Identity()
-        if cell.merge == "fast_normalized":
+        self.gate = recipe.gate
+        self.edges = nn.ModuleList(
+            Edge(node_channels[node], channels, cell.level - node_levels[node], recipe) for node in self.operands
+        )
+        self.transform = (
+            nn.Identity()
+            if cell.transform == "none"
+            else transform(recipe, channels, linear=cell.transform == "linear")
+        )
+        if cell.merge in WEIGHTED:
             self.weight = nn.Parameter(torch.ones(len(cell.inputs)))
 
     def forward(self, nodes: Mapping[int, Tensor], size: Size) -> Tensor:
-        sources = [nodes[node] for node in self.cell.inputs]
-        maps = [resample(x, size, shift=shift) for x, shift in zip(sources, self.shifts, strict=True)]
-        merged = self._merge(sources, maps)
-        for node in self.dangling:
-            merged = merged + nodes[node]
-        return self.transform(merged)
+        pairs = [edge(nodes[node], size) for edge, node in zip(self.edges, self.operands, strict=True)]
+        sources, maps = zip(*pairs, strict=True)
+        count = len(self.cell.inputs)
+        merged = self._merge(sources[:count], maps[:count])
+        return self.transform(sum_maps([merged, *maps[count:]]))
 
     def _merge(self, sources: Sequence[Tensor], maps: Sequence[Tensor]) -> Tensor:
         if self.cell.merge == "attention":
             coarse, fine = (0, 1) if self.coarse_first else (1, 0)
-            return torch.addcmul(maps[coarse], maps[fine], attention_gate(sources[coarse]))
-        if self.cell.merge == "fast_normalized":
-            weight = F.relu(self.weight)
-            weight = weight / (weight.sum() + 1e-4)
-            return sum_maps([x * w for x, w in zip(maps, weight.unbind(), strict=True)])
+            if self.gate == "avg_fine":
+                return torch.addcmul(maps[fine], maps[coarse], average_gate(maps[fine]))
+            return torch.addcmul(maps[coarse], maps[fine], max_gate(sources[coarse]))
+        if self.cell.merge in WEIGHTED:
+            weights = self._weights().unbind()
+            return sum_maps([x * w for x, w in zip(maps, weights, strict=True)])
         return sum_maps(maps)
+
+    def _weights(self) -> Tensor:
+        if self.cell.merge == "softmax":
+            return self.weight.softmax(dim=0)
+        weight = F.relu(self.weight)
+        return weight / (weight.sum() + FUSION_EPS)
 
 
 def sum_maps(maps: Sequence[Tensor]) -> Tensor:

@@ -4,32 +4,50 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
 
 from torch import Tensor, nn
 
+from necks.blocks import initialise
 from necks.contract import Neck
-from necks.merge import Cell, Size
+from necks.merge import Cell
 from necks.recipe import Recipe
-from necks.stem import Stem
+from necks.resample import size_of
+from necks.stem import ExtraOutputs, Stem
 from search_space import Genotype
 
 
 class Pyramid(nn.Module):
-    """One pass over a genotype's cells; cells that no output depends on are not built."""
+    """One pass over a genotype's cells; cells that no output depends on are not built.
 
-    def __init__(self, genotype: Genotype, channels: int, recipe: Recipe) -> None:
+    Args:
+        in_channels: of every input node.
+        channels: of every cell's result.
+    """
+
+    def __init__(self, genotype: Genotype, in_channels: Sequence[int], channels: int, recipe: Recipe) -> None:
         super().__init__()
         first = len(genotype.levels)
+        node_channels = (*in_channels, *(channels for _ in genotype.cells))
         self.level_index = {level: index for index, level in enumerate(genotype.levels)}
         self.output_nodes = tuple(genotype.outputs.values())
+        self.out_channels = tuple(node_channels[node] for node in self.output_nodes)
         self.live = sorted(node for node in genotype.live_nodes if node >= first)
         self.cells = nn.ModuleList(
-            Cell(genotype.cells[node - first], genotype.dangling[node - first], genotype.node_levels, channels, recipe)
+            Cell(
+                genotype.cells[node - first],
+                genotype.dangling[node - first],
+                genotype.node_levels,
+                node_channels,
+                channels,
+                recipe,
+            )
             for node in self.live
         )
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
-        sizes: list[Size] = [(x.shape[-2], x.shape[-1]) for x in maps]
+        sizes = [size_of(x) for x in maps]
         nodes = dict(enumerate(maps))
         for node, module in zip(self.live, self.cells, strict=True):
             assert isinstance(module, Cell)
@@ -41,10 +59,12 @@ class MergeNeck(Neck):
     """Any genotype with any recipe: `repeats` stacked copies, each with its own weights. See `Neck` for its maps.
 
     Args:
-        genotype: the topology; its levels are the output levels.
+        genotype: the topology; its levels are the first output levels.
         in_channels: channels of each backbone level, fine to coarse.
-        in_levels: levels of the backbone maps; must be the finest levels of the genotype. The remaining, coarser
-            ones are pooled from the last.
+        in_levels: levels of the backbone maps; must be the finest levels of the genotype. Its remaining, coarser ones
+            are made from the last, as `recipe.extra_inputs` says.
+        out_levels: levels of the outputs; those beyond the genotype's are made as `recipe.extra_outputs` says.
+            None: the genotype's.
 
     Raises:
         ValueError: at construction for levels or channels that do not fit; in `forward` for maps that do not.
@@ -58,28 +78,61 @@ class MergeNeck(Neck):
         out_channels: int = 256,
         repeats: int = 1,
         recipe: Recipe | None = None,
+        out_levels: Sequence[int] | None = None,
     ) -> None:
-        super().__init__(in_channels, in_levels, out_channels, genotype.levels)
+        out_levels = tuple(genotype.levels if out_levels is None else out_levels)
+        super().__init__(in_channels, in_levels, out_channels, out_levels)
         if repeats < 1:
             raise ValueError(f"repeats must be positive, got {repeats}")
+        if out_levels[: len(genotype.levels)] != genotype.levels:
+            raise ValueError(f"out_levels must begin with the genotype's levels {genotype.levels}, got {out_levels}")
+        if len(self.in_levels) > len(genotype.levels):
+            raise ValueError(f"in_levels {self.in_levels} are more than the genotype's levels {genotype.levels}")
         self.genotype = genotype
         self.repeats = repeats
         self.recipe = recipe or Recipe()
         self.stem = Stem(in_channels, out_channels, len(genotype.levels) - len(self.in_levels), self.recipe)
-        self.pyramids = nn.ModuleList(Pyramid(genotype, out_channels, self.recipe) for _ in range(repeats))
-        self.apply(_initialise)
+        widths = [self.stem.channels, *[(out_channels,) * len(genotype.levels)] * (repeats - 1)]
+        pyramids = [Pyramid(genotype, width, out_channels, self.recipe) for width in widths]
+        if set(pyramids[0].out_channels) != {out_channels}:
+            raise ValueError("laterals='edges' needs a cell at every level, so that every output has out_channels")
+        self.pyramids = nn.ModuleList(pyramids)
+        num_extra = len(out_levels) - len(genotype.levels)
+        self.extra = ExtraOutputs(in_channels[-1], out_channels, num_extra, self.recipe) if num_extra else None
+        self.apply(partial(initialise, self.recipe))
+
+    def arguments(self) -> dict[str, Any]:
+        return {
+            "genotype": self.genotype,
+            "in_channels": self.in_channels,
+            "in_levels": self.in_levels,
+            "out_channels": self.out_channels,
+            "repeats": self.repeats,
+            "recipe": self.recipe,
+            "out_levels": self.out_levels,
+        }
 
     def forward(self, features: Mapping[str, Tensor]) -> OrderedDict[str, Tensor]:
+        return self.every_repeat(features)[-1]
+
+    def every_repeat(self, features: Mapping[str, Tensor], until: int | None = None) -> list[OrderedDict[str, Tensor]]:
+        """The pyramid after each repeat, for heads on all of them.
+
+        Args:
+            until: repeats to compute; default all.
+
+        Raises:
+            ValueError: for maps that do not fit, or `until` out of 1..repeats.
+        """
+        until = self.repeats if until is None else until
+        if not 1 <= until <= self.repeats:
+            raise ValueError(f"until must be in 1..{self.repeats}, got {until}")
         self.check_features(features)
-        maps = self.stem(list(features.values()))
-        for pyramid in self.pyramids:
+        given = list(features.values())
+        maps = self.stem(given)
+        pyramids = []
+        for pyramid in self.pyramids[:until]:
             maps = pyramid(maps)
-        return self.named(maps)
-
-
-def _initialise(module: nn.Module) -> None:
-    """Variance scaling of 2 over fan-out, zero bias: TensorFlow's NAS-FPN."""
-    if isinstance(module, nn.Conv2d):
-        nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)
+            extra = [] if self.extra is None else self.extra(given[-1], maps[-1])
+            pyramids.append(self.named([*maps, *extra]))
+        return pyramids

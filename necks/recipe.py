@@ -1,53 +1,77 @@
-"""What a neck's topology leaves open: activation, convolution and norm."""
+"""What a neck's topology leaves open: activation, convolution, norm, resampling, levels beyond the backbone's."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
-from torch import nn
-
-ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
-    "relu": nn.ReLU,
-    "silu": nn.SiLU,
-    "none": nn.Identity,
-}
-NORMS = ("batch", "none")
+from necks.choices import (
+    Activation,
+    Down,
+    ExtraInputs,
+    ExtraOutputs,
+    Gate,
+    Init,
+    Laterals,
+    Norm,
+    Order,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How a merge cell transforms what it merged: activation -> 3x3 conv -> norm, nothing after.
+    """How a merge graph is computed; the choices of each field are listed in `necks.choices`.
 
     The defaults are those of TensorFlow's public NAS-FPN decoder.
 
     Args:
-        activation: one of `ACTIVATIONS`, before the convolution.
-        norm: `batch` or `none`, after every 3x3 and every lateral convolution.
-        norm_eps: epsilon of the batch norm.
+        activation: of every cell with transform `conv`.
+        order: of activation, convolution and norm in a cell.
+        norm: after every convolution, laterals included.
+        norm_eps: epsilon of the norm.
         norm_momentum: share of the newest batch in the running statistics (PyTorch's convention).
-        conv_bias: bias on every convolution; redundant before a norm, but what the reference has.
-        separable: 3x3 depthwise without bias, then pointwise, with nothing between (3x3 and laterals alike).
+        norm_groups: groups of `group`.
+        conv_bias: bias on every convolution; redundant before a batch norm, but what the reference has.
+        linear_bias: the same for those without activation (laterals, transform `linear`); None: as `conv_bias`.
+        separable: 3x3 depthwise without bias, then pointwise, with nothing between.
+        separable_laterals: the same for 1x1 laterals; None: as `separable`.
+        laterals: where maps are brought to the neck's width.
         lateral_always: a 1x1 lateral also where the channels already match; TensorFlow skips it there.
+        down: how a cell brings a finer map to its level.
+        gate: of `attention` merges.
+        extra_inputs: how input levels beyond the backbone's are made.
+        extra_outputs: how output levels beyond the genotype's are made.
+        extra_activation: ReLU between the strided convolutions of `extra_outputs`.
+        init: of the convolutions; biases start at zero.
 
     Raises:
-        ValueError: for an unknown activation or norm.
+        ValueError: for a value that a field does not have.
     """
 
-    activation: str = "relu"
-    norm: str = "batch"
+    activation: Activation = "relu"
+    order: Order = "act_conv_norm"
+    norm: Norm = "batch"
     norm_eps: float = 1e-3
     norm_momentum: float = 0.01
+    norm_groups: int = 32
     conv_bias: bool = True
+    linear_bias: bool | None = None
     separable: bool = False
+    separable_laterals: bool | None = None
+    laterals: Laterals = "stem"
     lateral_always: bool = False
+    down: Down = "max_pool"
+    gate: Gate = "max_coarse"
+    extra_inputs: ExtraInputs = "max_pool"
+    extra_outputs: ExtraOutputs = "subsample"
+    extra_activation: bool = True
+    init: Init = "he_fan_out"
 
     def __post_init__(self) -> None:
-        if self.activation not in ACTIVATIONS:
-            raise ValueError(f"activation must be one of {tuple(ACTIVATIONS)}, got {self.activation!r}")
-        if self.norm not in NORMS:
-            raise ValueError(f"norm must be one of {NORMS}, got {self.norm!r}")
+        for name, kind in get_type_hints(type(self)).items():
+            choices = get_args(kind)
+            if choices and isinstance(choices[0], str) and getattr(self, name) not in choices:
+                raise ValueError(f"{name} must be one of {choices}, got {getattr(self, name)!r}")
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -63,24 +87,3 @@ class Recipe:
         if unknown := set(data) - known:
             raise ValueError(f"recipe has unknown fields {sorted(unknown)}; known are {sorted(known)}")
         return cls(**data)
-
-
-def conv(recipe: Recipe, in_channels: int, out_channels: int, kernel_size: int) -> nn.Module:
-    """A stride-1 convolution that keeps the map's size, full or separable as the recipe says."""
-    if not recipe.separable:
-        return nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=recipe.conv_bias)
-    depthwise = nn.Conv2d(
-        in_channels, in_channels, kernel_size, padding=kernel_size // 2, groups=in_channels, bias=False
-    )
-    return nn.Sequential(depthwise, nn.Conv2d(in_channels, out_channels, 1, bias=recipe.conv_bias))
-
-
-def norm(recipe: Recipe, channels: int) -> nn.Module:
-    if recipe.norm == "none":
-        return nn.Identity()
-    return nn.BatchNorm2d(channels, eps=recipe.norm_eps, momentum=recipe.norm_momentum)
-
-
-def transform(recipe: Recipe, channels: int) -> nn.Module:
-    """activation -> 3x3 conv -> norm, as NAS-FPN orders them."""
-    return nn.Sequential(ACTIVATIONS[recipe.activation](), conv(recipe, channels, channels, 3), norm(recipe, channels))

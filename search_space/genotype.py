@@ -13,8 +13,8 @@ from typing import Any
 
 from search_space.fingerprint import fingerprint
 
-MERGES = ("sum", "attention", "fast_normalized")
-TRANSFORMS = ("conv", "none")
+MERGES = ("sum", "attention", "fast_normalized", "softmax")
+TRANSFORMS = ("conv", "linear", "none")
 FORMAT_VERSION = 1
 
 
@@ -31,8 +31,10 @@ class MergeCell:
         inputs: indices of the nodes merged. Order matters only to `attention` at equal levels, where the
             first is taken as the coarser (TensorFlow's reference compares levels with >=).
         merge: `sum`; `attention` = coarse + fine * sigmoid(global max of coarse), two inputs (NAS-FPN);
-            `fast_normalized` = sum of relu(w_i) x_i / (sum of relu(w_i) + 1e-4) (BiFPN).
-        transform: `conv` runs the recipe's activation, convolution and norm; `none` passes the merge on.
+            `fast_normalized` = sum of relu(w_i) x_i / (sum of relu(w_i) + 1e-4) (BiFPN); `softmax` = sum of
+            softmax(w)_i x_i (BiFPN's other fusion).
+        transform: `conv` runs the recipe's activation, convolution and norm; `linear` leaves the activation out;
+            `none` passes the merge on.
     """
 
     level: int

@@ -55,21 +55,10 @@ def pafpn(levels: Sequence[int] = DEFAULT_LEVELS) -> Genotype:
 
 def bifpn(levels: Sequence[int] = DEFAULT_LEVELS) -> Genotype:
     """One BiFPN layer (arXiv 1911.09070): down, then up with an extra edge from each input, weighted fusion."""
-    top = len(levels) - 1
-    cells: list[MergeCell] = []
-    latest = list(range(len(levels)))
-
-    def add(offset: int, inputs: tuple[int, ...]) -> None:
-        cells.append(MergeCell(levels[offset], inputs, "fast_normalized"))
-        latest[offset] = len(levels) + len(cells) - 1
-
-    for offset in reversed(range(top)):
-        add(offset, (offset, latest[offset + 1]))
-    for offset in range(1, top):
-        add(offset, (offset, latest[offset], latest[offset - 1]))
-    if top:
-        add(top, (top, latest[top - 1]))
-    return Genotype(tuple(levels), tuple(cells))
+    chain = _Chain(levels)
+    chain.down(len(levels) - 2, lambda offset: [offset])
+    chain.up(1, lambda offset: sorted({offset, chain.latest[offset]}))
+    return chain.genotype()
 
 
 def nas_fpn(levels: Sequence[int] = DEFAULT_LEVELS) -> Genotype:
@@ -92,6 +81,34 @@ def nas_fpn(levels: Sequence[int] = DEFAULT_LEVELS) -> Genotype:
     return Genotype(DEFAULT_LEVELS, cells, merge_dangling=True)
 
 
+def fully_connected_fpn(levels: Sequence[int] = DEFAULT_LEVELS) -> Genotype:
+    """Every level is made of all levels, the ablation that EfficientDet (arXiv 1911.09070 table 5) names so."""
+    inputs = tuple(range(len(levels)))
+    return Genotype(tuple(levels), tuple(MergeCell(level, inputs, "fast_normalized") for level in levels))
+
+
+def pan(levels: Sequence[int] = DEFAULT_LEVELS) -> Genotype:
+    """effdet's simplified PANet: a convolved cell per level on the way down, and again on the way up."""
+    chain = _Chain(levels)
+    chain.down(len(levels) - 1, lambda offset: [chain.latest[offset]])
+    chain.up(0, lambda offset: [chain.latest[offset]])
+    return chain.genotype()
+
+
+def quad_fpn(levels: Sequence[int] = DEFAULT_LEVELS) -> Genotype:
+    """effdet's quad FPN (after IEEE 9225379): down then up, up then down, and the two results merged per level."""
+    top = len(levels) - 1
+    first = _Chain(levels)
+    first.down(top - 1, lambda offset: [first.latest[offset]])
+    first.up(1, lambda offset: sorted({offset, first.latest[offset]}))
+    second = _Chain(levels, first.cells)
+    second.up(1, lambda offset: [offset])
+    second.down(top - 1, lambda offset: sorted({offset, second.latest[offset]}))
+    for level, pair in zip(levels, zip(first.latest, second.latest, strict=True), strict=True):
+        second.cells.append(MergeCell(level, tuple(dict.fromkeys(pair)), "fast_normalized"))
+    return second.genotype()
+
+
 KNOWN: dict[str, Callable[..., Genotype]] = {
     "none": none,
     "same_level": same_level,
@@ -100,6 +117,9 @@ KNOWN: dict[str, Callable[..., Genotype]] = {
     "pafpn": pafpn,
     "bifpn": bifpn,
     "nas_fpn": nas_fpn,
+    "fully_connected_fpn": fully_connected_fpn,
+    "pan": pan,
+    "quad_fpn": quad_fpn,
 }
 
 
@@ -107,11 +127,43 @@ def known_genotype(name: str, levels: Sequence[int] = DEFAULT_LEVELS) -> Genotyp
     """A published topology by name, over `levels`.
 
     Raises:
-        GenotypeError: for an unknown name, or levels that the topology is not defined on.
+        GenotypeError: for an unknown name, levels that are none, or levels that the topology is not defined on.
     """
     if name not in KNOWN:
         raise GenotypeError(f"unknown neck {name!r}; known are {', '.join(KNOWN)}")
+    Genotype(tuple(levels), ())
     return KNOWN[name](tuple(levels))
+
+
+class _Chain:
+    """Weighted cells that run down and up the levels, each with what its level has and the neighbour's latest node.
+
+    Attributes:
+        latest: per level, fine to coarse, the last node of this chain there.
+    """
+
+    def __init__(self, levels: Sequence[int], before: Sequence[MergeCell] = ()) -> None:
+        self.levels = tuple(levels)
+        self.cells = list(before)
+        self.latest = list(range(len(levels)))
+
+    def down(self, start: int, own: Callable[[int], list[int]]) -> None:
+        """From offset `start` to the finest level."""
+        for offset in range(start, -1, -1):
+            self._add(offset, own(offset), offset + 1)
+
+    def up(self, start: int, own: Callable[[int], list[int]]) -> None:
+        """From offset `start` to the coarsest level."""
+        for offset in range(start, len(self.levels)):
+            self._add(offset, own(offset), offset - 1)
+
+    def genotype(self) -> Genotype:
+        return Genotype(self.levels, tuple(self.cells))
+
+    def _add(self, offset: int, own: list[int], neighbour: int) -> None:
+        inputs = [*own, *([self.latest[neighbour]] if 0 <= neighbour < len(self.levels) else [])]
+        self.cells.append(MergeCell(self.levels[offset], tuple(inputs), "fast_normalized"))
+        self.latest[offset] = len(self.levels) + len(self.cells) - 1
 
 
 def _top_down_sums(levels: Sequence[int]) -> tuple[list[MergeCell], list[int]]:

@@ -4,21 +4,39 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from pathlib import Path
+from typing import Any
 
+import torch
 from rich.console import Console
 from rich.table import Table
 
 from nas.configuration import from_dict
 from nas.detection.backbone import build_backbone
 from nas.detection.config import BackboneConfig
-from nas.detection.cost import Cost, detector_cost, feature_shapes, neck_cost
+from nas.detection.cost import Cost, detector_cost, feature_shapes, latency_ms, neck_cost
 from nas.detection.detector import build_detector
 from nas.errors import UserError
-from necks import MODULE_NECKS, MergeNeck, build_neck, load_exported
+from necks import NECKS, MergeNeck, Neck, build_neck, load_exported
 from necks.exported import NECK_FILE
-from search_space import KNOWN, Genotype, known_genotype
+from search_space import DEFAULT_LEVELS, Genotype
 
 console = Console(highlight=False)
+
+
+USUAL_REPEATS = {"nas_fpn": 7, "bifpn": 3}
+
+TABLE: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("fpn@torchvision", {"extra": "p6p7_p5"}),
+    ("panet@authors", {"out_levels": DEFAULT_LEVELS}),
+    ("pafpn@mmdet", {"extra": "p6p7_p5"}),
+    ("nas_fpn@tf", {"repeats": 7}),
+    ("bifpn@effdet", {"repeats": 3}),
+    ("balanced_fpn", {}),
+    ("mlfpn", {}),
+    ("asff", {}),
+    ("efm", {}),
+)
+"""The nine designs over P3..P7, after a public implementation where it has these levels."""
 
 
 def describe_neck(neck: str, backbone_name: str, channels: int, repeats: int | None, size: int, classes: int) -> None:
@@ -26,8 +44,8 @@ def describe_neck(neck: str, backbone_name: str, channels: int, repeats: int | N
     if (Path(neck) / NECK_FILE).is_file():
         _describe_exported(load_exported(neck), size)
         return
-    what = neck if neck in MODULE_NECKS else _genotype(neck)
-    repeats = repeats or {"nas_fpn": 7, "bifpn": 3}.get(neck, 1)
+    what = neck if neck in NECKS else _genotype(neck)
+    repeats = repeats or USUAL_REPEATS.get(neck.partition("@")[0], 1)
     backbone = build_backbone(from_dict(BackboneConfig, {"name": backbone_name}))
     try:
         module = build_neck(what, in_channels=backbone.channels, out_channels=channels, repeats=repeats)
@@ -40,8 +58,29 @@ def describe_neck(neck: str, backbone_name: str, channels: int, repeats: int | N
     _print_cost(f"RetinaNet, {backbone_name}, {classes} classes", detector_cost(detector, (size, size)))
 
 
-def _describe_exported(neck: MergeNeck, size: int) -> None:
-    _print_neck(neck, size)
+def describe_all(backbone_name: str, channels: int, size: int) -> None:
+    """Print what each of the nine designs costs on this machine's CPU, without the detector around it."""
+    backbone = build_backbone(from_dict(BackboneConfig, {"name": backbone_name}))
+    shapes = feature_shapes(backbone, (size, size))
+    table = Table(title=f"{backbone_name}, {channels} channels, P3..P7, {size} x {size} px, batch 1, fp32")
+    table.add_column("neck")
+    for name in ("M parameters", "G multiply-adds", "CPU ms"):
+        table.add_column(name, justify="right")
+    for name, options in TABLE:
+        try:
+            neck = build_neck(name, in_channels=backbone.channels, out_channels=channels, **options)
+        except ValueError as error:
+            raise UserError(f"{name}: {error}") from error
+        cost = neck_cost(neck, shapes)
+        milliseconds = latency_ms(neck, shapes, torch.device("cpu"))
+        shown = ", ".join((name, *(f"{key}={value}" for key, value in options.items() if key != "out_levels")))
+        table.add_row(shown, f"{cost.params / 1e6:.2f}", f"{cost.macs / 1e9:.2f}", f"{milliseconds:.0f}")
+    console.print(table)
+
+
+def _describe_exported(neck: Neck, size: int) -> None:
+    if isinstance(neck, MergeNeck):
+        _print_neck(neck, size)
     sides = [-(-size // 2**level) for level in neck.in_levels]
     shapes: OrderedDict[str, tuple[int, ...]] = OrderedDict(
         (f"c{level}", (channels, side, side))
@@ -80,10 +119,9 @@ def _cell_table(genotype: Genotype) -> Table:
 
 
 def _genotype(name: str) -> Genotype:
-    if name in KNOWN:
-        return known_genotype(name)
     path = Path(name)
     if not path.is_file():
-        names = ", ".join((*KNOWN, *MODULE_NECKS))
-        raise UserError(f"{name!r} is neither a known neck ({names}) nor a genotype's JSON file nor an exported neck")
+        raise UserError(
+            f"{name!r} is neither a known neck ({', '.join(NECKS)}) nor a genotype's JSON file nor an exported neck"
+        )
     return Genotype.from_json(path.read_text())

@@ -1,4 +1,4 @@
-"""Backbones as modules that give named feature maps: torchvision's ResNets, and EfficientNet-Lite0.
+"""Backbones as modules that give named feature maps: torchvision's ResNets, EfficientNet-Lite0, and any other model.
 
 Shapes: images are (N, 3, H, W) in 0..1; the map of level l is (N, C_l, ceil(H / 2^l), ceil(W / 2^l)).
 """
@@ -18,23 +18,30 @@ from torchvision.models import resnet
 from torchvision.models._utils import IntermediateLayerGetter
 
 from nas.detection.config import BackboneConfig
-from nas.errors import UserError
+from nas.detection.feature_maps import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    MapsInOrder,
+    check_levels,
+    timm_maps,
+    torchvision_maps,
+)
+from nas.detection.weights import BackboneError, downloading, load_file
 
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+__all__ = ["Backbone", "BackboneError", "build_backbone", "weights_digest"]
+
 LITE_MEAN, LITE_STD = (127 / 255,) * 3, (128 / 255,) * 3
 """EfficientNet-Lite was trained on (x - 127) / 128."""
-
-
-class BackboneError(UserError):
-    """A backbone or its weights that cannot be had; the message says what to do."""
+DEFAULT_LEVELS = (3, 4, 5)
 
 
 class Backbone(nn.Module):
-    """Images in, maps `c3`, `c4`, `c5` out, fine to coarse.
+    """Images in, maps `c3`, `c4`, `c5` (or of other levels) out, fine to coarse.
 
     Attributes:
         channels: channels of each map.
         levels: level of each map.
+        architecture: name of the model where channels and the weights' names do not tell it apart.
         mean, std: how images in 0..1 are normalised before they are given to this module.
     """
 
@@ -44,11 +51,14 @@ class Backbone(nn.Module):
         channels: Sequence[int],
         mean: Sequence[float],
         std: Sequence[float],
+        levels: Sequence[int] = DEFAULT_LEVELS,
+        architecture: str = "",
     ) -> None:
         super().__init__()
         self.body = body
         self.channels = tuple(channels)
-        self.levels = tuple(range(3, 3 + len(self.channels)))
+        self.levels = tuple(levels)
+        self.architecture = architecture
         self.mean, self.std = tuple(mean), tuple(std)
 
     def forward(self, images: Tensor) -> OrderedDict[str, Tensor]:
@@ -59,33 +69,33 @@ def build_backbone(config: BackboneConfig) -> Backbone:
     """The backbone with its weights; frozen ones are in evaluation mode and take no gradient.
 
     Raises:
-        BackboneError: when weights or a package are missing.
+        BackboneError: when weights, a package or a model are missing, or the model has no maps at the levels.
     """
-    backbone = _lite0(config) if config.name == "efficientnet_lite0" else _resnet(config)
+    source, _, model = config.name.rpartition("/")
+    if source:
+        maps = (timm_maps if source == "timm" else torchvision_maps)(model, config.levels, config.weights)
+        backbone = Backbone(*maps, config.levels, config.name)
+    else:
+        backbone = _lite0(config) if config.name == "efficientnet_lite0" else _resnet(config)
     if config.frozen:
         backbone.eval().requires_grad_(False)
     return backbone
 
 
 def weights_digest(backbone: Backbone) -> str:
-    """Identifies architecture and weights, for caches."""
-    digest = hashlib.sha256(repr((backbone.channels, backbone.mean, backbone.std)).encode())
+    """Identifies architecture, levels and weights, for caches."""
+    identity: tuple[object, ...] = (backbone.channels, backbone.mean, backbone.std)
+    if backbone.architecture or backbone.levels != DEFAULT_LEVELS:
+        identity += (backbone.architecture, backbone.levels)
+    digest = hashlib.sha256(repr(identity).encode())
     for name, value in sorted(backbone.state_dict().items()):
         digest.update(name.encode())
         digest.update(value.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]
 
 
-class _ResNetMaps(nn.Module):
-    def __init__(self, model: resnet.ResNet) -> None:
-        super().__init__()
-        self.layers = IntermediateLayerGetter(model, {"layer2": "c3", "layer3": "c4", "layer4": "c5"})
-
-    def forward(self, images: Tensor) -> list[Tensor]:
-        return list(self.layers(images).values())
-
-
 def _resnet(config: BackboneConfig) -> Backbone:
+    check_levels(config.name, config.levels, (2, 3, 4, 5))
     if config.name == "resnet10":
         if config.weights == "imagenet":
             raise BackboneError(
@@ -93,29 +103,15 @@ def _resnet(config: BackboneConfig) -> Backbone:
             )
         model = resnet.ResNet(resnet.BasicBlock, [1, 1, 1, 1])
     else:
-        weights = "DEFAULT" if config.weights == "imagenet" else None
-        try:
-            model = torchvision.models.get_model(config.name, weights=weights)
-        except OSError as error:
-            raise BackboneError(
-                f"cannot download ImageNet weights for {config.name} ({error}); fetch the file elsewhere and set "
-                "backbone.weights=<path>, or set backbone.weights=none"
-            ) from error
+        with downloading(config.name):
+            model = torchvision.models.get_model(
+                config.name, weights="DEFAULT" if config.weights == "imagenet" else None
+            )
     if config.weights not in ("none", "imagenet"):
-        _load_file(model, config.weights)
-    width = model.fc.in_features
-    return Backbone(_ResNetMaps(model), (width // 4, width // 2, width), IMAGENET_MEAN, IMAGENET_STD)
-
-
-def _load_file(model: nn.Module, path: str) -> None:
-    if not Path(path).is_file():
-        raise BackboneError(
-            f"backbone.weights={path!r} is neither 'none' nor 'imagenet' nor a file; give the path of a state dict"
-        )
-    missing, unexpected = model.load_state_dict(torch.load(path, weights_only=True, map_location="cpu"), strict=False)
-    wrong = [key for key in (*missing, *unexpected) if not key.startswith(("fc.", "classifier."))]
-    if wrong:
-        raise BackboneError(f"{path} does not fit this backbone; missing or unknown keys: {', '.join(wrong[:8])}")
+        load_file(model, config.weights)
+    channels = [model.fc.in_features >> (5 - level) for level in config.levels]
+    layers = IntermediateLayerGetter(model, {f"layer{level - 1}": f"c{level}" for level in config.levels})
+    return Backbone(MapsInOrder(layers), channels, IMAGENET_MEAN, IMAGENET_STD, config.levels)
 
 
 def _lite0(config: BackboneConfig) -> Backbone:
@@ -124,12 +120,14 @@ def _lite0(config: BackboneConfig) -> Backbone:
         import timm
     except ImportError as error:
         raise BackboneError("efficientnet_lite0 needs timm: pip install 'nas-fpn[demo]'") from error
-    model = timm.create_model("tf_efficientnet_lite0", features_only=True, out_indices=(2, 3, 4))
+    check_levels(config.name, config.levels, (1, 2, 3, 4, 5))
+    indices = tuple(level - 1 for level in config.levels)
+    model = timm.create_model("tf_efficientnet_lite0", features_only=True, out_indices=indices)
     if config.weights == "imagenet":
         _load_by_order(model, torch.load(_lite0_file(), weights_only=True, map_location="cpu"))
     elif config.weights != "none":
-        _load_file(model, config.weights)
-    return Backbone(model, model.feature_info.channels(), LITE_MEAN, LITE_STD)
+        load_file(model, config.weights)
+    return Backbone(model, model.feature_info.channels(), LITE_MEAN, LITE_STD, config.levels)
 
 
 def _lite0_file() -> Path:

@@ -1,27 +1,55 @@
-"""Configurations of backbone and head; without torch, so that reading a run directory is quick."""
+"""Configurations of backbone and heads; without torch, so that reading a run directory is quick."""
 
 from __future__ import annotations
 
-from typing import Literal
+import re
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, field_validator
 from pydantic.dataclasses import dataclass
 
 MAX_HEAD_CONVS = 4
 NORM_GROUPS = 8
+BACKBONES = ("resnet10", "resnet18", "resnet34", "resnet50", "resnet101", "efficientnet_lite0")
+FOREIGN_BACKBONE = re.compile(r"(torchvision/\w+|timm/\w[\w.\-]*)", re.ASCII)
+LEVELS = range(1, 7)
+"""Levels that some backbone has a map of; level l has stride 2^l."""
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class BackboneConfig:
-    name: Literal["resnet10", "resnet18", "resnet34", "resnet50", "resnet101", "efficientnet_lite0"] = "resnet10"
-    """`resnet10` has one basic block per stage: the backbone of NAS-FPN's proxy task."""
+    name: str = "resnet10"
+    """One of `BACKBONES`, or `torchvision/<name>` for any of torchvision's classification models, or `timm/<name>` for
+    any of timm's (pip install 'nas-fpn[timm]'). `resnet10` has one basic block per stage: the backbone of NAS-FPN's
+    proxy task."""
 
     weights: str = "none"
-    """`none` (random), `imagenet` (torchvision's download; for efficientnet_lite0 those of its package), or the
-    path of a state dict."""
+    """`none` (random), `imagenet` (torchvision's or timm's download; for efficientnet_lite0 those of its package), or
+    the path of a state dict of the whole model."""
 
     frozen: bool = False
     """A frozen backbone runs once over the data and its features are cached."""
+
+    levels: tuple[int, ...] = (3, 4, 5)
+    """Levels of the maps given, fine to coarse; Faster R-CNN takes (2, 3, 4, 5)."""
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in BACKBONES and not FOREIGN_BACKBONE.fullmatch(name):
+            raise ValueError(
+                f"unknown backbone {name!r}; take one of {', '.join(BACKBONES)}, or torchvision/<model>, or "
+                "timm/<model>, for example torchvision/mobilenet_v3_large or timm/convnext_tiny"
+            )
+        return name
+
+    @field_validator("levels")
+    @classmethod
+    def _ascending(cls, levels: tuple[int, ...]) -> tuple[int, ...]:
+        if not levels or tuple(sorted({*levels} & {*LEVELS})) != levels:
+            raise ValueError(
+                f"levels must ascend and lie in {LEVELS[0]}..{LEVELS[-1]}, got {levels}; for example (3, 4, 5)"
+            )
+        return levels
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
@@ -40,6 +68,28 @@ class HeadConfig:
 
     ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
     """Anchor heights over widths."""
+
+    score_threshold: float = Field(default=0.05, ge=0, lt=1)
+    nms_threshold: float = Field(default=0.5, gt=0, le=1)
+    max_detections: int = Field(default=100, ge=1)
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class TwoStageConfig:
+    """The defaults are those of torchvision's Faster R-CNN with FPN."""
+
+    anchor_scale: float = Field(default=8.0, gt=0)
+    """Side of a level's only anchor size over its stride: 32 px at P2."""
+
+    ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
+    """Anchor heights over widths."""
+
+    rpn_nms_threshold: float = Field(default=0.7, gt=0, le=1)
+    train_proposals: int = Field(default=2000, ge=1)
+    """Most proposals per image in training."""
+
+    test_proposals: int = Field(default=1000, ge=1)
+    """Most proposals per image otherwise."""
 
     score_threshold: float = Field(default=0.05, ge=0, lt=1)
     nms_threshold: float = Field(default=0.5, gt=0, le=1)

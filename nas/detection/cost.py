@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import statistics
 import time
 from collections import OrderedDict
@@ -17,6 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models.detection import RetinaNet
 
 from nas.detection.backbone import Backbone
+from nas.detection.meta import meta_copy
 from necks import Neck
 
 CLEAR_REFS = Path("/proc/self/clear_refs")
@@ -43,7 +43,7 @@ def count_macs(module: nn.Module, *inputs: Any) -> int:
     Args:
         inputs: tensors or mappings of tensors; only their shapes matter.
     """
-    shadow = copy.deepcopy(module).to("meta").eval()
+    shadow = meta_copy(module)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         shadow(*(_to_meta(value) for value in inputs))
     return int(counter.get_total_flops()) // 2
@@ -51,7 +51,7 @@ def count_macs(module: nn.Module, *inputs: Any) -> int:
 
 def feature_shapes(backbone: Backbone, image_size: tuple[int, int]) -> OrderedDict[str, tuple[int, ...]]:
     """(C, H, W) of each backbone map for one image of the given height and width."""
-    shadow = copy.deepcopy(backbone).to("meta").eval()
+    shadow = meta_copy(backbone)
     with torch.no_grad():
         maps = shadow(torch.empty(1, 3, *image_size, device="meta"))
     return OrderedDict((name, tuple(x.shape[1:])) for name, x in maps.items())
@@ -115,7 +115,7 @@ def _timed(run: Callable[[], object], device: torch.device) -> float:
 
 
 def _pyramid(neck: Neck, shapes: OrderedDict[str, tuple[int, ...]]) -> list[Tensor]:
-    shadow = copy.deepcopy(neck).to("meta").eval()
+    shadow = meta_copy(neck)
     with torch.no_grad():
         return list(shadow(_maps(shapes, "meta")).values())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ from torchvision.models.detection.retinanet import RetinaNetHead
 
 from nas.detection.backbone import Backbone
 from nas.detection.config import NORM_GROUPS, HeadConfig
+from nas.detection.fit import check_fit
 from necks import Neck
 
 
@@ -32,35 +34,36 @@ class BackboneWithNeck(nn.Module):
 def build_detector(
     backbone: Backbone, neck: Neck, num_classes: int, head: HeadConfig | None = None, image_size: int = 640
 ) -> RetinaNet:
-    """RetinaNet with anchors and head made for the neck's levels.
+    """RetinaNet with anchors and head made for the neck's levels, which are checked by the shapes of its maps.
 
     Args:
         num_classes: classes without background; labels run from 0.
         image_size: images are resized so that both sides fit into this many pixels.
 
     Raises:
-        ValueError: if the neck does not take the backbone's maps.
+        ValueError: as `check_fit`, if the neck does not take the backbone's maps or its own are not of their levels.
     """
     head = head or HeadConfig()
-    if neck.in_channels != backbone.channels or neck.in_levels != backbone.levels:
-        raise ValueError(
-            f"the neck takes levels {neck.in_levels} with {neck.in_channels} channels, the backbone gives levels "
-            f"{backbone.levels} with {backbone.channels}"
-        )
+    check_fit(backbone, neck)
     anchors = build_anchors(neck.out_levels, head)
+    module = build_head(neck.out_channels, anchors.num_anchors_per_location()[0], num_classes, head)
+    wrapped = BackboneWithNeck(backbone, neck)
     return RetinaNet(
-        BackboneWithNeck(backbone, neck),
-        num_classes,
-        min_size=image_size,
-        max_size=image_size,
-        image_mean=list(backbone.mean),
-        image_std=list(backbone.std),
-        anchor_generator=anchors,
-        head=build_head(neck.out_channels, anchors.num_anchors_per_location()[0], num_classes, head),
-        score_thresh=head.score_threshold,
-        nms_thresh=head.nms_threshold,
-        detections_per_img=head.max_detections,
+        wrapped, num_classes, anchor_generator=anchors, head=module, **common_options(backbone, head, image_size)
     )
+
+
+def common_options(backbone: Backbone, head: HeadConfig, image_size: int) -> dict[str, Any]:
+    """What torchvision's RetinaNet is told of images and thresholds."""
+    return {
+        "min_size": image_size,
+        "max_size": image_size,
+        "image_mean": list(backbone.mean),
+        "image_std": list(backbone.std),
+        "score_thresh": head.score_threshold,
+        "nms_thresh": head.nms_threshold,
+        "detections_per_img": head.max_detections,
+    }
 
 
 def build_anchors(levels: tuple[int, ...], head: HeadConfig) -> AnchorGenerator:

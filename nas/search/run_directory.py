@@ -103,7 +103,7 @@ class RunDirectory:
     def _write_config(self, config: SearchConfig) -> None:
         new = to_dict(config)
         if self.journal_file.exists():
-            old = self._read()["config"]
+            old = to_dict(from_dict(SearchConfig, self._read()["config"]))
             changed = differences(_identity(old), _identity(new))
             if changed:
                 raise RunDirectoryError(

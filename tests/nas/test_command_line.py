@@ -114,6 +114,13 @@ def test_describe_prints_the_published_counts(in_process):
     assert "34.05 M parameters, 96.70 G multiply-adds" in in_process("describe", "fpn")[1]
 
 
+def test_describe_compares_all_nine_designs(in_process):
+    _, shown, _ = in_process("describe", "--table", "--backbone", "resnet10", "--channels", "32", "--size", "128")
+    names = ("fpn@", "panet@", "pafpn@", "nas_fpn@", "bifpn@", "balanced_fpn", "mlfpn", "asff", "efm")
+    assert all(name in shown for name in names)
+    assert "32 channels, P3..P7, 128 x 128 px" in shown
+
+
 def test_another_controller_forgets_the_options_of_the_first(in_process, tmp_path):
     data = ["--set", "data.embedded=null", "--set", "data.root=nothing_here"]
     command = ("search", "experiments.signs:search", "--run-dir", tmp_path / "r", "--controller", "random")
@@ -126,6 +133,10 @@ def test_another_controller_forgets_the_options_of_the_first(in_process, tmp_pat
         (["status", "nowhere"], "holds no search"),
         (["report", "nowhere"], "holds no search"),
         (["describe", "fpnn"], "neither a known neck"),
+        (["describe"], "name one neck, or ask for the --table"),
+        (["describe", "fpn", "--table"], "name one neck, or ask for the --table"),
+        (["describe", "--table", "--channels", "36"], "out_channels must be a multiple of 2"),
+        (["describe", "asff@yolov3"], "must all be equally wide"),
         (["describe", "fpn", "--backbone", "resnet51"], "resnet50"),
         (["data", "make", "sings"], "there is: signs"),
         (["data", "check", "experiments.signs:serch"], "it has search, smoke"),

@@ -45,17 +45,8 @@ def test_outputs_are_named_by_level_and_have_the_size_of_their_level(name, size,
 
 
 @pytest.mark.parametrize("name", KNOWN)
-def test_backbones_that_round_down_are_met_at_their_actual_size(name):
-    maps = features(333, 500, round_up=False)
-    outputs = build_neck(name, in_channels=CHANNELS, out_channels=8)(maps)
-    for level in (3, 4, 5):
-        assert outputs[f"p{level}"].shape[-2:] == maps[f"c{level}"].shape[-2:]
-
-
-@pytest.mark.parametrize("separable", [False, True])
-@pytest.mark.parametrize("name", KNOWN)
-def test_every_parameter_gets_a_gradient(name, separable):
-    neck = build_neck(name, in_channels=CHANNELS, out_channels=8, repeats=2, recipe=Recipe(separable=separable))
+def test_every_parameter_of_separable_stacks_gets_a_gradient(name):
+    neck = build_neck(name, in_channels=CHANNELS, out_channels=8, repeats=2, recipe=Recipe(separable=True))
     sum(x.square().sum() for x in neck(features(128, 128)).values()).backward()
     without = [key for key, value in neck.named_parameters() if value.grad is None]
     assert not without
@@ -76,15 +67,6 @@ def test_cells_that_no_output_uses_have_no_parameters():
     genotype = Genotype((3, 4), cells)
     alive = MergeNeck(Genotype((3, 4), cells[1:]), (4, 4), (3, 4), out_channels=4)
     assert len(MergeNeck(genotype, (4, 4), (3, 4), out_channels=4).state_dict()) == len(alive.state_dict())
-
-
-@pytest.mark.parametrize("name", KNOWN)
-def test_the_callers_mapping_and_maps_are_left_alone(name):
-    maps = features(96, 96)
-    before = OrderedDict((key, x.clone()) for key, x in maps.items())
-    build_neck(name, in_channels=CHANNELS, out_channels=8)(maps)
-    assert list(maps) == list(before)
-    assert all(torch.equal(maps[key], before[key]) for key in maps)
 
 
 def test_no_lateral_where_the_channels_already_match():
@@ -130,14 +112,6 @@ def test_unknown_names_and_levels_say_what_is_known():
         build_neck("nas_fpn", in_channels=CHANNELS, out_levels=(3, 4, 5))
     with pytest.raises(ValueError, match="activation must be one of"):
         Recipe(activation="gelu")
-
-
-def test_maps_that_do_not_fit_are_named_in_the_error():
-    neck = build_neck("fpn", in_channels=CHANNELS, out_channels=8)
-    maps = features(64, 64)
-    maps.pop("c4")
-    with pytest.raises(ValueError, match=r"takes 3 maps with \(6, 10, 14\) channels .* got 2"):
-        neck(maps)
 
 
 def hand_made_nas_fpn(neck: MergeNeck, maps: OrderedDict[str, Tensor]) -> list[Tensor]:

@@ -7,8 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from necks.merge import Cell, attention_gate, resample
+from necks.merge import Cell, max_gate
 from necks.recipe import Recipe
+from necks.resample import resample
 from search_space import MergeCell
 
 SIDES = st.integers(1, 40)
@@ -17,7 +18,8 @@ SIDES = st.integers(1, 40)
 def merged(merge: str, levels: tuple[int, ...], level: int, maps: list[torch.Tensor], dangling: int | None = None):
     inputs = tuple(range(len(levels) - (dangling is not None)))
     cell = MergeCell(level, inputs, merge, transform="none")
-    module = Cell(cell, () if dangling is None else (dangling,), levels, maps[0].shape[1], Recipe())
+    width = maps[0].shape[1]
+    module = Cell(cell, () if dangling is None else (dangling,), levels, [width] * 9, width, Recipe())
     return module(dict(enumerate(maps)), (4, 4))
 
 
@@ -40,7 +42,7 @@ def test_any_size_is_reached_and_the_global_maximum_survives(height, width, shif
     y = resample(x, size, shift=shift)
     assert y.shape[-2:] == size
     if shift > 0:
-        assert torch.equal(attention_gate(y), attention_gate(x))
+        assert torch.equal(max_gate(y), max_gate(x))
 
 
 def test_a_backbone_that_rounds_down_is_met_too():
@@ -58,18 +60,18 @@ def test_attention_is_coarse_plus_fine_times_the_gate_of_the_coarse(order):
 
 def test_attention_takes_the_first_for_the_coarser_at_equal_levels():
     a, b = torch.randn(2, 3, 4, 4), torch.randn(2, 3, 4, 4)
-    torch.testing.assert_close(merged("attention", (3, 3), 3, [a, b]), a + b * attention_gate(a))
+    torch.testing.assert_close(merged("attention", (3, 3), 3, [a, b]), a + b * max_gate(a))
 
 
 def test_dangling_nodes_are_added_as_they_are():
     a, b, c = (torch.randn(1, 2, 4, 4) for _ in range(3))
     result = merged("attention", (3, 3, 3), 3, [a, b, c], dangling=2)
-    torch.testing.assert_close(result, a + b * attention_gate(a) + c)
+    torch.testing.assert_close(result, a + b * max_gate(a) + c)
 
 
 def test_fast_normalized_fusion_weights_are_positive_and_sum_to_almost_one():
     maps = [torch.randn(1, 2, 4, 4) for _ in range(3)]
-    module = Cell(MergeCell(3, (0, 1, 2), "fast_normalized", "none"), (), (3, 3, 3), 2, Recipe())
+    module = Cell(MergeCell(3, (0, 1, 2), "fast_normalized", "none"), (), (3, 3, 3), (2, 2, 2), 2, Recipe())
     module.weight.data = torch.tensor([1.0, -5.0, 3.0])
     result = module(dict(enumerate(maps)), (4, 4))
     torch.testing.assert_close(result, (maps[0] + 3 * maps[2]) / (4 + 1e-4))

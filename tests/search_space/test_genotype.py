@@ -84,7 +84,7 @@ BAD_CELLS = [
     (MergeCell(3, (0, 1), "mean"), r"merge 'mean' is unknown; allowed are \('sum', "),
     (MergeCell(3, (0, 1, 2), "attention"), r"attention merges exactly 2 inputs, got \(0, 1, 2\)"),
     (MergeCell(3, (0,), "attention"), r"attention merges exactly 2 inputs"),
-    (MergeCell(3, (0, 1), "sum", "relu"), r"transform 'relu' is unknown; allowed are \('conv', 'none'\)"),
+    (MergeCell(3, (0, 1), "sum", "relu"), r"transform 'relu' is unknown; allowed are \('conv', 'linear', 'none'\)"),
 ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -263,6 +264,18 @@ def test_a_run_directory_of_another_search_is_refused(run_dir, change):
     longer, _ = misbehaving(run_dir, trials=100)
     with RunDirectory(run_dir).claim(longer):
         assert RunDirectory(run_dir).read_config().trials == 100
+
+
+def test_a_run_directory_from_before_a_setting_existed_goes_on(run_dir):
+    config, _ = misbehaving(run_dir)
+    run = RunDirectory(run_dir)
+    with run.claim(config):
+        Journal(run_dir / "journal.log", writable=True)
+    record = json.loads(run.config_file.read_text())
+    del record["config"]["proxy"]["backbone"]["levels"]
+    run.config_file.write_text(json.dumps(record))
+    with run.claim(config):
+        assert run.read_config() == config
 
 
 def test_settings_may_be_mended_as_long_as_nothing_was_run(run_dir):

@@ -1,0 +1,72 @@
+"""Weights of backbones: from files, and what is said when they cannot be had."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from nas.errors import UserError
+
+CLASSIFIERS = ("fc.", "classifier.", "head.", "heads.")
+"""How the names of a classifier's weights begin, in torchvision and timm; a backbone does without."""
+
+
+class BackboneError(UserError):
+    """A backbone or its weights that cannot be had; the message says what to do."""
+
+
+@contextmanager
+def downloading(name: str) -> Iterator[None]:
+    """Turn failed downloads into errors that say what to do.
+
+    Raises:
+        BackboneError: for errors of the network or the disk.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise BackboneError(
+            f"cannot download ImageNet weights for {name} ({error}); fetch the file elsewhere and set "
+            "backbone.weights=<path>, or set backbone.weights=none"
+        ) from error
+
+
+def read_weights(model: nn.Module, path: str) -> dict[str, Tensor]:
+    """The state dict in a file, made for `model`; a classifier's part is left out.
+
+    Raises:
+        BackboneError: if there is no such file, or names or shapes differ from the model's.
+    """
+    if not Path(path).is_file():
+        raise BackboneError(
+            f"backbone.weights={path!r} is neither 'none' nor 'imagenet' nor a file; give the path of a state dict"
+        )
+    found = _without_classifier(torch.load(path, weights_only=True, map_location="cpu"))
+    wanted = _without_classifier(model.state_dict())
+    wrong = [name for name in wanted | found if _shape(wanted, name) != _shape(found, name)]
+    if wrong:
+        raise BackboneError(
+            f"{path} does not fit this backbone; missing, unknown or of another shape: {', '.join(wrong[:8])}"
+        )
+    return found
+
+
+def load_file(model: nn.Module, path: str) -> None:
+    """Load a file's weights into all of the model but a classifier.
+
+    Raises:
+        BackboneError: as `read_weights`.
+    """
+    model.load_state_dict(read_weights(model, path), strict=False)
+
+
+def _without_classifier(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value for name, value in state.items() if not name.startswith(CLASSIFIERS)}
+
+
+def _shape(state: dict[str, Tensor], name: str) -> torch.Size | None:
+    return state[name].shape if name in state else None

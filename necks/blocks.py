@@ -1,0 +1,74 @@
+"""Convolution, norm and activation as a recipe asks for them."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+
+from torch import nn
+
+from necks.recipe import Recipe
+
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "relu": nn.ReLU,
+    "silu": nn.SiLU,
+    "none": nn.Identity,
+}
+
+
+def conv(
+    in_channels: int, out_channels: int, kernel_size: int, *, stride: int = 1, bias: bool, separable: bool
+) -> nn.Module:
+    """A convolution that keeps the map's size (ceil(size / stride)), full or as depthwise and pointwise."""
+    padding = kernel_size // 2
+    if not separable:
+        return nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, bias=bias)
+    depthwise = nn.Conv2d(in_channels, in_channels, kernel_size, stride, padding, groups=in_channels, bias=False)
+    pointwise = nn.Conv2d(in_channels, out_channels, 1, bias=bias)
+    return nn.Sequential(OrderedDict(depthwise=depthwise, pointwise=pointwise))
+
+
+def norm(recipe: Recipe, channels: int) -> nn.Module:
+    if recipe.norm == "none":
+        return nn.Identity()
+    if recipe.norm == "group":
+        return nn.GroupNorm(recipe.norm_groups, channels, eps=recipe.norm_eps)
+    return nn.BatchNorm2d(channels, eps=recipe.norm_eps, momentum=recipe.norm_momentum)
+
+
+def lateral(recipe: Recipe, in_channels: int, out_channels: int) -> nn.Module:
+    """1x1 conv -> norm, no activation."""
+    separable = recipe.separable if recipe.separable_laterals is None else recipe.separable_laterals
+    pointwise = conv(in_channels, out_channels, 1, bias=_linear_bias(recipe), separable=separable)
+    return nn.Sequential(OrderedDict(conv=pointwise, norm=norm(recipe, out_channels)))
+
+
+def transform(recipe: Recipe, channels: int, *, linear: bool = False, stride: int = 1) -> nn.Module:
+    """Activation, 3x3 conv and norm in the recipe's order; without the activation if `linear`."""
+    bias = _linear_bias(recipe) if linear else recipe.conv_bias
+    parts = OrderedDict(
+        act=nn.Identity() if linear else ACTIVATIONS[recipe.activation](),
+        conv=conv(channels, channels, 3, stride=stride, bias=bias, separable=recipe.separable),
+        norm=norm(recipe, channels),
+    )
+    if recipe.order == "conv_norm_act":
+        parts.move_to_end("act")
+    return nn.Sequential(parts)
+
+
+def initialise(recipe: Recipe, module: nn.Module) -> None:
+    """Initialise a module's own convolution, if it is one."""
+    if not isinstance(module, nn.Conv2d):
+        return
+    if recipe.init == "he_fan_out":
+        nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    elif recipe.init == "caffe2_xavier":
+        nn.init.kaiming_uniform_(module.weight, a=1)
+    else:
+        nn.init.xavier_uniform_(module.weight)
+    if module.bias is not None:
+        nn.init.zeros_(module.bias)
+
+
+def _linear_bias(recipe: Recipe) -> bool:
+    return recipe.conv_bias if recipe.linear_bias is None else recipe.linear_bias

@@ -1,0 +1,185 @@
+"""Necks made after one public implementation each, to the last of its conventions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Literal
+
+from necks.asff import AsffNeck
+from necks.balanced import BalancedNeck
+from necks.contract import Neck, PassThrough
+from necks.mlfpn import MlfpnNeck
+from necks.recipe import Recipe
+from necks.request import Request
+from search_space import DEFAULT_LEVELS, Genotype, known_genotype
+
+Extra = Literal["max_pool", "p6p7_c5", "p6p7_p5"] | None
+Fusion = Literal["fast_normalized", "softmax", "sum"]
+
+EXTRA_OUTPUTS = {"max_pool": "subsample", "p6p7_c5": "p6p7_c5", "p6p7_p5": "p6p7_p5"}
+USUAL_EXTRA_LEVELS = {None: 0, "max_pool": 1, "p6p7_c5": 2, "p6p7_p5": 2}
+M2DET_LEVELS, M2DET_CHANNELS = (3, 4, 5, 6, 7, 8), 2048
+
+PLAIN = Recipe(activation="none", norm="none", norm_eps=1e-5, norm_momentum=0.1, lateral_always=True, init="xavier")
+"""Convolutions with bias and nothing else, one lateral per level even where the channels match."""
+WITH_NORM: dict[str, Any] = {"norm": "batch", "conv_bias": False}
+
+
+def fpn_torchvision(request: Request, *, extra: Extra = None, norm: bool = False) -> Neck:
+    """torchvision's FeaturePyramidNetwork; `extra` are LastLevelMaxPool and LastLevelP6P7."""
+    recipe = replace(PLAIN, init="caffe2_xavier", **(WITH_NORM if norm else {}))
+    return _with_extra("fpn@torchvision", "fpn", request, recipe, extra)
+
+
+def fpn_mmdet(request: Request, *, extra: Extra = None, extra_relu: bool = False, norm: bool = False) -> Neck:
+    """mmdetection's FPN; `extra` p6p7_c5 is its `on_input`, p6p7_p5 its `on_output`."""
+    recipe = replace(PLAIN, extra_activation=extra_relu, **(WITH_NORM if norm else {}))
+    return _with_extra("fpn@mmdet", "fpn", request, recipe, extra)
+
+
+def pafpn_mmdet(request: Request, *, extra: Extra = None, extra_relu: bool = False, norm: bool = False) -> Neck:
+    """mmdetection's PAFPN: the bottom-up chain passes the sum before its convolution."""
+    recipe = replace(PLAIN, down="conv", extra_activation=extra_relu, **(WITH_NORM if norm else {}))
+    return _with_extra("pafpn@mmdet", "pafpn", request, recipe, extra)
+
+
+def panet_authors(request: Request, *, extra: Extra = "max_pool", group_norm: bool = False) -> Neck:
+    """PANet's bottom-up path as in its authors' PyTorch code: the chain passes each map after its convolution.
+
+    With GroupNorm every convolution has a norm, those of the bottom-up path a ReLU and a bias, too.
+    """
+    recipe = replace(PLAIN, down="conv", init="caffe2_xavier")
+    if group_norm:
+        recipe = replace(recipe, norm="group", activation="relu", order="conv_norm_act", linear_bias=False)
+    genotype = known_genotype("panet", request.in_levels)
+    cells = tuple(replace(cell, transform="linear") if len(cell.inputs) == 1 else cell for cell in genotype.cells)
+    return _with_extra("panet@authors", replace(genotype, cells=cells), request, recipe, extra)
+
+
+def nas_fpn_tf(request: Request, *, separable: bool = False) -> Neck:
+    """TensorFlow's NAS-FPN decoder (tf-models-official), which Google's published cell was released in."""
+    return _over_all_levels("nas_fpn@tf", "nas_fpn", request, Recipe(separable=separable))
+
+
+def nas_fpn_mmdet(request: Request, *, norm: bool = True) -> Neck:
+    """mmdetection's NASFPN: another gate than Google's, and convolutions on P6 and P7."""
+    recipe = Recipe(
+        norm="batch" if norm else "none",
+        norm_eps=1e-5,
+        norm_momentum=0.1,
+        linear_bias=not norm,
+        lateral_always=True,
+        down="max_pool_padded",
+        gate="avg_fine",
+        extra_inputs="project_pool",
+        init="caffe2_xavier",
+    )
+    return _over_all_levels("nas_fpn@mmdet", "nas_fpn", request, recipe)
+
+
+EFFDET = Recipe(
+    activation="silu",
+    conv_bias=False,
+    separable=True,
+    separable_laterals=False,
+    laterals="edges",
+    down="max_pool3",
+    extra_inputs="lateral_pool",
+)
+
+
+def bifpn_effdet(request: Request, *, fusion: Fusion = "fast_normalized", graph: str = "bifpn") -> Neck:
+    """effdet's own BiFPN (efficientdet_d0 to d3): symmetric pooling, no bias before a norm."""
+    return _effdet("bifpn@effdet", request, EFFDET, fusion, graph)
+
+
+def bifpn_effdet_tf(request: Request, *, fusion: Fusion = "fast_normalized", graph: str = "bifpn") -> Neck:
+    """effdet's tf_ models, made after google/automl: TensorFlow's SAME pooling, biases before the norms."""
+    recipe = replace(EFFDET, conv_bias=True, down="max_pool3_same")
+    return _effdet("bifpn@effdet_tf", request, recipe, fusion, graph)
+
+
+def balanced_mmdet(request: Request, *, refine: Any = "non_local", refine_level: int = 4) -> Neck:
+    """mmdetection's BFP: balancing alone, of the maps that another neck gave."""
+    request.refuse_stacking("balanced@mmdet")
+    return BalancedNeck(_given_maps("balanced@mmdet", request), refine_level, refine)
+
+
+def mlfpn_m2det(request: Request, *, tums: int = 8, sfam: bool = False, shared: bool = True) -> Neck:
+    """M2Det's MLFPN as released, which shares some modules and leaves SFAM out unless asked."""
+    request.refuse_stacking("mlfpn@m2det")
+    maps = request.maps(M2DET_LEVELS, M2DET_CHANNELS)
+    return MlfpnNeck(*maps, tums=tums, sfam=sfam, shared=shared, valid_top=True)
+
+
+def asff_yolov3(request: Request, *, rfb: bool = False) -> Neck:
+    """ASFF at YOLOv3's widths: 256, 256, 512 in; `out_channels` (256), twice and four times that out."""
+    request.refuse_stacking("asff@yolov3")
+    given = PassThrough(request.in_channels, request.in_levels)
+    finest = request.out_channels or 256
+    expanded = tuple(finest * 2**index for index in range(len(given.out_levels)))
+    return AsffNeck(given, weight_channels=8 if rfb else 16, expanded=expanded)
+
+
+PUBLIC: dict[str, Callable[..., Neck]] = {
+    "fpn@torchvision": fpn_torchvision,
+    "fpn@mmdet": fpn_mmdet,
+    "pafpn@mmdet": pafpn_mmdet,
+    "panet@authors": panet_authors,
+    "nas_fpn@tf": nas_fpn_tf,
+    "nas_fpn@mmdet": nas_fpn_mmdet,
+    "bifpn@effdet": bifpn_effdet,
+    "bifpn@effdet_tf": bifpn_effdet_tf,
+    "balanced@mmdet": balanced_mmdet,
+    "mlfpn@m2det": mlfpn_m2det,
+    "asff@yolov3": asff_yolov3,
+}
+
+
+def _with_extra(name: str, graph: str | Genotype, request: Request, recipe: Recipe, extra: Extra) -> Neck:
+    """A graph over the backbone's levels, and further levels made from its outputs or from the last backbone map."""
+    request.refuse_recipe(name)
+    if extra not in USUAL_EXTRA_LEVELS:
+        raise ValueError(f"extra must be one of {tuple(USUAL_EXTRA_LEVELS)}, got {extra!r}")
+    genotype = known_genotype(graph, request.in_levels) if isinstance(graph, str) else graph
+    last = request.in_levels[-1] if request.in_levels else 0
+    usual = (*request.in_levels, *range(last + 1, last + 1 + USUAL_EXTRA_LEVELS[extra]))
+    out_levels = request.out_levels or usual
+    if (len(out_levels) > len(request.in_levels)) != (extra is not None):
+        raise ValueError(
+            f"{name} with extra={extra!r} gives levels {usual}, got out_levels={out_levels}; levels beyond in_levels "
+            f"come from extra, one of {tuple(EXTRA_OUTPUTS)}"
+        )
+    if extra is not None:
+        recipe = replace(recipe, extra_outputs=EXTRA_OUTPUTS[extra])  # type: ignore[arg-type]
+    return request.merge_neck(genotype, recipe, out_levels)
+
+
+def _over_all_levels(name: str, graph: str, request: Request, recipe: Recipe) -> Neck:
+    request.refuse_recipe(name)
+    return request.merge_neck(known_genotype(graph, request.out_levels or DEFAULT_LEVELS), recipe)
+
+
+def _effdet(name: str, request: Request, recipe: Recipe, fusion: str, graph: str) -> Neck:
+    request.refuse_recipe(name)
+    graphs = {"bifpn": "bifpn", "pan": "pan", "quad": "quad_fpn"}
+    if graph not in graphs or fusion not in ("fast_normalized", "softmax", "sum"):
+        raise ValueError(
+            f"{name} has the graphs {tuple(graphs)} and the fusions ('fast_normalized', 'softmax', 'sum'), got "
+            f"{graph!r} and {fusion!r}"
+        )
+    genotype = known_genotype(graphs[graph], request.out_levels or DEFAULT_LEVELS)
+    cells = tuple(replace(cell, merge=fusion) for cell in genotype.cells)
+    return request.merge_neck(replace(genotype, cells=cells), recipe)
+
+
+def _given_maps(name: str, request: Request) -> PassThrough:
+    given = PassThrough(request.in_channels, request.in_levels)
+    wanted = (request.out_channels or given.out_channels, request.out_levels or given.out_levels)
+    if set(given.level_channels) != {wanted[0]} or wanted[1] != given.out_levels:
+        raise ValueError(
+            f"{name} gives maps like those it takes, all of one width: levels {given.out_levels} with "
+            f"{given.level_channels} channels; got out_levels={wanted[1]}, out_channels={wanted[0]}"
+        )
+    return given

@@ -1,0 +1,31 @@
+"""effdet's BiFpn: its bifpn, pan and quad graphs, native and after TensorFlow."""
+
+from __future__ import annotations
+
+from necks.contract import Neck
+from necks.reference.names import Sources, merge_neck_of, same_tail
+
+GRAPHS = ("bifpn", "pan", "quad_fpn")
+
+
+def effdet(neck: Neck) -> Sources:
+    """Its nodes have our order, and its offsets are our node numbers."""
+    made_by = "bifpn@effdet or bifpn@effdet_tf"
+    neck = merge_neck_of(neck, made_by, GRAPHS, activation="silu", norm_eps=1e-3, laterals="edges")
+    extra = len(neck.in_levels)
+    prefixes = {
+        "stem.extras.0.conv": (f"resample.{extra}.conv.conv",),
+        "stem.extras.0.norm": (f"resample.{extra}.conv.bn",),
+    }
+    for repeat in range(neck.repeats):
+        for index, cell in enumerate(neck.genotype.cells):
+            ours, theirs = f"pyramids.{repeat}.cells.{index}", f"cell.{repeat}.fnode.{index}"
+            prefixes[f"{ours}.weight"] = (f"{theirs}.combine.edge_weights",)
+            prefixes[f"{ours}.transform.conv.depthwise"] = (f"{theirs}.after_combine.conv.conv_dw",)
+            prefixes[f"{ours}.transform.conv.pointwise"] = (f"{theirs}.after_combine.conv.conv_pw",)
+            prefixes[f"{ours}.transform.norm"] = (f"{theirs}.after_combine.conv.bn",)
+            for edge, node in enumerate(cell.inputs):
+                project = f"{theirs}.combine.resample.{node}.conv"
+                prefixes[f"{ours}.edges.{edge}.project.conv"] = (f"{project}.conv",)
+                prefixes[f"{ours}.edges.{edge}.project.norm"] = (f"{project}.bn",)
+    return same_tail(neck, prefixes)

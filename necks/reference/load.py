@@ -1,0 +1,99 @@
+"""Reading a public implementation's state dict, strictly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from necks.contract import Neck
+from necks.reference.asff import asff
+from necks.reference.effdet import effdet
+from necks.reference.m2det import m2det
+from necks.reference.mmdet import mmdet
+from necks.reference.names import ReferenceError, Source, Sources
+from necks.reference.panet import panet
+from necks.reference.tf import tf
+from necks.reference.torchvision import torchvision
+
+SOURCES: dict[str, Callable[..., Sources]] = {
+    "torchvision": torchvision,
+    "mmdet": mmdet,
+    "effdet": effdet,
+    "m2det": m2det,
+    "asff": asff,
+    "panet": panet,
+    "tf": tf,
+}
+"""Where weights come from -> the names there of a neck's tensors."""
+
+PREFIXES = ("module.", "model.", "neck.", "backbone.fpn.", "fpn.")
+"""Of data-parallel copies, of training wrappers, of the neck in detectors of mmdetection, torchvision and effdet."""
+OPTIONAL_TAIL = "num_batches_tracked"
+"""PyTorch's norms count batches since 0.4.1; older files have no such key, and it changes nothing here."""
+
+NeckT = TypeVar("NeckT", bound=Neck)
+
+
+def load_reference(neck: NeckT, state_dict: Mapping[str, Tensor], source: str) -> NeckT:
+    """Load a public implementation's weights into a neck that was built after it, such as `fpn@torchvision`.
+
+    Args:
+        neck: from `build_neck`; is changed in place and returned.
+        state_dict: of the public neck, or of a whole detector that has it under `neck.` or `fpn.`, whose other keys
+            are then left alone.
+        source: one of `SOURCES`, which names key layout and conventions.
+
+    Raises:
+        ReferenceError: if the source or the neck's kind is unknown to it, or if any tensor is missing, left over or of
+            another shape. The neck is unchanged then.
+    """
+    if source not in SOURCES:
+        raise ReferenceError(f"unknown source {source!r}; known are {', '.join(SOURCES)}")
+    given = _of_the_neck(state_dict)
+    sources = SOURCES[source](neck)
+    target = neck.state_dict()
+    problems: list[str] = []
+    loaded = {name: _find(name, sources.get(name), given, like, problems) for name, like in target.items()}
+    wanted = {name for entry in sources.values() for name in entry.names}
+    left_over = sorted(key for key in given if key not in wanted and not key.endswith(OPTIONAL_TAIL))
+    problems += [f"left over: {key}" for key in left_over]
+    if problems:
+        raise ReferenceError(
+            f"this state dict is not that of the {source} neck asked for ({len(problems)} differences):\n  "
+            + "\n  ".join(problems)
+        )
+    neck.load_state_dict(loaded)
+    return neck
+
+
+def _of_the_neck(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    given = dict(state_dict)
+    for prefix in PREFIXES:
+        inside = {key.removeprefix(prefix): value for key, value in given.items() if key.startswith(prefix)}
+        given = inside or given
+    return given
+
+
+def _find(name: str, source: Source | None, given: Mapping[str, Tensor], like: Tensor, problems: list[str]) -> Tensor:
+    if source is None:
+        problems.append(f"no counterpart there: {name}")
+        return like
+    present = [key for key in source.names if key in given]
+    if not present:
+        if source.default is not None:
+            return torch.full_like(like, source.default)
+        if not name.endswith(OPTIONAL_TAIL):
+            problems.append(f"missing: {' or '.join(source.names)}")
+        return like
+    value = given[present[0]]
+    for other in present[1:]:
+        if not torch.equal(given[other], value):
+            problems.append(f"{other} differs from {present[0]}, but this neck has one module for both")
+    value = source.convert(value) if source.convert else value
+    if value.shape != like.shape:
+        problems.append(f"{present[0]} has shape {tuple(value.shape)}, this neck takes {tuple(like.shape)}")
+        return like
+    return value

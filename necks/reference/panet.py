@@ -1,0 +1,26 @@
+"""PANet's own code (ShuLiu1993/PANet lib/modeling/FPN.py)."""
+
+from __future__ import annotations
+
+from necks.contract import Neck
+from necks.reference.names import Sources, fpn_cells, merge_neck_of, same_tail
+
+
+def panet(neck: Neck) -> Sources:
+    """Laterals and FPN convolutions are numbered from the coarsest level there, the bottom-up path from the finest."""
+    neck = merge_neck_of(neck, "panet@authors", ("panet",), down="conv", norm_eps=1e-5)
+    cells = fpn_cells(neck)
+    top = len(cells.outputs) - 1
+    pairs: dict[str, str] = {f"stem.laterals.{top}": "conv_top"}
+    for index in range(top):
+        pairs[f"stem.laterals.{index}"] = f"topdown_lateral_modules.{top - 1 - index}.conv_lateral"
+    for index, output in enumerate(cells.outputs):
+        pairs[f"{output}.transform"] = f"posthoc_modules.{top - index}"
+    for index, cell in enumerate(cells.chain):
+        pairs[f"{cell}.edges.1.strided.conv"] = f"panet_buttomup_conv1_modules.{index}"
+        pairs[f"{cell}.transform"] = f"panet_buttomup_conv2_modules.{index}"
+    prefixes: dict[str, tuple[str, ...]] = {}
+    for ours, theirs in pairs.items():
+        prefixes[f"{ours}.conv"] = (f"{theirs}.0", theirs)
+        prefixes[f"{ours}.norm"] = (f"{theirs}.1",)
+    return same_tail(neck, prefixes)

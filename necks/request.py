@@ -1,0 +1,49 @@
+"""What `build_neck` was asked for, apart from the name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from necks.merge_neck import MergeNeck
+from necks.recipe import Recipe
+from search_space import Genotype
+
+DEFAULT_CHANNELS = 256
+
+
+@dataclass(frozen=True)
+class Request:
+    """The arguments of `build_neck`; None where the neck's own default holds."""
+
+    in_channels: tuple[int, ...]
+    in_levels: tuple[int, ...]
+    out_levels: tuple[int, ...] | None
+    out_channels: int | None
+    repeats: int
+    recipe: Recipe | None
+
+    def maps(
+        self, levels: tuple[int, ...], channels: int = DEFAULT_CHANNELS
+    ) -> tuple[tuple[int, ...], tuple[int, ...], int, tuple[int, ...]]:
+        """in_channels, in_levels, out_channels, out_levels, with these defaults for the last two."""
+        return self.in_channels, self.in_levels, self.out_channels or channels, self.out_levels or levels
+
+    def merge_neck(self, genotype: Genotype, recipe: Recipe, out_levels: tuple[int, ...] | None = None) -> MergeNeck:
+        channels = DEFAULT_CHANNELS if self.out_channels is None else self.out_channels
+        return MergeNeck(genotype, self.in_channels, self.in_levels, channels, self.repeats, recipe, out_levels)
+
+    def refuse_stacking(self, name: str) -> None:
+        """
+        Raises:
+            ValueError: if a neck that is one module was asked for with repeats or a recipe.
+        """
+        if self.repeats != 1 or self.recipe is not None:
+            raise ValueError(f"{name} has neither repeats nor a recipe; leave them out")
+
+    def refuse_recipe(self, name: str) -> None:
+        """
+        Raises:
+            ValueError: if a neck made after an implementation was asked for with another recipe.
+        """
+        if self.recipe is not None:
+            raise ValueError(f"{name} has the recipe of that implementation; leave it out")

@@ -1,0 +1,73 @@
+"""Bringing a map to the size of another level.
+
+Shapes: a map is (N, C, H, W); a size is (H, W).
+"""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from necks.blocks import transform
+from necks.recipe import Recipe
+
+Size = tuple[int, int]
+
+
+def size_of(x: Tensor) -> Size:
+    return x.shape[-2], x.shape[-1]
+
+
+def halved(size: Size) -> Size:
+    """The size one level coarser, borders included: a side of s becomes ceil(s / 2)."""
+    return -(-size[0] // 2), -(-size[1] // 2)
+
+
+def resample(x: Tensor, size: Size, *, shift: int, down: str = "max_pool") -> Tensor:
+    """Bring a map to `size`, `shift` levels coarser (finer where negative).
+
+    Up is nearest (pixel repetition at whole ratios). Down is one max-pool as `necks.choices.Down` says; that of
+    `max_pool` covers the border (its last windows are cut short where the size does not divide). Where the pool does
+    not give `size` (a backbone that rounds down), the windows are spread over the map.
+    """
+    if shift < 0:
+        return F.interpolate(x, size=size, mode="nearest")
+    if shift == 0:
+        return x
+    if down == "max_pool_padded":
+        return _padded_max_pool(x, size)
+    pooled = _overlapping_max_pool(x, 2**shift, down) if down.startswith("max_pool3") else None
+    pooled = F.max_pool2d(x, 2**shift, ceil_mode=True) if pooled is None else pooled
+    return pooled if size_of(pooled) == size else F.adaptive_max_pool2d(x, size)
+
+
+class StridedConv(nn.Module):
+    """Down by a 3x3 convolution of stride 2, after a max-pool where the level is more than one coarser."""
+
+    def __init__(self, recipe: Recipe, channels: int, shift: int) -> None:
+        super().__init__()
+        self.shift = shift
+        self.conv = transform(recipe, channels, stride=2)
+
+    def forward(self, x: Tensor, size: Size) -> Tensor:
+        if self.shift > 1:
+            x = F.max_pool2d(x, 2 ** (self.shift - 1), ceil_mode=True)
+        y: Tensor = self.conv(x)
+        return y if size_of(y) == size else F.adaptive_max_pool2d(y, size)
+
+
+def _overlapping_max_pool(x: Tensor, stride: int, down: str) -> Tensor:
+    if down == "max_pool3":
+        return F.max_pool2d(x, stride + 1, stride, padding=stride // 2)
+    pad_h, pad_w = (max(0, (math.ceil(side / stride) - 1) * stride + stride + 1 - side) for side in size_of(x))
+    x = F.pad(x, (pad_w // 2, pad_w - pad_w // 2, pad_h // 2, pad_h - pad_h // 2), value=-math.inf)
+    return F.max_pool2d(x, stride + 1, stride)
+
+
+def _padded_max_pool(x: Tensor, size: Size) -> Tensor:
+    kernel = tuple(math.ceil(side / target) for side, target in zip(size_of(x), size, strict=True))
+    pad_h, pad_w = (k * target - side for k, target, side in zip(kernel, size, size_of(x), strict=True))
+    x = F.pad(x, (pad_w // 2, pad_w - pad_w // 2, pad_h // 2, pad_h - pad_h // 2))
+    return F.max_pool2d(x, kernel)
