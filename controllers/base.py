@@ -5,15 +5,19 @@ from __future__ import annotations
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
 from typing import Any, final
 
 from controllers.records import Outcome, Proposal
-from search_space import Genotype, SearchSpace
+from controllers.walks import space_digest
+from search_space import Choices, Genotype, SearchSpace
 
 MAX_TRIES = 200
 """Draws per proposal before a genotype that was proposed already is let through."""
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""2: the space and what was remembered of pending proposals are part of a state."""
 
 
 class Controller(ABC):
@@ -35,6 +39,9 @@ class Controller(ABC):
     Raises:
         ValueError: if an initial genotype is not in the space, with its index and the reason.
     """
+
+    _info_keys: frozenset[str] = frozenset()
+    """What `_info` writes always; a journal without it cannot be replayed."""
 
     def __init__(self, space: SearchSpace, *, seed: int = 0, initial: Sequence[Genotype] = ()) -> None:
         self.space = space
@@ -66,7 +73,8 @@ class Controller(ABC):
         proposals = []
         for _ in range(n):
             genotype = self._draw()
-            proposal = Proposal(self.num_proposed, genotype, self.space.encode(genotype))
+            choices = self.space.encode(genotype)
+            proposal = Proposal(self.num_proposed, genotype, choices, self._info(choices))
             self._register(proposal)
             proposals.append(proposal)
         return proposals
@@ -75,15 +83,19 @@ class Controller(ABC):
     def observe(self, outcomes: Iterable[Outcome]) -> None:
         """Learn from outcomes, in any order and however late; a second outcome of a proposal is ignored.
 
+        An outcome may carry a copy of the proposal without its `info`: what was proposed under the id counts.
+
         Raises:
-            ValueError: if an outcome belongs to no proposal of this controller; then none of them is learned.
+            ValueError: if an outcome belongs to no proposal of this controller, or lacks what the algorithm needs; then
+                none of them is learned.
         """
         outcomes = list(outcomes)
         for outcome in outcomes:
             self._check_known(outcome.proposal)
+            self._check_outcome(outcome)
         for outcome in outcomes:
-            if self._pending.pop(outcome.proposal.id, None) is not None:
-                self._learn(outcome)
+            if (proposal := self._pending.pop(outcome.proposal.id, None)) is not None:
+                self._learn(replace(outcome, proposal=proposal))
 
     @final
     def state_dict(self) -> dict[str, Any]:
@@ -91,7 +103,7 @@ class Controller(ABC):
         return {
             **self._identity(),
             "fingerprints": list(self._fingerprints),
-            "pending": [{"id": p.id, "genotype": p.genotype.to_dict()} for p in self.pending],
+            "pending": [{"id": p.id, "genotype": p.genotype.to_dict(), "info": dict(p.info)} for p in self.pending],
             "algorithm": self._state(),
         }
 
@@ -100,7 +112,7 @@ class Controller(ABC):
         """Take over a state, in a controller constructed with the same arguments; its own history is forgotten.
 
         Raises:
-            ValueError: if the state is of another class, seed, list of initial genotypes or format version.
+            ValueError: if the state is of another class, space, seed, list of initial genotypes or format version.
         """
         for key, ours in self._identity().items():
             if state.get(key) != ours:
@@ -108,8 +120,7 @@ class Controller(ABC):
                     f"the state has {key} = {state.get(key)!r}, this controller has {ours!r}; "
                     "construct it with the arguments that the saved one had"
                 )
-        genotypes = {int(item["id"]): Genotype.from_dict(item["genotype"]) for item in state["pending"]}
-        pending = {key: Proposal(key, value, self.space.encode(value)) for key, value in genotypes.items()}
+        pending = {int(item["id"]): self._restored(item) for item in state["pending"]}
         self._load(state["algorithm"])
         self._fingerprints = list(state["fingerprints"])
         self._proposed = set(self._fingerprints)
@@ -120,12 +131,14 @@ class Controller(ABC):
         """Recover from a journal, in a fresh controller constructed with the same arguments.
 
         Args:
-            proposals: every proposal ever made, in the order of their ids; those without outcome stay pending.
+            proposals: every proposal ever made, with its `info`, in the order of their ids; those without outcome stay
+                pending.
             outcomes: every outcome, in the order in which they were observed.
 
         Raises:
-            ValueError: if this controller has proposed before, an id is missing or out of order, or an outcome
-                belongs to no proposal.
+            ValueError: if this controller has proposed before, an id is missing or out of order, a proposal is not in
+                the space or lacks the `info` that this class writes, or an outcome belongs to no proposal. Nothing is
+                taken over then.
         """
         if self.num_proposed:
             raise ValueError(f"replay needs a fresh controller, this one has made {self.num_proposed} proposals")
@@ -133,9 +146,14 @@ class Controller(ABC):
         for expected, proposal in enumerate(proposals):
             if proposal.id != expected:
                 raise ValueError(f"replay needs every proposal in order of id: expected {expected}, got {proposal.id}")
+            self._check_journal(proposal)
         for proposal in proposals:
             self._register(proposal)
-        self.observe(outcomes)
+        try:
+            self.observe(outcomes)
+        except ValueError:
+            self._forget()
+            raise
 
     def _is_duplicate(self, genotype: Genotype) -> bool:
         return genotype.fingerprint in self._proposed
@@ -148,9 +166,27 @@ class Controller(ABC):
         but not on what is pending or on when proposals were asked for: a replay does not know that.
         """
 
+    def _info(self, choices: Choices) -> dict[str, float]:
+        """What to remember of the proposal that is about to be made; `_learn` finds it there, on replay too.
+
+        Must not change the state. May depend on what `_next` may depend on.
+        """
+        return {}
+
+    def _check_outcome(self, outcome: Outcome) -> None:  # noqa: B027 - most algorithms take every outcome
+        """Called for every outcome before the first of them is learned.
+
+        Raises:
+            ValueError: if the outcome lacks something that the algorithm needs.
+        """
+
     @abstractmethod
     def _learn(self, outcome: Outcome) -> None:
-        """Take in the first outcome of a proposal."""
+        """Take in the first outcome of a proposal.
+
+        Must not depend on `num_proposed`, on what was proposed later or on what is pending: on a replay every proposal
+        is made before the first outcome.
+        """
 
     @abstractmethod
     def _state(self) -> dict[str, Any]:
@@ -175,16 +211,41 @@ class Controller(ABC):
         self._proposed.add(proposal.genotype.fingerprint)
         self._pending[proposal.id] = proposal
 
+    def _forget(self) -> None:
+        self._fingerprints.clear()
+        self._proposed.clear()
+        self._pending.clear()
+
+    def _restored(self, item: Mapping[str, Any]) -> Proposal:
+        genotype = Genotype.from_dict(item["genotype"])
+        return Proposal(int(item["id"]), genotype, self.space.encode(genotype), dict(item["info"]))
+
+    def _check_journal(self, proposal: Proposal) -> None:
+        try:
+            self.space.encode(proposal.genotype)
+        except ValueError as error:
+            raise ValueError(f"proposal {proposal.id} of the journal is not in the search space: {error}") from error
+        if missing := self._info_keys - set(proposal.info):
+            raise ValueError(
+                f"proposal {proposal.id} of the journal has no {', '.join(sorted(missing))} in its info; "
+                f"was it made by another controller than {type(self).__name__}?"
+            )
+
     def _check_known(self, proposal: Proposal) -> None:
         if not 0 <= proposal.id < self.num_proposed:
             raise ValueError(f"outcome of proposal {proposal.id}, but only {self.num_proposed} proposals were made")
         if self._fingerprints[proposal.id] != proposal.genotype.fingerprint:
             raise ValueError(f"outcome of proposal {proposal.id} has another genotype than was proposed under that id")
 
+    @cached_property
+    def _space_digest(self) -> str:
+        return space_digest(self.space)
+
     def _identity(self) -> dict[str, Any]:
         return {
             "format": FORMAT_VERSION,
             "controller": type(self).__name__,
+            "space": self._space_digest,
             "seed": self.seed,
             "initial": [genotype.fingerprint for genotype in self._initial],
         }

@@ -9,7 +9,7 @@ from typing import Any
 
 from controllers.base import Controller
 from controllers.records import Outcome
-from search_space import Genotype, SearchSpace
+from search_space import Choice, Genotype, SearchSpace
 
 MAX_STEPS = 4
 """Mutations in a row that one draw may take to get away from what was proposed already."""
@@ -47,12 +47,28 @@ def survive(population: Sequence[Member], size: int) -> list[Member]:
     return list(population[-size:])
 
 
+def cross(space: SearchSpace, first: Genotype, second: Genotype, rng: random.Random) -> Genotype:
+    """A child that takes each decision from either parent with equal chances, and repairs what does not fit.
+
+    Where one parent's choice is not allowed after what the child has so far, the other's is taken; where neither is, an
+    allowed one is drawn.
+    """
+    parents = (space.encode(first), space.encode(second))
+    choices: dict[str, Choice] = {}
+    while (decision := space.next_decision(choices)) is not None:
+        order = parents if rng.random() < 0.5 else parents[::-1]
+        wishes = [parent[decision.name] for parent in order if parent.get(decision.name) in decision.allowed]
+        choices[decision.name] = wishes[0] if wishes else rng.choice(decision.allowed)
+    return space.decode(choices)
+
+
 class EvolutionController(Controller):
     """Regularized evolution, asynchronous: a child is bred whenever one is asked for.
 
     The first `num_random` proposals are drawn uniformly (after the initial genotypes, which count), and so are later
     ones while fewer than `tournament_size` members have a reward. Then each proposal is a mutation of the winner of a
-    tournament. Members age by the order in which their outcomes are observed. Initial genotypes are the oldest: with
+    tournament, or with probability `crossover` a child of the winners of two (`cross`), mutated if it was proposed
+    before. Members age by the order in which their outcomes are observed. Initial genotypes are the oldest: with
     `num_random` equal to `population_size`, as in the paper, they die just when breeding starts, so give a search that
     starts from some a random phase shorter than its population.
 
@@ -68,9 +84,10 @@ class EvolutionController(Controller):
         population_size: members that live at once.
         tournament_size: contestants per tournament; more is greedier, 1 is a random walk.
         num_random: length of the random phase; by default the population's size.
+        crossover: share of children with two parents; 0, as in the paper, has none.
 
     Raises:
-        ValueError: unless 1 <= tournament_size <= population_size and num_random is not negative.
+        ValueError: unless 1 <= tournament_size <= population_size, num_random is not negative and crossover is a share.
     """
 
     def __init__(
@@ -82,6 +99,7 @@ class EvolutionController(Controller):
         population_size: int = 10,
         tournament_size: int = 4,
         num_random: int | None = None,
+        crossover: float = 0.0,
     ) -> None:
         super().__init__(space, seed=seed, initial=initial)
         if not 1 <= tournament_size <= population_size:
@@ -91,6 +109,9 @@ class EvolutionController(Controller):
             )
         if num_random is not None and num_random < 0:
             raise ValueError(f"num_random must be 0 or more, got {num_random}")
+        if not 0 <= crossover <= 1:
+            raise ValueError(f"crossover must be from 0 to 1, got {crossover}")
+        self.crossover = crossover
         self.num_random = population_size if num_random is None else num_random
         self.population_size = population_size
         self.tournament_size = tournament_size
@@ -104,8 +125,12 @@ class EvolutionController(Controller):
     def _next(self, rng: random.Random) -> Genotype:
         if self.num_proposed < self.num_random or len(self._population) < self.tournament_size:
             return self.space.sample(rng)
-        parent = select(self._population, self.tournament_size, rng)
-        return mutate(self.space, parent.genotype, self._is_duplicate, rng)
+        parent = select(self._population, self.tournament_size, rng).genotype
+        if self.crossover and rng.random() < self.crossover:
+            other = select(self._population, self.tournament_size, rng).genotype
+            child = cross(self.space, parent, other, rng)
+            return mutate(self.space, child, self._is_duplicate, rng) if self._is_duplicate(child) else child
+        return mutate(self.space, parent, self._is_duplicate, rng)
 
     def _learn(self, outcome: Outcome) -> None:
         if outcome.reward is not None:

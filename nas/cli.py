@@ -44,7 +44,9 @@ def search(
     experiment: Annotated[str, typer.Argument(help="module:function or file.py:function that returns a SearchConfig.")],
     run_dir: Annotated[Path, typer.Option(help="The one directory that the search writes to; used again, it goes on.")],
     trials: Annotated[int | None, typer.Option(help="Candidates that the controller proposes.")] = None,
-    controller: Annotated[str | None, typer.Option(help="What proposes them: random, evolution.")] = None,
+    controller: Annotated[
+        str | None, typer.Option(help="What proposes them: random, evolution, ppo, tpe, nsga2.")
+    ] = None,
     workers: Annotated[int | None, typer.Option(help="Trials at once; default: what the machines allow.")] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Any field, such as proxy.steps=600.")
@@ -107,6 +109,8 @@ def describe(
 
     if table == (neck is not None):
         raise UserError("name one neck, or ask for the --table of all")
+    if table and repeats is not None:
+        raise UserError("--table has the usual repeats of each design; leave --repeats out")
     if neck is None:
         describe_all(backbone, channels, size)
         return

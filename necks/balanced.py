@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from necks.contract import Neck
 from necks.merge import sum_maps
-from necks.resample import Size
+from necks.resample import Size, size_of
 
 Refine = Literal["non_local", "conv"] | None
 
@@ -27,17 +27,19 @@ class BalancedNeck(Neck):
 
     Args:
         neck: gives the pyramid.
-        refine_level: level to gather at; P4 in the published configurations, which is the default where there is one.
+        refine_level: level to gather at; P4 in the published configurations.
         refine: `non_local` (embedded Gaussian, the paper's), `conv` (3x3 and ReLU), or None for the mean alone.
 
     Raises:
-        ValueError: if the neck does not give `refine_level`, or for an unknown refinement.
+        ValueError: if the neck does not give `refine_level`, for levels of unequal width, or an unknown refinement.
     """
 
     def __init__(self, neck: Neck, refine_level: int = 4, refine: Refine = "non_local") -> None:
         super().__init__(neck.in_channels, neck.in_levels, neck.out_channels, neck.out_levels)
         if refine_level not in neck.out_levels:
             raise ValueError(f"refine_level must be one of the neck's levels {neck.out_levels}, got {refine_level}")
+        if set(neck.level_channels) != {neck.out_channels}:
+            raise ValueError(f"balancing averages all levels, so they must be equally wide, got {neck.level_channels}")
         self.neck = neck
         self.gather_at = neck.out_levels.index(refine_level)
         self.refinement = refine
@@ -49,10 +51,10 @@ class BalancedNeck(Neck):
     def forward(self, features: Mapping[str, Tensor]) -> OrderedDict[str, Tensor]:
         maps = list(self.neck(features).values())
         refined = self.refine(self._gather(maps))
-        return self.named([x + self._resize(refined, _size(x), index) for index, x in enumerate(maps)])
+        return self.named([x + self._resize(refined, size_of(x), index) for index, x in enumerate(maps)])
 
     def _gather(self, maps: Sequence[Tensor]) -> Tensor:
-        size = _size(maps[self.gather_at])
+        size = size_of(maps[self.gather_at])
         gathered = [
             F.adaptive_max_pool2d(x, size) if index < self.gather_at else F.interpolate(x, size, mode="nearest")
             for index, x in enumerate(maps)
@@ -94,7 +96,3 @@ def _refinement(refine: Refine, channels: int) -> nn.Module:
     if refine == "non_local":
         return NonLocal(channels)
     raise ValueError(f"refine must be 'non_local', 'conv' or None, got {refine!r}")
-
-
-def _size(x: Tensor) -> Size:
-    return x.shape[-2], x.shape[-1]

@@ -32,6 +32,11 @@ def norm(recipe: Recipe, channels: int) -> nn.Module:
     if recipe.norm == "none":
         return nn.Identity()
     if recipe.norm == "group":
+        if channels % recipe.norm_groups:
+            raise ValueError(
+                f"a GroupNorm of norm_groups={recipe.norm_groups} needs channels divisible by that, got {channels}; "
+                "take other out_channels or another norm_groups"
+            )
         return nn.GroupNorm(recipe.norm_groups, channels, eps=recipe.norm_eps)
     return nn.BatchNorm2d(channels, eps=recipe.norm_eps, momentum=recipe.norm_momentum)
 
@@ -39,8 +44,10 @@ def norm(recipe: Recipe, channels: int) -> nn.Module:
 def lateral(recipe: Recipe, in_channels: int, out_channels: int) -> nn.Module:
     """1x1 conv -> norm, no activation."""
     separable = recipe.separable if recipe.separable_laterals is None else recipe.separable_laterals
-    pointwise = conv(in_channels, out_channels, 1, bias=_linear_bias(recipe), separable=separable)
-    return nn.Sequential(OrderedDict(conv=pointwise, norm=norm(recipe, out_channels)))
+    bias = _linear_bias(recipe) or not recipe.lateral_norm
+    pointwise = conv(in_channels, out_channels, 1, bias=bias, separable=separable)
+    after = norm(recipe, out_channels) if recipe.lateral_norm else nn.Identity()
+    return nn.Sequential(OrderedDict(conv=pointwise, norm=after))
 
 
 def transform(recipe: Recipe, channels: int, *, linear: bool = False, stride: int = 1) -> nn.Module:

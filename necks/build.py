@@ -19,7 +19,7 @@ from search_space import DEFAULT_LEVELS, KNOWN, Genotype, known_genotype
 
 
 def _merge(name: str, request: Request) -> Neck:
-    return _of_genotype(known_genotype(name, request.out_levels or DEFAULT_LEVELS), request)
+    return _of_genotype(known_genotype(name, request.levels(DEFAULT_LEVELS)), request)
 
 
 def _of_genotype(genotype: Genotype, request: Request) -> Neck:

@@ -14,7 +14,7 @@ class Neck(nn.Module):
     """Backbone maps in, pyramid out.
 
     Input: an ordered mapping of maps (N, in_channels[i], H_i, W_i), fine to coarse, one per `in_levels`; it is not
-    changed. Output: an ordered dict `p3`, `p4`, ... of maps (N, out_channels, H_l, W_l), fine to coarse, one per
+    changed. Output: an ordered dict `p3`, `p4`, ... of maps (N, level_channels[i], H_l, W_l), fine to coarse, one per
     `out_levels`. Any image size works: maps meet at the size that their level has.
 
     Attributes:
@@ -33,7 +33,7 @@ class Neck(nn.Module):
         out_levels: Sequence[int],
     ) -> None:
         super().__init__()
-        widths = (out_channels,) * len(out_levels) if isinstance(out_channels, int) else tuple(out_channels)
+        widths = tuple(out_channels) if isinstance(out_channels, Sequence) else (out_channels,) * len(out_levels)
         check_maps(in_channels, in_levels, widths, out_levels)
         self.in_channels = tuple(in_channels)
         self.in_levels = tuple(in_levels)
@@ -48,14 +48,19 @@ class Neck(nn.Module):
     def check_features(self, features: Mapping[str, Tensor]) -> None:
         """
         Raises:
-            ValueError: for maps in other number, order or width than the neck was built for.
+            ValueError: for maps in other number or width than the neck was built for, or not from fine to coarse.
         """
+        if not isinstance(features, Mapping):
+            raise ValueError(f"a neck takes a mapping of maps, fine to coarse, got a {type(features).__name__}")
         channels = tuple(x.shape[1] for x in features.values())
         if channels != self.in_channels:
             raise ValueError(
                 f"this neck takes {len(self.in_channels)} maps with {self.in_channels} channels (levels "
                 f"{self.in_levels}, fine to coarse), got {len(channels)} with {channels}: {list(features)}"
             )
+        heights = [x.shape[-2] for x in features.values()]
+        if any(finer < coarser for finer, coarser in pairwise(heights)):
+            raise ValueError(f"maps must run from fine to coarse, got heights {heights}: {list(features)}")
 
     def named(self, maps: Sequence[Tensor]) -> OrderedDict[str, Tensor]:
         """The output for maps in the order of `out_levels`."""

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from necks.asff import conv_norm_act
 from necks.contract import Neck
-from necks.resample import resample
+from necks.resample import resample, size_of
 
 
 class ExactFusionNeck(Neck):
@@ -70,7 +70,7 @@ class ExactFusionNeck(Neck):
         return self.named([fuse(self._around(maps, index)) for index, fuse in enumerate(self.fuse)])
 
     def _around(self, maps: Sequence[Tensor], index: int) -> Tensor:
-        size = (maps[index].shape[-2], maps[index].shape[-1])
+        size = size_of(maps[index])
         around = _neighbours(index, len(maps))
         return torch.cat([resample(maps[other], size, shift=index - other) for other in around], dim=1)
 

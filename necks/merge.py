@@ -101,7 +101,7 @@ class Cell(nn.Module):
         if self.cell.merge == "attention":
             coarse, fine = (0, 1) if self.coarse_first else (1, 0)
             if self.gate == "avg_fine":
-                return torch.addcmul(maps[fine], maps[coarse], average_gate(maps[fine]))
+                return maps[fine] + maps[coarse] * average_gate(maps[fine])
             return torch.addcmul(maps[coarse], maps[fine], max_gate(sources[coarse]))
         if self.cell.merge in WEIGHTED:
             weights = self._weights().unbind()

@@ -112,12 +112,8 @@ class MergeNeck(Neck):
             "out_levels": self.out_levels,
         }
 
-    def forward(self, features: Mapping[str, Tensor]) -> OrderedDict[str, Tensor]:
-        return self.every_repeat(features)[-1]
-
-    def every_repeat(self, features: Mapping[str, Tensor], until: int | None = None) -> list[OrderedDict[str, Tensor]]:
-        """The pyramid after each repeat, for heads on all of them.
-
+    def forward(self, features: Mapping[str, Tensor], until: int | None = None) -> OrderedDict[str, Tensor]:
+        """
         Args:
             until: repeats to compute; default all.
 
@@ -127,12 +123,27 @@ class MergeNeck(Neck):
         until = self.repeats if until is None else until
         if not 1 <= until <= self.repeats:
             raise ValueError(f"until must be in 1..{self.repeats}, got {until}")
+        return self._with_extra(features, self._stacked(features, until)[-1])
+
+    def every_repeat(self, features: Mapping[str, Tensor]) -> list[OrderedDict[str, Tensor]]:
+        """The pyramid after each repeat, for heads on all of them.
+
+        Raises:
+            ValueError: for maps that do not fit.
+        """
+        return [self._with_extra(features, maps) for maps in self._stacked(features, self.repeats)]
+
+    def _stacked(self, features: Mapping[str, Tensor], until: int) -> list[list[Tensor]]:
+        """Maps of the genotype's levels after each of the first repeats."""
         self.check_features(features)
-        given = list(features.values())
-        maps = self.stem(given)
-        pyramids = []
+        maps = self.stem(list(features.values()))
+        stacked: list[list[Tensor]] = []
         for pyramid in self.pyramids[:until]:
             maps = pyramid(maps)
-            extra = [] if self.extra is None else self.extra(given[-1], maps[-1])
-            pyramids.append(self.named([*maps, *extra]))
-        return pyramids
+            stacked.append(maps)
+        return stacked
+
+    def _with_extra(self, features: Mapping[str, Tensor], maps: Sequence[Tensor]) -> OrderedDict[str, Tensor]:
+        if self.extra is None:
+            return self.named(maps)
+        return self.named([*maps, *self.extra(list(features.values())[-1], maps[-1])])

@@ -15,6 +15,7 @@ from necks.request import Request
 from search_space import DEFAULT_LEVELS, Genotype, known_genotype
 
 Extra = Literal["max_pool", "p6p7_c5", "p6p7_p5"] | None
+NormOption = Literal["batch", "group"] | None
 Fusion = Literal["fast_normalized", "softmax", "sum"]
 
 EXTRA_OUTPUTS = {"max_pool": "subsample", "p6p7_c5": "p6p7_c5", "p6p7_p5": "p6p7_p5"}
@@ -23,24 +24,38 @@ M2DET_LEVELS, M2DET_CHANNELS = (3, 4, 5, 6, 7, 8), 2048
 
 PLAIN = Recipe(activation="none", norm="none", norm_eps=1e-5, norm_momentum=0.1, lateral_always=True, init="xavier")
 """Convolutions with bias and nothing else, one lateral per level even where the channels match."""
-WITH_NORM: dict[str, Any] = {"norm": "batch", "conv_bias": False}
 
 
-def fpn_torchvision(request: Request, *, extra: Extra = None, norm: bool = False) -> Neck:
+def fpn_torchvision(request: Request, *, extra: Extra = None, norm: NormOption = None) -> Neck:
     """torchvision's FeaturePyramidNetwork; `extra` are LastLevelMaxPool and LastLevelP6P7."""
-    recipe = replace(PLAIN, init="caffe2_xavier", **(WITH_NORM if norm else {}))
+    if extra == "p6p7_c5" and request.in_channels and request.in_channels[-1] == request.width():
+        raise ValueError("torchvision takes P6 from P5 where C5 is as wide as P5; ask for extra='p6p7_p5'")
+    recipe = replace(_with_norm(PLAIN, norm), init="caffe2_xavier")
     return _with_extra("fpn@torchvision", "fpn", request, recipe, extra)
 
 
-def fpn_mmdet(request: Request, *, extra: Extra = None, extra_relu: bool = False, norm: bool = False) -> Neck:
+def fpn_mmdet(
+    request: Request,
+    *,
+    extra: Extra = None,
+    extra_relu: bool = False,
+    norm: NormOption = None,
+    norm_on_lateral: bool = True,
+) -> Neck:
     """mmdetection's FPN; `extra` p6p7_c5 is its `on_input`, p6p7_p5 its `on_output`."""
-    recipe = replace(PLAIN, extra_activation=extra_relu, **(WITH_NORM if norm else {}))
-    return _with_extra("fpn@mmdet", "fpn", request, recipe, extra)
+    return _with_extra("fpn@mmdet", "fpn", request, _mmdet(norm, norm_on_lateral, extra_relu), extra)
 
 
-def pafpn_mmdet(request: Request, *, extra: Extra = None, extra_relu: bool = False, norm: bool = False) -> Neck:
+def pafpn_mmdet(
+    request: Request,
+    *,
+    extra: Extra = None,
+    extra_relu: bool = False,
+    norm: NormOption = None,
+    norm_on_lateral: bool = True,
+) -> Neck:
     """mmdetection's PAFPN: the bottom-up chain passes the sum before its convolution."""
-    recipe = replace(PLAIN, down="conv", extra_activation=extra_relu, **(WITH_NORM if norm else {}))
+    recipe = replace(_mmdet(norm, norm_on_lateral, extra_relu), down="conv")
     return _with_extra("pafpn@mmdet", "pafpn", request, recipe, extra)
 
 
@@ -62,13 +77,13 @@ def nas_fpn_tf(request: Request, *, separable: bool = False) -> Neck:
     return _over_all_levels("nas_fpn@tf", "nas_fpn", request, Recipe(separable=separable))
 
 
-def nas_fpn_mmdet(request: Request, *, norm: bool = True) -> Neck:
+def nas_fpn_mmdet(request: Request, *, norm: NormOption = "batch") -> Neck:
     """mmdetection's NASFPN: another gate than Google's, and convolutions on P6 and P7."""
     recipe = Recipe(
-        norm="batch" if norm else "none",
+        norm=norm or "none",
         norm_eps=1e-5,
         norm_momentum=0.1,
-        linear_bias=not norm,
+        linear_bias=norm is None,
         lateral_always=True,
         down="max_pool_padded",
         gate="avg_fine",
@@ -117,8 +132,9 @@ def asff_yolov3(request: Request, *, rfb: bool = False) -> Neck:
     """ASFF at YOLOv3's widths: 256, 256, 512 in; `out_channels` (256), twice and four times that out."""
     request.refuse_stacking("asff@yolov3")
     given = PassThrough(request.in_channels, request.in_levels)
-    finest = request.out_channels or 256
-    expanded = tuple(finest * 2**index for index in range(len(given.out_levels)))
+    if request.levels(given.out_levels) != given.out_levels:
+        raise ValueError(f"asff@yolov3 gives the levels it takes, {given.out_levels}, got {request.out_levels}")
+    expanded = tuple(request.width() * 2**index for index in range(len(given.out_levels)))
     return AsffNeck(given, weight_channels=8 if rfb else 16, expanded=expanded)
 
 
@@ -137,6 +153,16 @@ PUBLIC: dict[str, Callable[..., Neck]] = {
 }
 
 
+def _with_norm(recipe: Recipe, norm: NormOption) -> Recipe:
+    return recipe if norm is None else replace(recipe, norm=norm, conv_bias=False)
+
+
+def _mmdet(norm: NormOption, norm_on_lateral: bool, extra_relu: bool) -> Recipe:
+    """Its ConvModules have a norm and no bias, or the other way round, those of the extra levels included."""
+    recipe = replace(PLAIN, lateral_norm=norm_on_lateral, extra_activation=extra_relu, extra_norm=norm is not None)
+    return _with_norm(recipe, norm)
+
+
 def _with_extra(name: str, graph: str | Genotype, request: Request, recipe: Recipe, extra: Extra) -> Neck:
     """A graph over the backbone's levels, and further levels made from its outputs or from the last backbone map."""
     request.refuse_recipe(name)
@@ -145,7 +171,7 @@ def _with_extra(name: str, graph: str | Genotype, request: Request, recipe: Reci
     genotype = known_genotype(graph, request.in_levels) if isinstance(graph, str) else graph
     last = request.in_levels[-1] if request.in_levels else 0
     usual = (*request.in_levels, *range(last + 1, last + 1 + USUAL_EXTRA_LEVELS[extra]))
-    out_levels = request.out_levels or usual
+    out_levels = request.levels(usual)
     if (len(out_levels) > len(request.in_levels)) != (extra is not None):
         raise ValueError(
             f"{name} with extra={extra!r} gives levels {usual}, got out_levels={out_levels}; levels beyond in_levels "
@@ -158,7 +184,7 @@ def _with_extra(name: str, graph: str | Genotype, request: Request, recipe: Reci
 
 def _over_all_levels(name: str, graph: str, request: Request, recipe: Recipe) -> Neck:
     request.refuse_recipe(name)
-    return request.merge_neck(known_genotype(graph, request.out_levels or DEFAULT_LEVELS), recipe)
+    return request.merge_neck(known_genotype(graph, request.levels(DEFAULT_LEVELS)), recipe)
 
 
 def _effdet(name: str, request: Request, recipe: Recipe, fusion: str, graph: str) -> Neck:
@@ -169,14 +195,14 @@ def _effdet(name: str, request: Request, recipe: Recipe, fusion: str, graph: str
             f"{name} has the graphs {tuple(graphs)} and the fusions ('fast_normalized', 'softmax', 'sum'), got "
             f"{graph!r} and {fusion!r}"
         )
-    genotype = known_genotype(graphs[graph], request.out_levels or DEFAULT_LEVELS)
+    genotype = known_genotype(graphs[graph], request.levels(DEFAULT_LEVELS))
     cells = tuple(replace(cell, merge=fusion) for cell in genotype.cells)
     return request.merge_neck(replace(genotype, cells=cells), recipe)
 
 
 def _given_maps(name: str, request: Request) -> PassThrough:
     given = PassThrough(request.in_channels, request.in_levels)
-    wanted = (request.out_channels or given.out_channels, request.out_levels or given.out_levels)
+    wanted = (request.width(given.out_channels), request.levels(given.out_levels))
     if set(given.level_channels) != {wanted[0]} or wanted[1] != given.out_levels:
         raise ValueError(
             f"{name} gives maps like those it takes, all of one width: levels {given.out_levels} with "

@@ -36,16 +36,19 @@ class Recipe:
         separable: 3x3 depthwise without bias, then pointwise, with nothing between.
         separable_laterals: the same for 1x1 laterals; None: as `separable`.
         laterals: where maps are brought to the neck's width.
-        lateral_always: a 1x1 lateral also where the channels already match; TensorFlow skips it there.
+        lateral_always: a 1x1 lateral also where the channels already match; TensorFlow skips it there. Has no meaning
+            with laterals on edges, which are there only where the channels differ.
+        lateral_norm: the norm after laterals, too; without it they have a bias.
         down: how a cell brings a finer map to its level.
         gate: of `attention` merges.
         extra_inputs: how input levels beyond the backbone's are made.
         extra_outputs: how output levels beyond the genotype's are made.
         extra_activation: ReLU between the strided convolutions of `extra_outputs`.
+        extra_norm: the norm after them, too; without it they have a bias.
         init: of the convolutions; biases start at zero.
 
     Raises:
-        ValueError: for a value that a field does not have.
+        ValueError: for a value that a field cannot have.
     """
 
     activation: Activation = "relu"
@@ -60,18 +63,26 @@ class Recipe:
     separable_laterals: bool | None = None
     laterals: Laterals = "stem"
     lateral_always: bool = False
+    lateral_norm: bool = True
     down: Down = "max_pool"
     gate: Gate = "max_coarse"
     extra_inputs: ExtraInputs = "max_pool"
     extra_outputs: ExtraOutputs = "subsample"
     extra_activation: bool = True
+    extra_norm: bool = False
     init: Init = "he_fan_out"
 
     def __post_init__(self) -> None:
         for name, kind in get_type_hints(type(self)).items():
-            choices = get_args(kind)
-            if choices and isinstance(choices[0], str) and getattr(self, name) not in choices:
-                raise ValueError(f"{name} must be one of {choices}, got {getattr(self, name)!r}")
+            choices, value = get_args(kind), getattr(self, name)
+            if choices and isinstance(choices[0], str):
+                if value not in choices:
+                    raise ValueError(f"{name} must be one of {choices}, got {value!r}")
+            elif kind in (int, float):
+                if isinstance(value, bool) or not isinstance(value, int | kind) or not value > 0:
+                    raise ValueError(f"{name} must be a positive {kind.__name__}, got {value!r}")
+            elif not isinstance(value, kind):
+                raise ValueError(f"{name} must be {getattr(kind, '__name__', kind)}, got {value!r}")
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -26,11 +26,16 @@ class Request:
         self, levels: tuple[int, ...], channels: int = DEFAULT_CHANNELS
     ) -> tuple[tuple[int, ...], tuple[int, ...], int, tuple[int, ...]]:
         """in_channels, in_levels, out_channels, out_levels, with these defaults for the last two."""
-        return self.in_channels, self.in_levels, self.out_channels or channels, self.out_levels or levels
+        return self.in_channels, self.in_levels, self.width(channels), self.levels(levels)
+
+    def width(self, default: int = DEFAULT_CHANNELS) -> int:
+        return default if self.out_channels is None else self.out_channels
+
+    def levels(self, default: tuple[int, ...]) -> tuple[int, ...]:
+        return default if self.out_levels is None else self.out_levels
 
     def merge_neck(self, genotype: Genotype, recipe: Recipe, out_levels: tuple[int, ...] | None = None) -> MergeNeck:
-        channels = DEFAULT_CHANNELS if self.out_channels is None else self.out_channels
-        return MergeNeck(genotype, self.in_channels, self.in_levels, channels, self.repeats, recipe, out_levels)
+        return MergeNeck(genotype, self.in_channels, self.in_levels, self.width(), self.repeats, recipe, out_levels)
 
     def refuse_stacking(self, name: str) -> None:
         """

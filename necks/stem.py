@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from necks.blocks import lateral
+from necks.blocks import lateral, norm
 from necks.recipe import Recipe
 from necks.resample import Size, halved, resample, size_of
 
@@ -45,7 +46,8 @@ class Stem(nn.Module):
     def _extra(self, index: int, in_channels: int, out_channels: int) -> nn.Module:
         kind = self.recipe.extra_inputs
         if kind == "project_pool":
-            return lateral(self.recipe, out_channels, out_channels)
+            raw = index == 0 and self.recipe.laterals == "edges"
+            return lateral(self.recipe, in_channels if raw else out_channels, out_channels)
         if kind == "pool_project" or (kind == "lateral_pool" and index == 0):
             return self._lateral(in_channels, out_channels)
         return nn.Identity()
@@ -78,7 +80,7 @@ class ExtraOutputs(nn.Module):
         self.count = count
         first = in_channels if self.kind == "p6p7_c5" else channels
         widths = [] if self.kind == "subsample" else [first, *[channels] * (count - 1)]
-        self.convs = nn.ModuleList(nn.Conv2d(width, channels, 3, stride=2, padding=1) for width in widths)
+        self.convs = nn.ModuleList(_strided(recipe, width, channels) for width in widths)
 
     def forward(self, feature: Tensor, last: Tensor) -> list[Tensor]:
         maps: list[Tensor] = []
@@ -92,6 +94,12 @@ class ExtraOutputs(nn.Module):
             x = conv(F.relu(x) if index and self.activation else x)
             maps.append(x)
         return maps
+
+
+def _strided(recipe: Recipe, in_channels: int, channels: int) -> nn.Module:
+    conv = nn.Conv2d(in_channels, channels, 3, stride=2, padding=1, bias=not recipe.extra_norm)
+    after = norm(recipe, channels) if recipe.extra_norm else nn.Identity()
+    return nn.Sequential(OrderedDict(conv=conv, norm=after))
 
 
 def _pool(x: Tensor, down: str) -> Tensor:

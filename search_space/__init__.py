@@ -1,9 +1,11 @@
 """What can be built: genotypes, search spaces over them, and the published topologies. Pure Python."""
 
 from search_space import known
+from search_space.cost import Cost, genotype_cost, level_sizes
 from search_space.genotype import Genotype, GenotypeError, MergeCell
 from search_space.known import DEFAULT_LEVELS, KNOWN, known_genotype
 from search_space.nas_fpn import NasFpnSpace, nas_fpn_space
+from search_space.pyramid import PyramidSpace, pyramid_space
 from search_space.space import Choice, Choices, Decision, SearchSpace
 
 __all__ = [
@@ -11,13 +13,18 @@ __all__ = [
     "KNOWN",
     "Choice",
     "Choices",
+    "Cost",
     "Decision",
     "Genotype",
     "GenotypeError",
     "MergeCell",
     "NasFpnSpace",
+    "PyramidSpace",
     "SearchSpace",
+    "genotype_cost",
     "known",
     "known_genotype",
+    "level_sizes",
     "nas_fpn_space",
+    "pyramid_space",
 ]

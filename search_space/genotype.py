@@ -126,10 +126,20 @@ class Genotype:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Equal for genotypes that are one graph written differently, so that they compute the same function.
+        """Equal exactly for genotypes that compute the same function up to weights.
 
-        Covers the order of operands and of independent cells, dead cells, and dangling adds to a sum. Cells without
-        weights (`transform="none"`) are not simplified: a sum of sums differs from one longer sum.
+        That is: their cells with weights can be paired so that, with equal weights in each pair, all outputs are equal
+        for every image size and every recipe whose edges have no weights (`laterals="stem"`, `down` not `"conv"`).
+        Cells that are alike keep their own weights, so that two convolutions of one map are not one; cells without
+        weights that are alike are one. Not counted as the same:
+
+        * What holds for one recipe only: for `down="max_pool"`, pooling twice is pooling once, and pooling undoes
+          upsampling by one level.
+        * Upsampling in two steps and in one: nearest neighbours differ at odd sizes.
+        * What follows from a weighted merge being linear or positive: it counts as any function of its operands with
+          weights of its own (but `softmax` of one map is that map). So pooling x + w x differs from adding the pooled
+          maps x and w x.
+        * Order of floating-point additions is not looked at: a sum of sums is one longer sum.
         """
         return fingerprint(
             self.levels,

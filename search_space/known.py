@@ -83,8 +83,10 @@ def nas_fpn(levels: Sequence[int] = DEFAULT_LEVELS) -> Genotype:
 
 def fully_connected_fpn(levels: Sequence[int] = DEFAULT_LEVELS) -> Genotype:
     """Every level is made of all levels, the ablation that EfficientDet (arXiv 1911.09070 table 5) names so."""
-    inputs = tuple(range(len(levels)))
-    return Genotype(tuple(levels), tuple(MergeCell(level, inputs, "fast_normalized") for level in levels))
+    nodes = range(len(levels))
+    inputs = [(own, *(node for node in nodes if node != own)) for own in nodes]
+    cells = (MergeCell(level, own, "fast_normalized") for level, own in zip(levels, inputs, strict=True))
+    return Genotype(tuple(levels), tuple(cells))
 
 
 def pan(levels: Sequence[int] = DEFAULT_LEVELS) -> Genotype:

@@ -9,6 +9,8 @@ from search_space.genotype import Genotype, MergeCell
 from search_space.space import Choice, Choices, Decision, SearchSpace
 
 NAS_FPN_MERGES = ("sum", "attention")
+FIELDS = ("input_a", "input_b", "level", "merge")
+"""Decisions of a cell, in order."""
 
 
 class NasFpnSpace(SearchSpace):
@@ -48,23 +50,11 @@ class NasFpnSpace(SearchSpace):
         self.num_cells = num_cells
 
     def next_decision(self, choices: Choices) -> Decision | None:
-        for index in range(self.num_cells):
-            for field in ("input_a", "input_b", "level", "merge"):
-                if f"cell{index}.{field}" not in choices:
-                    return self._decide(index, field, choices)
-        return None
+        index, field = divmod(len(choices), len(FIELDS))
+        return None if index == self.num_cells else self._decide(index, FIELDS[field], choices)
 
-    def decode(self, choices: Choices) -> Genotype:
-        prefix: dict[str, Choice] = {}
-        while (decision := self.next_decision(prefix)) is not None:
-            if choices.get(decision.name) not in decision.allowed:
-                raise ValueError(
-                    f"{decision.name} is {choices.get(decision.name)!r}, allowed here are {decision.allowed}"
-                )
-            prefix[decision.name] = choices[decision.name]
-        if unknown := set(choices) - set(prefix):
-            raise ValueError(f"choices for decisions that this space does not have: {sorted(unknown)}")
-        return Genotype(self.levels, tuple(self._cells(prefix)), merge_dangling=True)
+    def _build(self, choices: Choices) -> Genotype:
+        return Genotype(self.levels, tuple(self._cells(choices)), merge_dangling=True)
 
     def encode(self, genotype: Genotype) -> dict[str, Choice]:
         if genotype.levels != self.levels or not genotype.merge_dangling:
@@ -81,7 +71,7 @@ class NasFpnSpace(SearchSpace):
             if cell.inputs[0] > cell.inputs[1]:
                 raise ValueError(f"cell {index}: this space writes a pair in ascending order, got {cell.inputs}")
             wanted = (cell.inputs[0], cell.inputs[1], cell.level, cell.merge)
-            for field, choice in zip(("input_a", "input_b", "level", "merge"), wanted, strict=True):
+            for field, choice in zip(FIELDS, wanted, strict=True):
                 decision = self._decide(index, field, choices)
                 if choice not in decision.allowed:
                     raise ValueError(f"{decision.name} is {choice!r}, allowed here are {decision.allowed}")
@@ -98,6 +88,14 @@ class NasFpnSpace(SearchSpace):
             if self._is_intermediate(index) and f"cell{index}.level" not in choices:
                 total *= len(self.intermediate_levels)
         return total * math.factorial(len(self._open_outputs(choices)))
+
+    def _weights(self, choices: Choices, decision: Decision) -> list[int]:
+        """As counting each, from one count: only the first input of a pair leaves differently many choices."""
+        total = self.count(choices)
+        if not decision.name.endswith("input_a"):
+            return [total // len(decision.allowed)] * len(decision.allowed)
+        bank = len(decision.choices)
+        return [total // math.comb(bank, 2) * (bank - 1 - int(first)) for first in decision.allowed]
 
     def _count_pairs(self, index: int, choices: Choices) -> int:
         bank = len(self.levels) + index

@@ -37,12 +37,8 @@ class SearchSpace(ABC):
         """The decision after `choices` (a prefix of a sequence), or None when the genotype is complete."""
 
     @abstractmethod
-    def decode(self, choices: Choices) -> Genotype:
-        """The genotype of a complete sequence.
-
-        Raises:
-            ValueError: if a decision is missing, unknown or not allowed.
-        """
+    def _build(self, choices: Choices) -> Genotype:
+        """The genotype of a complete sequence of allowed choices."""
 
     @abstractmethod
     def encode(self, genotype: Genotype) -> dict[str, Choice]:
@@ -55,6 +51,14 @@ class SearchSpace(ABC):
     @abstractmethod
     def count(self, choices: Choices) -> int:
         """Exact number of genotypes that complete the prefix `choices`."""
+
+    def decode(self, choices: Choices) -> Genotype:
+        """The genotype of a complete sequence.
+
+        Raises:
+            ValueError: if a decision is missing, unknown or not allowed.
+        """
+        return self._build(self._validated(choices))
 
     def contains(self, genotype: Genotype) -> bool:
         try:
@@ -71,14 +75,14 @@ class SearchSpace(ABC):
         """A genotype drawn uniformly from the whole space."""
         choices: dict[str, Choice] = {}
         while (decision := self.next_decision(choices)) is not None:
-            counts = [self.count({**choices, decision.name: choice}) for choice in decision.allowed]
-            ticket = rng.randrange(sum(counts))
-            for choice, count in zip(decision.allowed, counts, strict=True):
-                ticket -= count
+            weights = self._weights(choices, decision)
+            ticket = rng.randrange(sum(weights))
+            for choice, weight in zip(decision.allowed, weights, strict=True):
+                ticket -= weight
                 if ticket < 0:
                     choices[decision.name] = choice
                     break
-        return self.decode(choices)
+        return self._build(choices)
 
     def enumerate(self) -> Iterator[Genotype]:
         """Every genotype once; for small spaces."""
@@ -86,7 +90,7 @@ class SearchSpace(ABC):
         def complete(choices: dict[str, Choice]) -> Iterator[Genotype]:
             decision = self.next_decision(choices)
             if decision is None:
-                yield self.decode(choices)
+                yield self._build(choices)
                 return
             for choice in decision.allowed:
                 yield from complete({**choices, decision.name: choice})
@@ -100,16 +104,11 @@ class SearchSpace(ABC):
             ValueError: if the genotype is not in the space, or if the space has only one point.
         """
         wishes = self.encode(genotype)
-        alternatives = [
-            (name, choice)
-            for name, current in wishes.items()
-            for choice in self._decision(wishes, name).choices
-            if choice != current
-        ]
-        names = sorted({name for name, _ in alternatives})
+        moves = {decision.name: self._moves(decision, wishes[decision.name]) for decision in self._decisions(wishes)}
+        names = sorted(name for name, choices in moves.items() if choices)
         rng.shuffle(names)
         for name in names:
-            choices = [choice for other, choice in alternatives if other == name]
+            choices = moves[name]
             rng.shuffle(choices)
             for choice in choices:
                 mutant = self._repair(self._reconcile(wishes, name, choice), rng)
@@ -121,33 +120,57 @@ class SearchSpace(ABC):
         """Every genotype at one changed decision that needs no further change, each once."""
         wishes = self.encode(genotype)
         seen = {genotype}
-        for name, current in wishes.items():
-            for choice in self._decision(wishes, name).choices:
-                candidate = self._reconcile(wishes, name, choice)
-                if choice != current and self._is_allowed(candidate):
-                    neighbour = self.decode(candidate)
+        for decision in self._decisions(wishes):
+            for choice in self._moves(decision, wishes[decision.name]):
+                candidate = self._reconcile(wishes, decision.name, choice)
+                if self._is_allowed(candidate):
+                    neighbour = self._build(candidate)
                     if neighbour not in seen:
                         seen.add(neighbour)
                         yield neighbour
+
+    def _weights(self, choices: Choices, decision: Decision) -> list[int]:
+        """What `sample` draws the allowed choices of the next decision in proportion to: genotypes that follow."""
+        return [self.count({**choices, decision.name: choice}) for choice in decision.allowed]
+
+    def _moves(self, decision: Decision, current: Choice) -> list[Choice]:
+        """What mutation may change a decision to."""
+        return [choice for choice in decision.choices if choice != current]
 
     def _reconcile(self, choices: Choices, name: str, choice: Choice) -> dict[str, Choice]:
         """`choices` with one changed; a space may move other choices so that the change is a small one."""
         return {**choices, name: choice}
 
-    def _decision(self, choices: Choices, name: str) -> Decision:
+    def _decisions(self, choices: Choices) -> Iterator[Decision]:
+        """The decisions of a complete sequence, in order."""
         prefix: dict[str, Choice] = {}
-        while (decision := self.next_decision(prefix)) is not None and decision.name != name:
+        while (decision := self.next_decision(prefix)) is not None:
+            yield decision
             prefix[decision.name] = choices[decision.name]
-        assert decision is not None
-        return decision
 
-    def _is_allowed(self, choices: Choices) -> bool:
+    def _validated(self, choices: Choices) -> dict[str, Choice]:
+        """The sequence in the order of its decisions.
+
+        Raises:
+            ValueError: if a decision is missing, unknown or not allowed.
+        """
         prefix: dict[str, Choice] = {}
         while (decision := self.next_decision(prefix)) is not None:
             if choices.get(decision.name) not in decision.allowed:
-                return False
+                raise ValueError(
+                    f"{decision.name} is {choices.get(decision.name)!r}, allowed here are {decision.allowed}"
+                )
             prefix[decision.name] = choices[decision.name]
-        return len(prefix) == len(choices)
+        if unknown := set(choices) - set(prefix):
+            raise ValueError(f"choices for decisions that this space does not have: {sorted(unknown)}")
+        return prefix
+
+    def _is_allowed(self, choices: Choices) -> bool:
+        try:
+            self._validated(choices)
+        except ValueError:
+            return False
+        return True
 
     def _repair(self, wishes: Choices, rng: random.Random) -> Genotype:
         """Follow the wishes where they are allowed, and draw from what is allowed where not."""
@@ -157,4 +180,4 @@ class SearchSpace(ABC):
             choices[decision.name] = (
                 wish if wish is not None and wish in decision.allowed else rng.choice(decision.allowed)
             )
-        return self.decode(choices)
+        return self._build(choices)

@@ -49,12 +49,13 @@ def describe_neck(neck: str, backbone_name: str, channels: int, repeats: int | N
     backbone = build_backbone(from_dict(BackboneConfig, {"name": backbone_name}))
     try:
         module = build_neck(what, in_channels=backbone.channels, out_channels=channels, repeats=repeats)
+        alone = neck_cost(module, feature_shapes(backbone, (size, size)))
         detector = build_detector(backbone, module, classes, image_size=size)
     except ValueError as error:
-        raise UserError(str(error)) from error
+        raise UserError(f"{neck} with {backbone_name} at {size} px: {error}") from error
     if isinstance(module, MergeNeck):
         _print_neck(module, size)
-    _print_cost("neck alone", neck_cost(module, feature_shapes(backbone, (size, size))))
+    _print_cost("neck alone", alone)
     _print_cost(f"RetinaNet, {backbone_name}, {classes} classes", detector_cost(detector, (size, size)))
 
 

@@ -25,14 +25,16 @@ def show_status(run_dir: Path, as_json: bool) -> None:
     console.print(
         f"{now['name']}: {now['state']}, {now['finished']} of {now['total']} finished, {now['failed']} failed, "
         f"{now['running']} {'running' if now['state'] == 'running' else 'cut off'}"
+        + (f", {now['rejected']} rejected by a constraint" if now["rejected"] else "")
     )
     for trial in trials:
-        if trial.state == "failed":
+        if trial.state == "failed" and not trial.rejected:
             console.print(f"  trial {trial.number} failed: {trial.error}", markup=False)
     for label in ("best", "best_found"):
         if (entry := now[label]) is not None:
             console.print(
-                f"{label.replace('_', ' ')}: trial {entry['trial']} ({entry['origin']}), AP {entry['reward']:.1f}"
+                f"{label.replace('_', ' ')}: trial {entry['trial']} ({entry['origin']}), "
+                f"{config.reward.name} {entry['reward']:.1f}"
             )
 
 
@@ -44,11 +46,11 @@ def make_report(run_dir: Path) -> None:
 
 
 def export_neck(run_dir: Path, output: Path, number: int | None) -> None:
-    run, _, trials = _open(run_dir)
+    run, config, trials = _open(run_dir)
     from nas.results.export import export
 
     trial = export(run, trials, output, number)
-    console.print(f"trial {trial.number} (AP {trial.reward:.1f}) exported to {output}")
+    console.print(f"trial {trial.number} ({config.reward.name} {trial.reward:.1f}) exported to {output}")
 
 
 def _open(run_dir: Path) -> tuple[RunDirectory, SearchConfig, list[Trial]]:

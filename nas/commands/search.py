@@ -15,19 +15,25 @@ from nas.data.config import DataError
 from nas.data.problems import Problem
 from nas.results.report import write_report
 from nas.results.summary import (
-    COLUMNS,
     TITLES,
+    Row,
     best,
     best_found,
     cell,
     closing_rows,
+    columns,
+    front_rows,
+    front_title,
     known_necks,
+    over_limits,
+    rejections,
     scored,
     searcher_name,
 )
 from nas.search.config import SearchConfig, build_space, load_search
 from nas.search.journal import KNOWN_PREFIX, Trial
-from nas.search.plan import Plan, build_controller
+from nas.search.plan import Plan
+from nas.search.proposing import build_controller, known_neck
 from nas.search.run_directory import RunDirectory
 
 console = Console(highlight=False)
@@ -39,13 +45,15 @@ def search(experiment: str, run_dir: Path, assignments: list[str], controller: s
         config = override(config, [f"controller.name={json.dumps(controller)}", "controller.options={}"])
     config = override(config, assignments)
     build_controller(config, build_space(config))
+    for name in config.known:
+        known_neck(name, config)
     run = RunDirectory(run_dir)
     with run.claim(config):
         trials = _run(config, run, address)
-    _print_closing_table(config, trials)
+    _print_tables(config, trials)
     console.print(f"report: {write_report(run, config, trials)}", soft_wrap=True)
     if best_found(trials) is not None:
-        _export_best(run, trials)
+        _export_best(config, run, trials)
 
 
 def _run(config: SearchConfig, run: RunDirectory, address: str | None) -> list[Trial]:
@@ -61,16 +69,17 @@ def _run(config: SearchConfig, run: RunDirectory, address: str | None) -> list[T
     return run_search(config, run, on_outcome=_Progress(config), address=address)
 
 
-def _export_best(run: RunDirectory, trials: list[Trial]) -> None:
+def _export_best(config: SearchConfig, run: RunDirectory, trials: list[Trial]) -> None:
     from nas.results.export import export
 
     trial = export(run, trials, run.best)
-    line = f"best neck found: trial {trial.number}, AP {trial.reward:.1f}"
+    name = config.reward.name
+    line = f"best neck found: trial {trial.number}, {name} {trial.reward:.1f}"
     known = best(known_necks(trials))
     if known is not None and known.reward is not None and trial.reward is not None:
         verb = "beats" if trial.reward > known.reward else "does not beat"
-        name = known.candidate.origin.removeprefix(KNOWN_PREFIX)
-        line += f"; it {verb} the best known neck, {name}, AP {known.reward:.1f}"
+        neck = known.candidate.origin.removeprefix(KNOWN_PREFIX) + over_limits(config, known)
+        line += f"; it {verb} the best known neck, {neck}, {name} {known.reward:.1f}"
     console.print(f"{line}\nexported to {run.best}", soft_wrap=True)
 
 
@@ -81,38 +90,43 @@ class _Progress:
         self.config = config
 
     def __call__(self, trial: Trial, plan: Plan) -> None:
+        """Rejected candidates get no line: there may be many for each that is trained."""
+        if trial.rejected:
+            return
         trials = plan.journal.trials()
-        done = sum(entry.state != "running" for entry in trials)
-        line = f"[{done:3d}/{plan.total()}] {trial.candidate.origin:14s} "
+        name = self.config.reward.name
+        line = f"[{plan.total - plan.left:3d}/{plan.total}] {trial.candidate.origin:14s} "
         if trial.reward is None:
             line += f"failed: {trial.error}"
         elif trial.copied_from is not None:
-            line += f"AP {trial.reward:5.1f}  the same function as trial {trial.copied_from}"
+            line += f"{name} {trial.reward:5.1f}  the same function as trial {trial.copied_from}"
         else:
             leader = best(scored(trials))
             assert leader is not None
             metrics = trial.metrics
-            line += f"AP {trial.reward:5.1f}  best {leader.reward or 0:5.1f}  {cell(trial, 'params'):>6s} k params"
+            line += f"{name} {trial.reward:5.1f}  best {leader.reward or 0:5.1f}  {cell(trial, 'params'):>6s} k params"
             line += f" {cell(trial, 'macs'):>6s} M MACs {metrics.get('seconds', 0):5.1f} s"
         console.print(line, markup=False, soft_wrap=True)
 
 
-def _print_closing_table(config: SearchConfig, trials: list[Trial]) -> None:
-    table = Table(
-        title="AP on the reward split, one training each; parameters, MACs, latency of the neck",
-        title_justify="left",
-        box=SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-        pad_edge=False,
-    )
+def _print_tables(config: SearchConfig, trials: list[Trial]) -> None:
+    title = "AP on the reward split, one training each; parameters, MACs, latency of the neck"
+    _print_table(title, closing_rows(config, trials), columns(config))
+    _print_table(front_title(config), front_rows(config, trials), columns(config))
+    if rejections(trials):
+        console.print(rejections(trials), soft_wrap=True)
+
+
+def _print_table(title: str, rows: Sequence[Row], names: Sequence[str]) -> None:
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("neck", no_wrap=True)
-    for column in COLUMNS:
-        table.add_column(TITLES.get(column, column), justify="right")
-    for row in closing_rows(config, trials):
+    for name in names:
+        table.add_column(TITLES.get(name, name), justify="right")
+    for row in rows:
         if row.trial is None:
             table.add_row(row.label, "not scored")
         else:
-            table.add_row(row.label, *(cell(row.trial, column) for column in COLUMNS))
+            table.add_row(row.label, *(cell(row.trial, name) for name in names))
     console.print(table)
 
 

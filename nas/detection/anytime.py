@@ -41,7 +41,7 @@ class AnytimeBackbone(BackboneWithNeck):
     def forward(self, images: Tensor) -> OrderedDict[str, Tensor]:
         maps = self.body(images)
         if not self.training:
-            return self.neck.every_repeat(maps, self.exit_after)[-1]
+            return self.neck(maps, self.exit_after)
         pyramids = self.neck.every_repeat(maps)
         return OrderedDict((name, torch.stack([pyramid[name] for pyramid in pyramids])) for name in pyramids[0])
 

@@ -10,6 +10,7 @@ import importlib.util
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Self
 
 import torch
 import torchvision
@@ -42,6 +43,7 @@ class Backbone(nn.Module):
         channels: channels of each map.
         levels: level of each map.
         architecture: name of the model where channels and the weights' names do not tell it apart.
+        frozen: whether it takes no gradient and stays in evaluation mode.
         mean, std: how images in 0..1 are normalised before they are given to this module.
     """
 
@@ -60,6 +62,15 @@ class Backbone(nn.Module):
         self.levels = tuple(levels)
         self.architecture = architecture
         self.mean, self.std = tuple(mean), tuple(std)
+        self.frozen = False
+
+    def freeze(self) -> Self:
+        """Take no gradient, and stay in evaluation mode whatever the detector around it does."""
+        self.frozen = True
+        return self.eval().requires_grad_(False)
+
+    def train(self, mode: bool = True) -> Self:
+        return super().train(mode and not self.frozen)
 
     def forward(self, images: Tensor) -> OrderedDict[str, Tensor]:
         return OrderedDict((f"c{level}", x) for level, x in zip(self.levels, self.body(images), strict=True))
@@ -77,9 +88,7 @@ def build_backbone(config: BackboneConfig) -> Backbone:
         backbone = Backbone(*maps, config.levels, config.name)
     else:
         backbone = _lite0(config) if config.name == "efficientnet_lite0" else _resnet(config)
-    if config.frozen:
-        backbone.eval().requires_grad_(False)
-    return backbone
+    return backbone.freeze() if config.frozen else backbone
 
 
 def weights_digest(backbone: Backbone) -> str:

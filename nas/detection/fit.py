@@ -46,7 +46,7 @@ def check_fit(backbone: Backbone, neck: Neck) -> None:
 
 def _first_pyramid(neck: Neck, maps: OrderedDict[str, Tensor]) -> OrderedDict[str, Tensor]:
     """The neck's maps; those after the first repeat where it has several, which all have the same shapes."""
-    return neck.every_repeat(maps, until=1)[0] if isinstance(neck, MergeNeck) else neck(maps)
+    return neck(maps, until=1) if isinstance(neck, MergeNeck) else neck(maps)
 
 
 def _check_maps(

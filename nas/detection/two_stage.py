@@ -29,10 +29,16 @@ def build_faster_rcnn(
         image_size: images are resized so that both sides fit into this many pixels.
 
     Raises:
-        ValueError: as `check_fit`, if the neck does not take the backbone's maps or its own are not of their levels.
+        ValueError: for levels with gaps, and as `check_fit`, if the neck does not take the backbone's maps or its own
+            are not of their levels.
     """
     config = config or TwoStageConfig()
     check_fit(backbone, neck)
+    if neck.in_levels != tuple(range(neck.in_levels[0], neck.in_levels[0] + len(neck.in_levels))):
+        raise ValueError(
+            "regions are pooled from the level that fits their size, so the backbone's levels must be consecutive, "
+            f"got {neck.in_levels}; take for example (2, 3, 4, 5)"
+        )
     sizes = tuple((config.anchor_scale * 2**level,) for level in neck.out_levels)
     return FasterRCNN(
         BackboneWithNeck(backbone, neck),

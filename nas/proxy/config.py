@@ -58,7 +58,7 @@ class ProxyConfig:
     image_size: int = Field(default=512, ge=32)
     """Images are scaled so that the longer side has this many pixels, and padded to a square."""
 
-    steps: int = Field(default=17_330, ge=1)
+    steps: int = Field(default=17_330, ge=0)
     batch_size: int = Field(default=64, ge=1)
     eval_batch_size: int = Field(default=16, ge=1)
     focal_alpha: float = Field(default=0.25, gt=0, lt=1)

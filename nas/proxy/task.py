@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -18,8 +20,11 @@ from nas.proxy.inputs import FeatureInputs, ImageInputs, Inputs, Letterboxed, Ta
 from nas.proxy.scoring import score
 from nas.proxy.training import train
 from nas.proxy.trial import Trained
-from necks import MergeNeck, Recipe
+from necks import MergeNeck, Neck, Recipe
 from search_space import Genotype, known
+
+BuildNeck = Callable[[tuple[int, ...], tuple[int, ...]], Neck]
+BeforeTraining = Callable[[Mapping[str, float]], None]
 
 BACKBONE_SEED = 0
 """A frozen backbone without weights is random, but the same in every worker."""
@@ -47,11 +52,22 @@ class ProxyTask:
         self.anchors = self._grid()
         self.targets = TargetCache(self.train_images, torch.cat(self.anchors))
 
-    def run(self, genotype: Genotype, seed: int) -> Trained:
+    def run(self, genotype: Genotype, seed: int, before_training: BeforeTraining | None = None) -> Trained:
         """Train and score one candidate; the same seed gives the same weights again, on the CPU to the last bit.
+
+        Args:
+            before_training: called with `params`, `macs` and `latency_ms` of the neck; what it raises ends the trial.
 
         Raises:
             TrialError: when the training fails, with the reason.
+        """
+        return self.run_neck(partial(candidate_neck, genotype, config=self.config.neck), seed, before_training)
+
+    def run_neck(self, build: BuildNeck, seed: int, before_training: BeforeTraining | None = None) -> Trained:
+        """As `run`, for any neck whose levels are those of the configuration.
+
+        Args:
+            build: (channels, levels) of the backbone's maps -> a neck with fresh weights.
         """
         torch.manual_seed(seed)
         torch.set_num_threads(self.config.threads)
@@ -59,11 +75,16 @@ class ProxyTask:
         backbone = self.backbone
         if not self.config.backbone.frozen:
             backbone = build_backbone(self.config.backbone)
-        neck = candidate_neck(genotype, backbone.channels, backbone.levels, self.config.neck)
+        neck = build(backbone.channels, backbone.levels)
+        if neck.out_levels != self.config.neck.levels:
+            raise ValueError(f"the proxy task takes necks of levels {self.config.neck.levels}, got {neck.out_levels}")
         detector = build_detector(backbone, neck, self.num_classes, self.config.head, self.config.image_size)
         detector.to(self.device, memory_format=torch.channels_last)
         cost = neck_cost(neck, self.shapes)
         latency = latency_ms(neck, self.shapes, self.device)
+        if before_training is not None:
+            latency = min(latency, latency_ms(neck, self.shapes, self.device))
+            before_training({"params": cost.params, "macs": cost.macs, "latency_ms": latency})
         start = time.perf_counter()
         loss = train(detector, self.train_inputs, self.targets, self.config, seed, self.device)
         trained = time.perf_counter()

@@ -42,8 +42,6 @@ def train(
     """
     forward = trained_part(detector, config)
     detector.train()
-    if config.backbone.frozen:
-        detector.backbone.body.eval()
     parameters = [parameter for parameter in detector.parameters() if parameter.requires_grad]
     optimizer = _optimizer(parameters, config.optimizer)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: lr_share(config.optimizer, step, config.steps))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from necks import MergeNeck
+from necks import Neck
 
 
 class TrialError(RuntimeError):
@@ -23,4 +23,4 @@ class Trained:
     """
 
     metrics: dict[str, float | None]
-    neck: MergeNeck
+    neck: Neck

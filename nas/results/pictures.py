@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Circle, FancyArrowPatch
 from matplotlib.ticker import MaxNLocator
 
+from nas.results.front import pareto_front
 from nas.results.summary import known_necks, scored
 from nas.search.journal import KNOWN_PREFIX, RANDOM, SEARCH, Trial
 from search_space import Genotype
@@ -25,9 +26,17 @@ Place = tuple[float, float]
 MERGE_COLOURS = {"input": "#d9d9d9", "sum": "#7fb2d9", "attention": "#f2a65a", "fast_normalized": "#8cc084"}
 
 
-def ap_over_trials(trials: Sequence[Trial], controller: str) -> Figure:
-    """AP of each candidate in the order of proposal, the best so far, and the known necks as lines."""
-    figure, axes = _axes((7.2, 4.0), "candidates of each kind, in the order proposed", "AP (%) on the reward split")
+COST_AXES = {
+    "params": (1e3, "parameters of the neck (k)"),
+    "macs": (1e6, "multiply-adds of the neck (M)"),
+    "latency_ms": (1.0, "latency of the neck, batch 1 (ms)"),
+}
+"""Metric -> unit, label."""
+
+
+def ap_over_trials(trials: Sequence[Trial], controller: str, reward: str = "AP") -> Figure:
+    """The reward of each candidate in the order of proposal, the best so far, and the known necks as lines."""
+    figure, axes = _axes((7.2, 4.0), "candidates of each kind, in the order proposed", _gain_label(reward))
     for origin, label in ((RANDOM, "random"), (SEARCH, controller)):
         chosen = scored(trials, origin)
         if not chosen:
@@ -45,30 +54,25 @@ def ap_over_trials(trials: Sequence[Trial], controller: str) -> Figure:
     return figure
 
 
-def ap_against_macs(trials: Sequence[Trial], controller: str) -> Figure:
-    """AP against multiply-adds of the neck, with the Pareto front."""
-    figure, axes = _axes((7.2, 4.0), "multiply-adds of the neck (M)", "AP (%) on the reward split")
+def ap_against_cost(trials: Sequence[Trial], controller: str, cost: str = "macs", metric: str = "AP") -> Figure:
+    """AP against a cost of the neck, with the Pareto front."""
+
+    def point(trial: Trial) -> Place:
+        return trial.metrics[cost] / COST_AXES[cost][0], trial.metrics[metric]
+
+    figure, axes = _axes((7.2, 4.0), COST_AXES[cost][1], _gain_label(metric))
     for origin, label in ((RANDOM, "random"), (SEARCH, controller)):
-        points = [_point(trial) for trial in scored(trials, origin)]
+        points = [point(trial) for trial in scored(trials, origin)]
         if points:
             axes.plot(*zip(*points, strict=True), "o", color=COLOURS[origin], markersize=5, alpha=0.7, label=label)
     for trial in known_necks(trials):
-        axes.plot(*_point(trial), "D", color=KNOWN_COLOUR, markersize=6)
-        axes.annotate(_name(trial), _point(trial), xytext=(6, 4), textcoords="offset points", fontsize=8)
-    front = pareto_front([_point(trial) for trial in scored(trials)])
+        axes.plot(*point(trial), "D", color=KNOWN_COLOUR, markersize=6)
+        axes.annotate(_name(trial), point(trial), xytext=(6, 4), textcoords="offset points", fontsize=8)
+    front = [point(trial) for trial in pareto_front(trials, cost, metric)]
     if front:
         axes.step(*zip(*front, strict=True), where="post", color="black", linewidth=0.8, label="Pareto front")
     axes.legend(loc="lower right", fontsize=8, frameon=False)
     return figure
-
-
-def pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Points (cost, gain) that no other point beats at equal or lower cost, cheapest first."""
-    front: list[tuple[float, float]] = []
-    for cost, gain in sorted(points, key=lambda point: (point[0], -point[1])):
-        if not front or gain > front[-1][1]:
-            front.append((cost, gain))
-    return front
 
 
 def architecture(genotype: Genotype) -> Figure:
@@ -197,5 +201,5 @@ def _name(trial: Trial) -> str:
     return trial.candidate.origin.removeprefix(KNOWN_PREFIX)
 
 
-def _point(trial: Trial) -> tuple[float, float]:
-    return trial.metrics["macs"] / 1e6, trial.reward or 0.0
+def _gain_label(name: str) -> str:
+    return f"{name} (%) on the reward split" if name.startswith("AP") else name

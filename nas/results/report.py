@@ -13,7 +13,21 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from nas.results import pictures
-from nas.results.summary import COLUMNS, TITLES, Row, best_found, cell, closing_rows, scored, searcher_name, status
+from nas.results.summary import (
+    COST_TITLES,
+    TITLES,
+    Row,
+    best_found,
+    cell,
+    closing_rows,
+    columns,
+    front_rows,
+    front_title,
+    rejections,
+    scored,
+    searcher_name,
+    status,
+)
 from nas.search.config import SearchConfig
 from nas.search.journal import Trial
 from nas.search.run_directory import RunDirectory
@@ -42,13 +56,15 @@ def write_report(run: RunDirectory, config: SearchConfig, trials: Sequence[Trial
     parts = [
         f"<h1>{html.escape(config.name)}</h1>",
         _state(run, config, trials),
-        _table(closing_rows(config, trials)),
+        _table(closing_rows(config, trials), columns(config)),
         "<p>Params, multiply-adds and latency (batch 1, on the worker) are those of the neck alone. "
         "AP is in percent on the reward split, one training each.</p>",
         *(
             f"<figure>{inline[name]}<figcaption>{html.escape(note)}</figcaption></figure>"
             for name, (_, note) in figures.items()
         ),
+        f"<h2>{html.escape(front_title(config))}</h2>",
+        _table(front_rows(config, trials), columns(config)),
         _genotype(trials),
         _failures(trials),
         _origin(run),
@@ -65,14 +81,16 @@ def write_report(run: RunDirectory, config: SearchConfig, trials: Sequence[Trial
 
 def _figures(config: SearchConfig, trials: Sequence[Trial]) -> dict[str, tuple[Figure, str]]:
     figures = {}
+    reward = config.reward
     if scored(trials):
         figures["ap_over_trials"] = (
-            pictures.ap_over_trials(trials, searcher_name(config)),
-            "AP of every candidate and the best so far; dashed lines are the known necks under the same proxy task.",
+            pictures.ap_over_trials(trials, searcher_name(config), reward.name),
+            f"{reward.name} of every candidate and the best so far; dashed lines are the known necks under the same "
+            "proxy task.",
         )
-        figures["ap_against_macs"] = (
-            pictures.ap_against_macs(trials, searcher_name(config)),
-            "AP against the neck's multiply-adds; diamonds are the known necks.",
+        figures[f"ap_against_{reward.cost}"] = (
+            pictures.ap_against_cost(trials, searcher_name(config), reward.cost, reward.metric),
+            f"{reward.metric} against the neck's {COST_TITLES[reward.cost]}; diamonds are the known necks.",
         )
     if (found := best_found(trials)) is not None:
         figures["best"] = (
@@ -94,19 +112,20 @@ def _save(figure: Figure, path: Path) -> str:
 def _state(run: RunDirectory, config: SearchConfig, trials: Sequence[Trial]) -> str:
     now = status(config, trials, run.is_live())
     seconds = sum(trial.metrics.get("seconds", 0) for trial in scored(trials) if trial.copied_from is None)
+    rejected = f" {rejections(trials)}." if rejections(trials) else ""
     return (
         f"<p>{now['finished']} of {now['total']} trials finished, {now['failed']} failed, {now['running']} in work; "
-        f"the search is {now['state']}. Trials took {seconds / 60:.1f} worker-minutes. "
+        f"the search is {now['state']}. Trials took {seconds / 60:.1f} worker-minutes.{rejected} "
         f"Written {datetime.now():%Y-%m-%d %H:%M}.</p>"
     )
 
 
-def _table(rows: Sequence[Row]) -> str:
-    head = "".join(f"<th>{TITLES.get(column, column)}</th>" for column in COLUMNS)
+def _table(rows: Sequence[Row], columns: Sequence[str]) -> str:
+    head = "".join(f"<th>{TITLES.get(column, column)}</th>" for column in columns)
     body = ""
     for row in rows:
         if row.trial is not None:
-            cells = "".join(f"<td>{cell(row.trial, column)}</td>" for column in COLUMNS)
+            cells = "".join(f"<td>{cell(row.trial, column)}</td>" for column in columns)
             body += f"<tr><td>{html.escape(row.label)}</td>{cells}</tr>"
     return f"<table><tr><th>neck</th>{head}</tr>{body}</table>"
 
@@ -119,7 +138,7 @@ def _genotype(trials: Sequence[Trial]) -> str:
 
 
 def _failures(trials: Sequence[Trial]) -> str:
-    failed = [trial for trial in trials if trial.state == "failed"]
+    failed = [trial for trial in trials if trial.state == "failed" and not trial.rejected]
     if not failed:
         return ""
     lines = "".join(f"<li>trial {trial.number}: {html.escape(trial.error or 'no reason')}</li>" for trial in failed)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from nas.results.front import pareto_front
 from nas.search.config import SearchConfig
+from nas.search.constraints import violations
 from nas.search.journal import KNOWN_PREFIX, RANDOM, SEARCH, Trial
 
 COLUMNS = ("AP", "AP50", "APs", "APm", "APl", "params", "macs", "latency_ms")
-"""Metrics of the closing table; AP in percent, cost of the neck alone."""
+"""Metrics of the tables; AP in percent, cost of the neck alone."""
 
 TITLES = {"params": "k params", "macs": "M MACs", "latency_ms": "ms"}
+COST_TITLES = {"params": "parameters", "macs": "multiply-adds", "latency_ms": "latency"}
 _UNITS = {"params": 1e3, "macs": 1e6}
 
 
@@ -56,7 +60,48 @@ def closing_rows(config: SearchConfig, trials: Sequence[Trial]) -> list[Row]:
         Row(f"{config.controller.name}, best of {len(found(trials, SEARCH))}", best(found(trials, SEARCH))),
         Row(f"random, best of {len(found(trials, RANDOM))}", best(found(trials, RANDOM))),
     ]
-    return rows + [Row(name, best(scored(trials, KNOWN_PREFIX + name))) for name in config.known]
+    for name in config.known:
+        trial = best(scored(trials, KNOWN_PREFIX + name))
+        rows.append(Row(name + (over_limits(config, trial) if trial is not None else ""), trial))
+    return rows
+
+
+def front_rows(config: SearchConfig, trials: Sequence[Trial]) -> list[Row]:
+    """The Pareto front over the configured cost, cheapest first; known necks by name, the rest by trial number."""
+    rows = []
+    for trial in pareto_front(trials, config.reward.cost, config.reward.metric):
+        origin = trial.candidate.origin
+        known = trial.candidate.is_known
+        name = f"{origin.removeprefix(KNOWN_PREFIX)} (known)" if known else f"trial {trial.number} ({origin})"
+        rows.append(Row(name + over_limits(config, trial), trial))
+    return rows
+
+
+def front_title(config: SearchConfig) -> str:
+    """What `front_rows` are."""
+    return f"Pareto front: {config.reward.metric} against {COST_TITLES[config.reward.cost]}"
+
+
+def columns(config: SearchConfig) -> tuple[str, ...]:
+    """Columns of the tables, the reward first where it is none of the metrics."""
+    name = config.reward.name
+    return COLUMNS if name in COLUMNS else (name, *COLUMNS)
+
+
+def over_limits(config: SearchConfig, trial: Trial) -> str:
+    """A mark for known necks over a limit: they are scored as references, but could not have been found."""
+    broken = violations(config.constraints, trial.metrics)
+    return f" (over {', '.join(violation.limit for violation in broken)})" if broken else ""
+
+
+def rejections(trials: Sequence[Trial]) -> str:
+    """How many candidates were rejected and by which limits, as one phrase; empty if none."""
+    rejected = [trial.rejected for trial in trials if trial.rejected]
+    if not rejected:
+        return ""
+    counts = Counter(limit for limits in rejected for limit in limits)
+    parts = ", ".join(f"{count} by {limit}" for limit, count in counts.items())
+    return f"{len(rejected)} candidates were over a limit and not trained ({parts})"
 
 
 def searcher_name(config: SearchConfig) -> str:
@@ -66,15 +111,20 @@ def searcher_name(config: SearchConfig) -> str:
 
 
 def cell(trial: Trial, column: str) -> str:
-    """A metric as the tables show it."""
-    value = trial.metrics.get(column)
+    """A metric, or the reward, as the tables show it."""
+    value = trial.reward if column == "reward" else trial.metrics.get(column)
     if value is None:
         return "-"
     return f"{value / _UNITS.get(column, 1):.1f}"
 
 
 def status(config: SearchConfig, trials: Sequence[Trial], live: bool) -> dict[str, Any]:
-    """What `nasfpn status` prints; `running` counts trials in work, or cut off when no search is live."""
+    """What `nasfpn status` prints; `running` counts trials in work, or cut off when no search is live.
+
+    Rejected candidates are counted apart from failed ones, and are none of the `total`.
+    """
+    rejected = sum(bool(trial.rejected) for trial in trials)
+    trials = [trial for trial in trials if not trial.rejected]
     total = max(config.total_trials, len(trials))
     counts = {state: sum(trial.state == state for trial in trials) for state in ("complete", "failed", "running")}
     finished = counts["complete"] + counts["failed"]
@@ -86,6 +136,7 @@ def status(config: SearchConfig, trials: Sequence[Trial], live: bool) -> dict[st
         "total": total,
         "finished": counts["complete"],
         "failed": counts["failed"],
+        "rejected": rejected,
         "running": counts["running"],
         "best": None if leader is None else describe(leader),
         "best_found": None if newest is None else describe(newest),

@@ -11,18 +11,56 @@ from controllers import CONTROLLERS
 from nas.configuration import ConfigError, load_experiment
 from nas.data.config import DataConfig
 from nas.proxy.config import ProxyConfig
-from search_space import KNOWN, NasFpnSpace, SearchSpace
+from nas.search.constraints import ConstraintConfig
+from nas.search.reward import RewardConfig
+from search_space import KNOWN, NasFpnSpace, PyramidSpace, SearchSpace
 
 _STRICT = ConfigDict(extra="forbid")
+
+SPACE_FIELDS = {
+    "nas_fpn": ("num_cells",),
+    "pyramid": ("min_cells", "max_cells", "max_inputs", "merges", "transforms"),
+}
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class SpaceConfig:
-    """Which genotypes there are to choose from."""
+    """Which genotypes there are to choose from; None is the space's own default.
 
-    name: Literal["nas_fpn"] = "nas_fpn"
-    num_cells: int = Field(default=7, ge=1)
-    """Merge cells, of which the last ones are the outputs, one per level."""
+    Fields of the other space must stay None.
+    """
+
+    name: Literal["nas_fpn", "pyramid"] = "nas_fpn"
+    """`nas_fpn` is the paper's; `pyramid` is wider, and holds FPN, PANet, PAFPN and BiFPN too."""
+
+    num_cells: int | None = Field(default=None, ge=1)
+    """Of `nas_fpn` (default 7): merge cells, of which the last ones are the outputs, one per level."""
+
+    min_cells: int | None = Field(default=None, ge=0)
+    """Of `pyramid`, as the fields below: fewest cells."""
+
+    max_cells: int | None = Field(default=None, ge=1)
+    max_inputs: int | None = Field(default=None, ge=1)
+    merges: tuple[str, ...] | None = None
+    transforms: tuple[str, ...] | None = None
+
+    @model_validator(mode="after")
+    def _own_fields(self) -> Self:
+        if self.name == "nas_fpn" and self.num_cells is None:
+            object.__setattr__(self, "num_cells", 7)
+        for space, names in SPACE_FIELDS.items():
+            given = [name for name in names if getattr(self, name) is not None]
+            if space != self.name and given:
+                raise ValueError(
+                    f"{', '.join(given)} belongs to the space {space}; {self.name} has "
+                    f"{', '.join(SPACE_FIELDS[self.name])}; leave it out, or set it to null"
+                )
+        return self
+
+    def arguments(self) -> dict[str, Any]:
+        """The fields of the named space that are set."""
+        values = {name: getattr(self, name) for name in SPACE_FIELDS[self.name]}
+        return {name: value for name, value in values.items() if value is not None}
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
@@ -62,16 +100,22 @@ class ResourceConfig:
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class SearchConfig:
-    """Everything a search needs to know; `trials` and `resources` may change from one start to the next."""
+    """Everything a search needs to know.
+
+    From one start to the next `trials` and `resources` may change, and `constraints` may be relaxed: what was rejected
+    stays so, and what was accepted fits the new limits as well.
+    """
 
     name: str
     data: DataConfig
     proxy: ProxyConfig = Field(default_factory=ProxyConfig)
     space: SpaceConfig = Field(default_factory=SpaceConfig)
     controller: ControllerConfig = Field(default_factory=ControllerConfig)
+    reward: RewardConfig = Field(default_factory=RewardConfig)
+    constraints: ConstraintConfig = Field(default_factory=ConstraintConfig)
     resources: ResourceConfig = Field(default_factory=ResourceConfig)
     trials: int = Field(default=24, ge=1)
-    """Candidates that the controller proposes."""
+    """Candidates of the controller that keep the constraints."""
 
     random_trials: int = Field(default=8, ge=0)
     """Uniformly drawn candidates scored beside the search: its baseline."""
@@ -98,8 +142,8 @@ class SearchConfig:
         return len(set(self.known)) + self.random_trials + self.trials
 
 
-LAUNCH_FIELDS = ("trials", "resources")
-"""Fields that a later start of the same search may change: longer, or on another machine."""
+LAUNCH_FIELDS = ("trials", "resources", "constraints")
+"""Fields that a later start of the same search may change: longer, or on another machine; limits only upwards."""
 
 
 def build_space(config: SearchConfig) -> SearchSpace:
@@ -107,8 +151,9 @@ def build_space(config: SearchConfig) -> SearchSpace:
     Raises:
         ConfigError: if cells and levels do not fit together.
     """
+    make = {"nas_fpn": NasFpnSpace, "pyramid": PyramidSpace}[config.space.name]
     try:
-        return NasFpnSpace(config.space.num_cells, config.proxy.neck.levels)
+        return make(levels=config.proxy.neck.levels, **config.space.arguments())
     except ValueError as error:
         raise ConfigError(f"space: {error}") from error
 

@@ -17,7 +17,7 @@ from ray import tune
 from nas.configuration import ConfigError
 from nas.errors import UserError
 from nas.search.config import SearchConfig
-from nas.search.journal import KNOWN_PREFIX, Journal, Trial
+from nas.search.journal import Journal, Trial
 from nas.search.plan import Plan
 from nas.search.run_directory import RunDirectory
 from nas.search.searcher import PlanSearcher
@@ -64,22 +64,25 @@ def run_search(
 
     Raises:
         InterruptedSearchError: when it was stopped (Ctrl-C) before the end.
+        UnsatisfiedError: when too many candidates in a row are over a limit of `config.constraints`.
         DataError, BackboneError: when no candidate could be trained at all.
     """
     journal = Journal(run.journal_file, writable=True)
 
     def finished(trial: Trial) -> None:
-        prune_weights(run, config.keep_weights, journal.trials())
+        if not trial.rejected:
+            prune_weights(run, config.keep_weights, journal.trials())
         on_outcome(trial, plan)
 
     plan = Plan(config, journal, finished)
-    if any(trial.state == "running" for trial in journal.trials()) or _left(plan, journal):
+    if plan.left:
+        plan.prepare()
         settings = WorkerSettings(_with_absolute_root(config), run.trials, make_task)
         with _ray(config, address) as workers:
             make_task(settings.config)
             _log.info("%d trials at once, on Ray", workers)
             _tune(config, run, plan, settings, workers)
-    if left := _left(plan, journal):
+    if left := plan.left:
         raise InterruptedSearchError(f"stopped with {left} trials to go; run the same command again to go on")
     return journal.trials()
 
@@ -87,16 +90,12 @@ def run_search(
 def prune_weights(run: RunDirectory, keep: int, trials: list[Trial]) -> None:
     """Delete the weights of finished candidates that are neither among the `keep` best nor known necks."""
     finished = [trial for trial in trials if trial.state != "running" and trial.copied_from is None]
-    found = [trial for trial in finished if not trial.candidate.origin.startswith(KNOWN_PREFIX)]
+    found = [trial for trial in finished if not trial.candidate.is_known]
     found.sort(key=lambda trial: (trial.reward is not None, trial.reward, -trial.number), reverse=True)
     spent = {run.trial(trial.number) for trial in found[keep:]}
     if run.trials.is_dir():
         for path in spent & set(run.trials.iterdir()):
             shutil.rmtree(path)
-
-
-def _left(plan: Plan, journal: Journal) -> int:
-    return plan.total() - sum(trial.state != "running" for trial in journal.trials())
 
 
 @contextmanager

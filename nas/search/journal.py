@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,12 +37,19 @@ class Candidate:
         origin: `search`, `random`, or `known:NAME`.
         proposal: id of the controller's proposal, None for known necks.
         choices: the space's encoding, empty for known necks that are not in the space.
+        info: what the controller noted with its proposal, and wants back when it is replayed.
     """
 
     origin: str
     genotype: Genotype
     proposal: int | None = None
     choices: Mapping[str, Choice] = field(default_factory=dict)
+    info: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it is one of the search's published necks."""
+        return self.origin.startswith(KNOWN_PREFIX)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +61,7 @@ class Trial:
         reward: None unless complete or stopped.
         metrics: what was measured.
         error: why it failed.
+        rejected: limits that it was over (`max_params`, ...), so that it failed without being trained.
         copied_from: number of the trial whose result this one shares, being the same function.
         order: how many trials had finished before this one; None while it runs.
     """
@@ -66,6 +74,7 @@ class Trial:
     error: str | None
     copied_from: int | None
     order: int | None
+    rejected: tuple[str, ...] = ()
 
 
 class JournalError(UserError):
@@ -108,6 +117,7 @@ class Journal:
             "genotype": candidate.genotype.to_dict(),
             "fingerprint": candidate.genotype.fingerprint,
             "proposal": candidate.proposal,
+            **({"info": dict(candidate.info)} if candidate.info else {}),
         }
         distributions: dict[str, BaseDistribution] = {
             name: CategoricalDistribution(space_choices[name]) for name in candidate.choices
@@ -132,12 +142,15 @@ class Journal:
         *,
         error: str | None = None,
         copied_from: int | None = None,
+        rejected: Sequence[str] = (),
     ) -> None:
         """Record the outcome of a running trial; durable when this returns."""
         trials = self._study.get_trials(deepcopy=False)
         trial = optuna.trial.Trial(self._study, trials[number]._trial_id)
         order = sum(entry.state.is_finished() for entry in trials)
-        outcome = {"metrics": dict(metrics), "error": error, "copied_from": copied_from, "order": order}
+        outcome: dict[str, Any] = {"metrics": dict(metrics), "error": error, "copied_from": copied_from, "order": order}
+        if rejected:
+            outcome["rejected"] = list(rejected)
         trial.set_user_attr("outcome", outcome)
         if state == "stopped":
             assert reward is not None
@@ -160,6 +173,7 @@ def _read(trial: FrozenTrial) -> Trial:
         genotype=Genotype.from_dict(attributes["genotype"]),
         proposal=attributes["proposal"],
         choices=trial.params,
+        info=attributes.get("info", {}),
     )
     outcome = attributes["outcome"] if trial.state.is_finished() else {}
     return Trial(
@@ -171,6 +185,7 @@ def _read(trial: FrozenTrial) -> Trial:
         error=outcome.get("error"),
         copied_from=outcome.get("copied_from"),
         order=outcome.get("order"),
+        rejected=tuple(outcome.get("rejected", ())),
     )
 
 

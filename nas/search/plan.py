@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from controllers import CONTROLLERS, Controller, Outcome, Proposal, RandomController
-from nas.configuration import ConfigError
+from nas.search.admission import Admission, Rejection
 from nas.search.config import SearchConfig, build_space
+from nas.search.constraints import Measured, static_cost
 from nas.search.journal import KNOWN_PREFIX, RANDOM, SEARCH, Candidate, Journal, Trial
-from search_space import Choice, SearchSpace, known_genotype
+from nas.search.proposing import (
+    build_baseline,
+    build_controller,
+    candidate_of,
+    fixed_choices,
+    known_neck,
+    outcome_of,
+    replay,
+)
+from nas.search.reward import reward_of
+from search_space import Genotype
+
+MakeCost = Callable[[SearchConfig], Callable[[Genotype], Mapping[str, float]]]
 
 
 class Plan:
@@ -19,19 +31,39 @@ class Plan:
     Built from the journal, so that a search goes on where it stopped: finished trials are told to the controllers
     in the order in which they finished, trials cut off with their process are run first, under their numbers.
 
+    A candidate of a controller that is over a limit is recorded as rejected, told to the controller as failed, and
+    replaced by another.
+
     Args:
         on_outcome: called with every trial that finishes, after it is in the journal.
+        cost: makes what counts a candidate's `params` and `macs` before it is handed out.
+
+    Raises:
+        ConfigError: for a controller, a space and necks that do not fit together.
     """
 
-    def __init__(self, config: SearchConfig, journal: Journal, on_outcome: Callable[[Trial], None]) -> None:
+    def __init__(
+        self,
+        config: SearchConfig,
+        journal: Journal,
+        on_outcome: Callable[[Trial], None],
+        cost: MakeCost = static_cost,
+    ) -> None:
         self.config = config
         self.journal = journal
         self.on_outcome = on_outcome
         self.space = build_space(config)
-        self.controllers = {SEARCH: build_controller(config, self.space), RANDOM: _baseline(config, self.space)}
+        self.controllers = {
+            RANDOM: build_baseline(config, self.space),
+            SEARCH: build_controller(config, self.space),
+        }
+        self._known = {KNOWN_PREFIX + name: known_neck(name, config) for name in config.known}
         trials = journal.trials()
+        self.admission = Admission(config.constraints, lambda: cost(config), trials)
         self._candidates = {trial.number: trial.candidate for trial in trials}
-        self._interrupted = deque(trial.number for trial in trials if trial.state == "running")
+        interrupted = [trial for trial in trials if trial.state == "running"]
+        interrupted.sort(key=lambda trial: (not trial.candidate.is_known, trial.number))
+        self._ready = deque(trial.number for trial in interrupted)
         self._running: dict[str, int] = {}
         self._parked: dict[str, list[int]] = {}
         self._done = {
@@ -40,41 +72,92 @@ class Plan:
             if trial.state == "complete" and trial.copied_from is None
         }
         for origin, controller in self.controllers.items():
-            _replay(controller, [trial for trial in trials if trial.candidate.origin == origin])
-        self._space_choices = _fixed_choices(self.space)
+            replay(controller, [trial for trial in trials if trial.candidate.origin == origin], config.reward)
 
+    @property
     def total(self) -> int:
-        """Trials that the search will have when it is done."""
-        return max(self.config.total_trials, len(self._candidates))
+        """Trials that the search will have when it is done, rejected ones not counted."""
+        return max(self.config.total_trials, len(self._candidates) - self.admission.total)
+
+    @property
+    def left(self) -> int:
+        """Trials that the search has yet to finish."""
+        finished = sum(trial.state != "running" for trial in self.journal.trials())
+        return self.total - (finished - self.admission.total)
+
+    @property
+    def may_go_on(self) -> bool:
+        """Whether a trial in work may yet be rejected, so that another has to take its place."""
+        return self.admission.needs_worker and bool(self._running)
+
+    def prepare(self) -> None:
+        """Find a first candidate that keeps the limits, before anything is trained; not needed to go on.
+
+        Raises:
+            UnsatisfiedError: if too many in a row are over a limit, now or when the search was stopped.
+        """
+        for origin, controller in self.controllers.items():
+            self.admission.refuse_long_row(origin, controller.num_proposed - 1)
+        proposed = sum(controller.num_proposed for controller in self.controllers.values())
+        if not self.admission.counts_cost or proposed > self.admission.total:
+            return
+        while (candidate := self._next_proposal()) is not None:
+            number = self._add(candidate)
+            if (rejection := self.admission.check(candidate)) is None:
+                self._ready.append(number)
+                return
+            self._reject(number, rejection)
 
     def next(self) -> tuple[int, Candidate] | None:
         """Number and candidate of the next trial to train, or None when nothing is left to start.
 
         A candidate that computes the same function as a finished one gets that result at once and is passed over; one
         that computes the same as a trial in work waits for that result.
+
+        Raises:
+            UnsatisfiedError: if too many candidates in a row are over a limit.
         """
         while (number := self._next_number()) is not None:
-            fingerprint = self._candidates[number].genotype.fingerprint
-            if (twin := self._done.get(fingerprint)) is not None:
-                self._finish(number, twin.reward, twin.metrics, copied_from=twin.number)
+            candidate = self._candidates[number]
+            fingerprint = candidate.genotype.fingerprint
+            if (rejection := self.admission.check(candidate)) is not None:
+                self._reject(number, rejection)
+            elif (twin := self._done.get(fingerprint)) is not None:
+                self._share(number, twin)
             elif fingerprint in self._running:
                 self._parked.setdefault(fingerprint, []).append(number)
             else:
                 self._running[fingerprint] = number
-                return number, self._candidates[number]
+                return number, candidate
         return None
 
-    def complete(self, number: int, reward: float, metrics: Mapping[str, Any]) -> None:
-        """A trial was trained and scored."""
-        self._finish(number, reward, metrics)
+    def complete(self, number: int, metrics: Mapping[str, Any]) -> None:
+        """A trial was trained and scored.
+
+        Raises:
+            RewardError: if the metrics make no reward.
+            UnsatisfiedError: as `reject`; a published neck's twin may be over a limit.
+        """
+        trial = self._finish(number, metrics, reward=reward_of(self.config.reward, metrics))
         for copy in self._waiting(number):
-            self._finish(copy, reward, metrics, copied_from=number)
+            self._share(copy, trial)
 
     def fail(self, number: int, error: str) -> None:
         """A trial has no score; the reason goes into the journal, and the search goes on."""
-        self._finish(number, None, {}, error=error)
+        self._finish(number, {}, error=error)
         for copy in self._waiting(number):
-            self._finish(copy, None, {}, error=f"the same function as trial {number}, which failed: {error}")
+            self._finish(copy, {}, error=f"the same function as trial {number}, which failed: {error}")
+
+    def reject(self, number: int, measured: Measured) -> None:
+        """A worker found a trial to be over a limit, and did not train it.
+
+        Raises:
+            UnsatisfiedError: if it is one too many in a row.
+        """
+        rejection = self.admission.judge(self._candidates[number], measured)
+        assert rejection is not None
+        for same in (number, *self._waiting(number)):
+            self._reject(same, rejection)
 
     def _waiting(self, number: int) -> list[int]:
         """Trials parked for the result of one that is now finished."""
@@ -82,90 +165,66 @@ class Plan:
         self._running.pop(fingerprint, None)
         return self._parked.pop(fingerprint, [])
 
+    def _share(self, number: int, twin: Trial) -> None:
+        """Give a trial the result of one that is the same function, if that keeps the limits."""
+        if (rejection := self.admission.judge(self._candidates[number], twin.metrics)) is not None:
+            self._reject(number, rejection)
+        else:
+            self._finish(number, twin.metrics, reward=twin.reward, copied_from=twin.number)
+
+    def _reject(self, number: int, rejection: Rejection) -> None:
+        trial = self._finish(number, rejection.measured, error=rejection.reason, rejected=rejection.limits)
+        self.admission.refuse_long_row(trial.candidate.origin, trial.candidate.proposal)
+
     def _next_number(self) -> int | None:
-        if self._interrupted:
-            return self._interrupted.popleft()
-        if (candidate := self._propose()) is None:
-            return None
-        number = self.journal.add(candidate, space_choices=self._space_choices)
+        """Known necks come before the rest, so that a twin among the rest shares their result and not they its."""
+        if self._ready and self._candidates[self._ready[0]].is_known:
+            return self._ready.popleft()
+        if (candidate := self._next_known()) is None:
+            if self._ready:
+                return self._ready.popleft()
+            candidate = self._next_proposal()
+        return None if candidate is None else self._add(candidate)
+
+    def _add(self, candidate: Candidate) -> int:
+        number = self.journal.add(candidate, space_choices=fixed_choices(self.space, candidate.choices))
         self._candidates[number] = candidate
         return number
 
     def _finish(
         self,
         number: int,
-        reward: float | None,
         metrics: Mapping[str, Any],
         *,
+        reward: float | None = None,
         error: str | None = None,
         copied_from: int | None = None,
-    ) -> None:
-        candidate = self._candidates[number]
+        rejected: Sequence[str] = (),
+    ) -> Trial:
         state = "failed" if reward is None else "complete"
-        self.journal.finish(number, state, reward, metrics, error=error, copied_from=copied_from)  # type: ignore[arg-type]
+        details: dict[str, Any] = {"error": error, "copied_from": copied_from, "rejected": rejected}
+        self.journal.finish(number, state, reward, metrics, **details)  # type: ignore[arg-type]
         trial = self.journal.trials()[number]
         if reward is not None and copied_from is None:
-            self._done[candidate.genotype.fingerprint] = trial
-        if (controller := self.controllers.get(candidate.origin)) is not None:
-            controller.observe([_outcome(trial)])
+            self._done[trial.candidate.genotype.fingerprint] = trial
+        if rejected:
+            self.admission.remember(trial)
+        if (controller := self.controllers.get(trial.candidate.origin)) is not None:
+            controller.observe([outcome_of(trial, self.config.reward)])
         self.on_outcome(trial)
+        return trial
 
-    def _propose(self) -> Candidate | None:
+    def _next_known(self) -> Candidate | None:
         seen = {candidate.origin for candidate in self._candidates.values()}
-        for name in self.config.known:
-            if KNOWN_PREFIX + name not in seen:
-                genotype = known_genotype(name, self.config.proxy.neck.levels)
-                return Candidate(origin=KNOWN_PREFIX + name, genotype=genotype)
-        for origin, limit in ((RANDOM, self.config.random_trials), (SEARCH, self.config.trials)):
-            controller = self.controllers[origin]
-            if controller.num_proposed < limit:
-                (proposal,) = controller.propose(1)
-                return Candidate(
-                    origin=origin, genotype=proposal.genotype, proposal=proposal.id, choices=proposal.choices
-                )
+        for origin, genotype in self._known.items():
+            if origin not in seen:
+                return Candidate(origin=origin, genotype=genotype)
         return None
 
-
-def build_controller(config: SearchConfig, space: SearchSpace) -> Controller:
-    """The configured controller.
-
-    Raises:
-        ConfigError: for options that it does not take, or initial necks outside the space.
-    """
-    make = CONTROLLERS[config.controller.name]
-    try:
-        initial = [known_genotype(name, config.proxy.neck.levels) for name in config.controller.initial]
-        return make(space, seed=config.seed, initial=initial, **config.controller.options)
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"controller {config.controller.name} (its options or initial necks): {error}") from error
-
-
-def _baseline(config: SearchConfig, space: SearchSpace) -> Controller:
-    """Random search with a seed of its own, so that it draws other candidates than the search does."""
-    return RandomController(space, seed=config.seed + 1_000_003)
-
-
-def _replay(controller: Controller, trials: list[Trial]) -> None:
-    proposals = sorted((_proposal(trial) for trial in trials), key=lambda proposal: proposal.id)
-    finished = [trial for trial in trials if trial.state != "running"]
-    finished.sort(key=lambda trial: trial.order or 0)
-    controller.replay(proposals, [_outcome(trial) for trial in finished])
-
-
-def _proposal(trial: Trial) -> Proposal:
-    assert trial.candidate.proposal is not None
-    return Proposal(trial.candidate.proposal, trial.candidate.genotype, dict(trial.candidate.choices))
-
-
-def _outcome(trial: Trial) -> Outcome:
-    return Outcome(_proposal(trial), trial.reward, trial.state, trial.metrics)  # type: ignore[arg-type]
-
-
-def _fixed_choices(space: SearchSpace) -> dict[str, tuple[Choice, ...]]:
-    """Every decision's fixed choices, by walking one sequence: the names are the same in all of them."""
-    choices: dict[str, Choice] = {}
-    fixed = {}
-    while (decision := space.next_decision(choices)) is not None:
-        fixed[decision.name] = decision.choices
-        choices[decision.name] = decision.allowed[0]
-    return fixed
+    def _next_proposal(self) -> Candidate | None:
+        for origin, limit in ((RANDOM, self.config.random_trials), (SEARCH, self.config.trials)):
+            controller = self.controllers[origin]
+            if controller.num_proposed - self.admission.rejected(origin) < limit:
+                (proposal,) = controller.propose(1)
+                return candidate_of(origin, proposal)
+        return None

@@ -17,6 +17,7 @@ from filelock import FileLock, Timeout
 from nas.configuration import ConfigError, differences, from_dict, to_dict
 from nas.errors import UserError
 from nas.search.config import LAUNCH_FIELDS, SearchConfig
+from nas.search.constraints import tightened
 
 LOCK_SECONDS = 2
 """`nasfpn status` holds the lock for an instant; a search holds it for as long as it runs."""
@@ -103,12 +104,17 @@ class RunDirectory:
     def _write_config(self, config: SearchConfig) -> None:
         new = to_dict(config)
         if self.journal_file.exists():
-            old = to_dict(from_dict(SearchConfig, self._read()["config"]))
-            changed = differences(_identity(old), _identity(new))
+            before = self.read_config()
+            changed = differences(_identity(to_dict(before)), _identity(new))
             if changed:
                 raise RunDirectoryError(
                     f"{self.path} belongs to a search with other settings ({'; '.join(changed[:5])}); use another "
                     "--run-dir, or the settings that it was started with"
+                )
+            if tighter := tightened(before.constraints, config.constraints):
+                raise RunDirectoryError(
+                    f"{self.path} has candidates that were accepted under looser limits ({'; '.join(tighter)}); limits "
+                    "may be relaxed, not tightened: use another --run-dir"
                 )
         record = {"config": new, "command": sys.argv, "environment": environment()}
         partial = self.config_file.with_suffix(".partial")

@@ -48,10 +48,11 @@ class PlanSearcher(Searcher):
             self.crash = error
             return Searcher.FINISHED
         if following is None:
-            return Searcher.FINISHED
+            return None if self._plan.may_go_on else Searcher.FINISHED
         number, candidate = following
         self._numbers[trial_id] = number
-        return {"number": number, "genotype": candidate.genotype.to_json(indent=None)}
+        genotype = candidate.genotype.to_json(indent=None)
+        return {"number": number, "genotype": genotype, "limited": not candidate.is_known}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         assert self._plan is not None
@@ -61,15 +62,18 @@ class PlanSearcher(Searcher):
         try:
             self._take(number, None if error else result)
         except Exception as crash:
-            self.crash = crash
+            self.crash = self.crash or crash
 
     def _take(self, number: int, result: dict[str, Any] | None) -> None:
         assert self._plan is not None
         if result is not None and "fatal" in result:
             raise WorkersError(f"a worker could not be set up: {result['fatal']}")
-        if result is not None and "reward" in result:
+        if result is not None and "metrics" in result:
             self._any_scored = True
-            self._plan.complete(number, result["reward"], json.loads(result["metrics"]))
+            self._plan.complete(number, json.loads(result["metrics"]))
+            return
+        if result is not None and "rejected" in result:
+            self._plan.reject(number, json.loads(result["rejected"]))
             return
         error = LOST if result is None else result["error"]
         self._plan.fail(number, error)

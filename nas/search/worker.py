@@ -5,11 +5,11 @@ from __future__ import annotations
 import gc
 import json
 import logging
-import math
 import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,6 +18,8 @@ from ray import tune
 
 from nas.proxy.trial import Trained, TrialError
 from nas.search.config import SearchConfig
+from nas.search.constraints import Measured, RejectedError, violations
+from nas.search.reward import RewardError, reward_of
 from necks import save_exported
 from search_space import Genotype
 
@@ -25,8 +27,11 @@ from search_space import Genotype
 class Task(Protocol):
     """What trains and scores a candidate; made once per worker."""
 
-    def run(self, genotype: Genotype, seed: int) -> Trained:
+    def run(self, genotype: Genotype, seed: int, before_training: Callable[[Measured], None] | None = None) -> Trained:
         """
+        Args:
+            before_training: called with `params`, `macs` and `latency_ms` of the neck; what it raises ends the trial.
+
         Raises:
             TrialError: when this candidate cannot be scored; any other exception is a failed trial, too.
         """
@@ -63,24 +68,32 @@ def trial_seed(config: SearchConfig, number: int) -> int:
     return config.seed * 1_000_003 + number
 
 
-def run_trial(task: Task, settings: WorkerSettings, number: int, genotype: Genotype) -> dict[str, Any]:
+def run_trial(
+    task: Task, settings: WorkerSettings, number: int, genotype: Genotype, limited: bool = True
+) -> dict[str, Any]:
     """Train and score; an error of the candidate comes back as `error`, so that nobody tries it again.
 
+    Args:
+        limited: whether the constraints hold for it; they do not for known necks.
+
     Returns:
-        Either `reward` and `metrics` (as JSON text, since Tune flattens what is nested), or `error`.
+        `metrics`, or what was measured of a candidate that is over a limit as `rejected` (both as JSON text, since Tune
+        flattens what is nested), or `error`.
 
     Raises:
         torch.AcceleratorError: when this process can no longer use its GPU.
     """
     start = time.perf_counter()
     _free_gpu()
+    config = settings.config
+    check = partial(_refuse, config) if limited and config.constraints.limits() else None
     try:
-        trained = task.run(genotype, trial_seed(settings.config, number))
-        reward = trained.metrics["AP"]
-        if reward is None or not math.isfinite(reward):
-            raise TrialError(f"AP is {reward}")
+        trained = task.run(genotype, trial_seed(config, number), check)
+        reward_of(config.reward, trained.metrics)
         save_exported(trained.neck, settings.trials / f"{number:04d}")
-    except TrialError as error:
+    except RejectedError as rejection:
+        return {"rejected": json.dumps(rejection.measured)}
+    except (TrialError, RewardError) as error:
         return {"error": str(error)}
     except torch.AcceleratorError:
         raise  # the process's GPU context is broken: Tune takes a new worker and tries again
@@ -90,7 +103,12 @@ def run_trial(task: Task, settings: WorkerSettings, number: int, genotype: Genot
         where = f"{Path(place.filename).name}:{place.lineno}"
         return {"error": f"{type(error).__name__}: {error} ({where})"}
     metrics = {**trained.metrics, "seconds": time.perf_counter() - start}
-    return {"reward": reward, "metrics": json.dumps(metrics)}
+    return {"metrics": json.dumps(metrics)}
+
+
+def _refuse(config: SearchConfig, measured: Measured) -> None:
+    if violations(config.constraints, measured):
+        raise RejectedError(measured)
 
 
 def _free_gpu() -> None:
@@ -115,7 +133,8 @@ class TrialActor(tune.Trainable):
             logging.getLogger(__name__).exception("the task could not be set up")
             return {"fatal": f"{type(error).__name__}: {error}", "done": True}
         genotype = Genotype.from_json(self.config["genotype"])
-        return {**run_trial(self.task, self.settings, self.config["number"], genotype), "done": True}
+        number, limited = self.config["number"], self.config["limited"]
+        return {**run_trial(self.task, self.settings, number, genotype, limited), "done": True}
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self.config = new_config

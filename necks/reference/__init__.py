@@ -1,6 +1,6 @@
 """Weights of public implementations, loaded into our necks."""
 
 from necks.reference.load import SOURCES, load_reference
-from necks.reference.names import ReferenceError
+from necks.reference.names import WeightsError
 
-__all__ = ["SOURCES", "ReferenceError", "load_reference"]
+__all__ = ["SOURCES", "WeightsError", "load_reference"]

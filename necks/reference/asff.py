@@ -8,7 +8,7 @@ from torch import Tensor
 
 from necks.asff import AsffNeck, SpatialFusion
 from necks.contract import Neck, PassThrough
-from necks.reference.names import ReferenceError, Source, Sources, same_tail
+from necks.reference.names import Source, Sources, WeightsError, same_tail
 
 LEVELS = 3
 
@@ -19,10 +19,10 @@ def asff(neck: Neck) -> Sources:
     There levels count from the coarsest, also in the channels that the weights are computed from.
 
     Raises:
-        ReferenceError: for another neck.
+        WeightsError: for another neck.
     """
     if not isinstance(neck, AsffNeck) or not isinstance(neck.neck, PassThrough) or len(neck.out_levels) != LEVELS:
-        raise ReferenceError(
+        raise WeightsError(
             f"asff takes an AsffNeck on a PassThrough of {LEVELS} levels, got {type(neck).__name__} on "
             f"{type(getattr(neck, 'neck', None)).__name__} of {len(neck.out_levels)}"
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from necks.reference.asff import asff
 from necks.reference.effdet import effdet
 from necks.reference.m2det import m2det
 from necks.reference.mmdet import mmdet
-from necks.reference.names import ReferenceError, Source, Sources
+from necks.reference.names import Source, Sources, WeightsError
 from necks.reference.panet import panet
 from necks.reference.tf import tf
 from necks.reference.torchvision import torchvision
@@ -29,29 +29,33 @@ SOURCES: dict[str, Callable[..., Sources]] = {
 }
 """Where weights come from -> the names there of a neck's tensors."""
 
-PREFIXES = ("module.", "model.", "neck.", "backbone.fpn.", "fpn.")
+WRAPPERS = ("state_dict", "model", "model_state_dict")
+"""Keys that training programs keep a state dict under."""
+PREFIXES = ("module.", "model.", "neck.", "backbone.fpn.", "fpn.", "Conv_Body.")
 """Of data-parallel copies, of training wrappers, of the neck in detectors of mmdetection, torchvision and effdet."""
+BACKBONE_INSIDE = "conv_body."
+"""PANet's neck has the backbone as a part of it."""
 OPTIONAL_TAIL = "num_batches_tracked"
 """PyTorch's norms count batches since 0.4.1; older files have no such key, and it changes nothing here."""
 
 NeckT = TypeVar("NeckT", bound=Neck)
 
 
-def load_reference(neck: NeckT, state_dict: Mapping[str, Tensor], source: str) -> NeckT:
+def load_reference(neck: NeckT, state_dict: Mapping[str, Any], source: str) -> NeckT:
     """Load a public implementation's weights into a neck that was built after it, such as `fpn@torchvision`.
 
     Args:
         neck: from `build_neck`; is changed in place and returned.
-        state_dict: of the public neck, or of a whole detector that has it under `neck.` or `fpn.`, whose other keys
-            are then left alone.
+        state_dict: of the public neck, or of a whole detector that has it under one of `PREFIXES`, whose other keys are
+            then left alone; also what a training program saved, with that inside. Tensors or arrays.
         source: one of `SOURCES`, which names key layout and conventions.
 
     Raises:
-        ReferenceError: if the source or the neck's kind is unknown to it, or if any tensor is missing, left over or of
+        WeightsError: if the source or the neck's kind is unknown to it, or if any tensor is missing, left over or of
             another shape. The neck is unchanged then.
     """
     if source not in SOURCES:
-        raise ReferenceError(f"unknown source {source!r}; known are {', '.join(SOURCES)}")
+        raise WeightsError(f"unknown source {source!r}; known are {', '.join(SOURCES)}")
     given = _of_the_neck(state_dict)
     sources = SOURCES[source](neck)
     target = neck.state_dict()
@@ -61,7 +65,7 @@ def load_reference(neck: NeckT, state_dict: Mapping[str, Tensor], source: str) -
     left_over = sorted(key for key in given if key not in wanted and not key.endswith(OPTIONAL_TAIL))
     problems += [f"left over: {key}" for key in left_over]
     if problems:
-        raise ReferenceError(
+        raise WeightsError(
             f"this state dict is not that of the {source} neck asked for ({len(problems)} differences):\n  "
             + "\n  ".join(problems)
         )
@@ -69,12 +73,14 @@ def load_reference(neck: NeckT, state_dict: Mapping[str, Tensor], source: str) -
     return neck
 
 
-def _of_the_neck(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    given = dict(state_dict)
+def _of_the_neck(state_dict: Mapping[str, Any]) -> dict[str, Tensor]:
+    for wrapper in WRAPPERS:
+        if isinstance(inside := state_dict.get(wrapper), Mapping):
+            return _of_the_neck(inside)
     for prefix in PREFIXES:
-        inside = {key.removeprefix(prefix): value for key, value in given.items() if key.startswith(prefix)}
-        given = inside or given
-    return given
+        if inside := {key.removeprefix(prefix): x for key, x in state_dict.items() if key.startswith(prefix)}:
+            return _of_the_neck(inside)
+    return {name: torch.as_tensor(x) for name, x in state_dict.items() if not name.startswith(BACKBONE_INSIDE)}
 
 
 def _find(name: str, source: Source | None, given: Mapping[str, Tensor], like: Tensor, problems: list[str]) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from necks.contract import Neck
 from necks.mlfpn import MlfpnNeck
-from necks.reference.names import ReferenceError, Sources, same_tail
+from necks.reference.names import Sources, WeightsError, same_tail
 
 
 def m2det(neck: Neck) -> Sources:
@@ -15,10 +15,10 @@ def m2det(neck: Neck) -> Sources:
     A whole detector's dict also has `base.`, `loc.` and `conf.`, which are to be left out.
 
     Raises:
-        ReferenceError: for another neck, or one that would compute something else with the same weights.
+        WeightsError: for another neck, or one that would compute something else with the same weights.
     """
     if not isinstance(neck, MlfpnNeck) or len(neck.in_channels) != 2 or not neck.valid_top:
-        raise ReferenceError(
+        raise WeightsError(
             f"m2det takes an MlfpnNeck with two inputs and valid_top=True, got {type(neck).__name__} with "
             f"{len(neck.in_channels)} inputs and valid_top={getattr(neck, 'valid_top', None)}"
         )

@@ -13,8 +13,10 @@ from necks.reference.names import Sources, fpn_cells, merge_neck_of, moved, same
 NAS_FPN_CELLS = ("gp_64_4", "sum_44_4", "sum_43_3", "sum_34_4", "sum_55_5", "sum_77_7", "gp_75_6")
 """Its names of the published cell's convolutions, in our order."""
 
+FPN_RECIPE = {"activation": "none", "norm_eps": 1e-5}
 NAS_FPN_RECIPE: dict[str, Any] = {
     "activation": "relu",
+    "order": "act_conv_norm",
     "norm_eps": 1e-5,
     "down": "max_pool_padded",
     "gate": "avg_fine",
@@ -25,15 +27,19 @@ Prefixes = dict[str, tuple[str, ...]]
 
 
 def mmdet(neck: Neck) -> Sources:
-    """A BFP on another of its necks is read as the sequence that its configurations make of them (`0.`, `1.`)."""
+    """A BFP on another of its necks is read as the sequence that its configurations make of them (`0.`, `1.`).
+
+    Its weights do not show `add_extra_convs="on_lateral"`, which no neck here has, nor `relu_before_extra_convs`
+    (`extra_relu` here).
+    """
     if isinstance(neck, BalancedNeck):
         refine = same_tail(neck, {"refine": ("refine",), **_refine(neck)})
         if isinstance(neck.neck, PassThrough):
             return refine
         return {**moved(mmdet(neck.neck), "neck.", "0."), **moved(refine, "", "1.")}
     if isinstance(neck, MergeNeck) and neck.genotype.merge_dangling:
-        return _nas_fpn(merge_neck_of(neck, "nas_fpn@mmdet", ("nas_fpn",), **NAS_FPN_RECIPE))
-    return _fpn(merge_neck_of(neck, "fpn@mmdet or pafpn@mmdet", ("fpn", "pafpn"), activation="none", norm_eps=1e-5))
+        return _nas_fpn(merge_neck_of(neck, "nas_fpn@mmdet", ("nas_fpn",), NAS_FPN_RECIPE))
+    return _fpn(merge_neck_of(neck, "fpn@mmdet or pafpn@mmdet", ("fpn", "pafpn"), FPN_RECIPE))
 
 
 def _refine(neck: BalancedNeck) -> Prefixes:
@@ -51,7 +57,7 @@ def _fpn(neck: MergeNeck) -> Sources:
         prefixes |= _unit(f"{chain}.edges.1.strided.conv", f"downsample_convs.{index}")
         prefixes |= _unit(f"{output}.transform", f"pafpn_convs.{index}")
     for index in range(len(neck.out_levels) - len(neck.in_levels)):
-        prefixes[f"extra.convs.{index}"] = (f"fpn_convs.{len(neck.in_levels) + index}.conv",)
+        prefixes |= _unit(f"extra.convs.{index}", f"fpn_convs.{len(neck.in_levels) + index}")
     return same_tail(neck, prefixes)
 
 

@@ -13,7 +13,7 @@ from necks.merge_neck import MergeNeck
 from search_space import Genotype, GenotypeError, known_genotype
 
 
-class ReferenceError(ValueError):
+class WeightsError(ValueError):
     """Weights that do not fit the neck; the message lists every key that is missing, left over or misshaped."""
 
 
@@ -60,23 +60,26 @@ def moved(sources: Sources, ours: str, theirs: str) -> Sources:
     }
 
 
-def merge_neck_of(neck: Neck, made_by: str, graphs: tuple[str, ...], **recipe: Any) -> MergeNeck:
+def merge_neck_of(
+    neck: Neck, made_by: str, graphs: tuple[str, ...], recipe: Mapping[str, Any], *, any_merge: bool = False
+) -> MergeNeck:
     """The neck, if it would compute what the public one does.
 
     Args:
         made_by: names of `build_neck` that make such a neck, for the error.
-        graphs: known topologies that it may have, whatever their merges and transforms.
+        graphs: known topologies that it may have.
+        any_merge: whether the cells may merge in another way than the known topology's.
         recipe: values that its recipe must have; those that show in the weights need not be given.
 
     Raises:
-        ReferenceError: if it has another graph or recipe.
+        WeightsError: if it has another graph or recipe.
     """
-    if not isinstance(neck, MergeNeck) or not any(_has_graph(neck.genotype, graph) for graph in graphs):
-        raise ReferenceError(f"these weights fit the graphs {graphs}; build the neck as {made_by}")
+    if not isinstance(neck, MergeNeck) or not any(_has_graph(neck.genotype, graph, any_merge) for graph in graphs):
+        raise WeightsError(f"these weights fit the graphs {graphs}; build the neck as {made_by}")
     wrong = {name: value for name, value in recipe.items() if getattr(neck.recipe, name) != value}
     if wrong:
         have = {name: getattr(neck.recipe, name) for name in wrong}
-        raise ReferenceError(f"these weights belong to {wrong}, this neck has {have}; build it as {made_by}")
+        raise WeightsError(f"these weights belong to {wrong}, this neck has {have}; build it as {made_by}")
     return neck
 
 
@@ -99,10 +102,14 @@ def fpn_cells(neck: MergeNeck) -> FpnCells:
     )
 
 
-def _has_graph(genotype: Genotype, graph: str) -> bool:
+def _has_graph(genotype: Genotype, graph: str, any_merge: bool) -> bool:
     try:
         known = known_genotype(graph, genotype.levels)
     except GenotypeError:
         return False
-    wiring = [[(cell.level, cell.inputs) for cell in one.cells] for one in (genotype, known)]
-    return wiring[0] == wiring[1] and genotype.merge_dangling == known.merge_dangling
+    if any_merge:
+        genotype, known = (
+            replace(one, cells=tuple(replace(cell, merge="sum") for cell in one.cells)) for one in (genotype, known)
+        )
+    ours, theirs = ([(cell.level, cell.inputs, cell.merge) for cell in one.cells] for one in (genotype, known))
+    return ours == theirs and genotype.merge_dangling == known.merge_dangling

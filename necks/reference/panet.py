@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from necks.contract import Neck
-from necks.reference.names import Sources, fpn_cells, merge_neck_of, same_tail
+from necks.reference.names import Sources, WeightsError, fpn_cells, merge_neck_of, same_tail
 
 
 def panet(neck: Neck) -> Sources:
     """Laterals and FPN convolutions are numbered from the coarsest level there, the bottom-up path from the finest."""
-    neck = merge_neck_of(neck, "panet@authors", ("panet",), down="conv", norm_eps=1e-5)
+    neck = merge_neck_of(neck, "panet@authors", ("panet",), {"down": "conv", "norm_eps": 1e-5})
+    if neck.recipe.norm != "none" and any(c.transform != "linear" for c in neck.genotype.cells if len(c.inputs) == 1):
+        raise WeightsError("PANet's FPN convolutions have no activation; build the neck as panet@authors")
     cells = fpn_cells(neck)
     top = len(cells.outputs) - 1
     pairs: dict[str, str] = {f"stem.laterals.{top}": "conv_top"}

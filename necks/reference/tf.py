@@ -21,8 +21,14 @@ def tf(neck: Neck) -> Sources:
     tensorflow/tpu's norms have an epsilon of 1e-4, tf-models-official's 1e-3, which is also that of `nas_fpn@tf`; both
     are taken.
     """
-    conventions = {"down": "max_pool", "gate": "max_coarse", "extra_inputs": "max_pool"}
-    neck = merge_neck_of(neck, "nas_fpn@tf", ("nas_fpn",), activation="relu", order="act_conv_norm", **conventions)
+    conventions = {
+        "activation": "relu",
+        "order": "act_conv_norm",
+        "down": "max_pool",
+        "gate": "max_coarse",
+        "extra_inputs": "max_pool",
+    }
+    neck = merge_neck_of(neck, "nas_fpn@tf", ("nas_fpn",), conventions)
     sources: Sources = {}
     for index, level in enumerate(neck.in_levels):
         scope = f"resample_l{level}"

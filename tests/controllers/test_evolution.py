@@ -5,7 +5,7 @@ import pytest
 from controller_tools import SPACE, Journal, reward
 
 from controllers import EvolutionController, Outcome, RandomController
-from controllers.evolution import Member, mutate, select, survive
+from controllers.evolution import Member, cross, mutate, select, survive
 from search_space import NasFpnSpace, known, nas_fpn_space
 
 GENOTYPE = next(SPACE.enumerate())
@@ -203,3 +203,32 @@ def test_a_short_random_phase_lets_initial_genotypes_live_to_breed():
 def test_a_negative_random_phase_is_refused():
     with pytest.raises(ValueError, match="num_random must be 0 or more"):
         EvolutionController(nas_fpn_space(), num_random=-1)
+
+
+def test_a_child_of_two_takes_every_decision_from_one_of_them_where_it_can():
+    rng = random.Random(0)
+    space = nas_fpn_space()
+    for _ in range(50):
+        parents = [space.sample(rng) for _ in range(2)]
+        child = space.encode(cross(space, *parents, rng))
+        encoded = [space.encode(parent) for parent in parents]
+        own = [name for name, choice in child.items() if choice not in (encoded[0][name], encoded[1][name])]
+        assert all(name.endswith(("level", "input_b")) for name in own), "only these can be forced"
+        assert len(own) <= 6
+        assert child not in encoded
+    assert cross(space, parents[0], parents[0], rng) == parents[0]
+
+
+def test_crossover_is_off_by_default_and_a_share():
+    assert EvolutionController(SPACE).crossover == 0.0
+    with pytest.raises(ValueError, match="crossover must be from 0 to 1, got 2"):
+        EvolutionController(SPACE, crossover=2)
+
+
+def test_crossover_recovers_and_proposes_new_points():
+    live = Journal(make(crossover=0.5, seed=2)).run(40)
+    fresh = make(crossover=0.5, seed=2)
+    fresh.replay(live.proposals, live.outcomes)
+    assert fresh.propose(10) == live.controller.propose(10)
+    fingerprints = [proposal.genotype.fingerprint for proposal in live.proposals]
+    assert len(set(fingerprints)) == len(fingerprints)

@@ -36,6 +36,23 @@ def test_reward_and_state_that_do_not_belong_together_are_refused(reward, state,
         Outcome(PROPOSAL, reward, state)
 
 
+def test_objectives_are_floats():
+    assert Outcome(PROPOSAL, 1, objectives=[1, 2]).objectives == (1.0, 2.0)
+    assert Outcome(PROPOSAL, 1).objectives is None
+
+
+@pytest.mark.parametrize(
+    ("outcome", "message"),
+    [
+        ((1.0, "complete", {}, (1.0, float("nan"))), "objectives must be finite"),
+        ((None, "failed", {}, (1.0,)), "a failed trial has no objectives"),
+    ],
+)
+def test_objectives_that_cannot_be_are_refused(outcome, message):
+    with pytest.raises(ValueError, match=f"outcome of proposal 7: {message}"):
+        Outcome(PROPOSAL, *outcome)
+
+
 @pytest.mark.parametrize("record", [PROPOSAL, Outcome(PROPOSAL, 0.5)])
 def test_records_are_frozen_and_hash(record):
     assert record in {record}

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from necks import NECKS, AsffNeck, BalancedNeck, Neck, Recipe, build_neck
 from necks.balanced import NonLocal
+from necks.merge import WEIGHTED, Cell
 
 CHANNELS = (6, 10, 14)
 WIDTH = 16
@@ -35,9 +36,9 @@ def by_name(name: str, **arguments: object) -> Neck:
 
 OPTIONS: dict[str, Callable[[], Neck]] = {
     "fpn@torchvision, max-pool": partial(by_name, "fpn@torchvision", extra="max_pool"),
-    "fpn@torchvision, p6p7 from c5": partial(by_name, "fpn@torchvision", extra="p6p7_c5", norm=True),
+    "fpn@torchvision, p6p7 from c5": partial(by_name, "fpn@torchvision", extra="p6p7_c5", norm="batch"),
     "fpn@mmdet, p6p7 from p5": partial(by_name, "fpn@mmdet", extra="p6p7_p5", extra_relu=True),
-    "pafpn@mmdet, norm": partial(by_name, "pafpn@mmdet", norm=True),
+    "pafpn@mmdet, norm": partial(by_name, "pafpn@mmdet", norm="batch", extra="p6p7_p5"),
     "panet@authors, group norm": partial(by_name, "panet@authors", extra="max_pool", group_norm=True, out_channels=32),
     "nas_fpn@tf, separable": partial(by_name, "nas_fpn@tf", separable=True),
     "bifpn@effdet, softmax": partial(by_name, "bifpn@effdet", fusion="softmax"),
@@ -71,7 +72,6 @@ def randomised(neck: Neck) -> Neck:
             module.running_var.uniform_(0.5, 1.5)
         if isinstance(module, NonLocal):
             nn.init.normal_(module.conv_out.weight, std=0.1)
-    for name, value in neck.named_parameters():
-        if name.endswith("cells.0.weight"):
-            value.data.uniform_(0.2, 1.5)
+        if isinstance(module, Cell) and module.cell.merge in WEIGHTED:
+            module.weight.data.uniform_(0.2, 1.5)
     return neck.eval()

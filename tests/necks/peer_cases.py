@@ -19,7 +19,8 @@ from necks.reference import load_reference
 
 Maps = list[Tensor]
 CHANNELS = (8, 12, 16, 24)
-WIDTH = 16
+WIDTH = 32
+NORM_CFG = {None: None, "batch": {"type": "BN"}, "group": {"type": "GN", "num_groups": 32}}
 EVEN, ODD = (128, 256), (269, 141)
 ANY_SIZE = (EVEN, ODD)
 
@@ -106,20 +107,28 @@ def _list(module: nn.Module, maps: Maps) -> Sequence[Tensor]:
 
 
 def _torchvision(extra: str | None, norm: bool = False) -> PeerCase:
-    arguments = {"extra": extra, "norm": norm}
+    arguments = {"extra": extra, "norm": "batch" if norm else None}
     return PeerCase("fpn@torchvision", "torchvision", lambda _: torchvision_fpn(extra, norm), _mapping, arguments)
 
 
-def _mmdet(kind: str, name: str, extra: str | None = None, norm: bool = False, relu: bool = False) -> PeerCase:
+def _mmdet(
+    kind: str,
+    name: str,
+    extra: str | None = None,
+    norm: str | None = None,
+    relu: bool = False,
+    norm_on_lateral: bool = True,
+) -> PeerCase:
     theirs = {
         "in_channels": list(CHANNELS),
         "out_channels": WIDTH,
         "num_outs": {None: 4, "max_pool": 5}.get(extra, 6),
         "add_extra_convs": {"p6p7_c5": "on_input", "p6p7_p5": "on_output"}.get(extra, False),
         "relu_before_extra_convs": relu,
-        "norm_cfg": {"type": "BN"} if norm else None,
+        "norm_cfg": NORM_CFG[norm],
+        "no_norm_on_lateral": not norm_on_lateral,
     }
-    arguments = {"extra": extra, "extra_relu": relu, "norm": norm}
+    arguments = {"extra": extra, "extra_relu": relu, "norm": norm, "norm_on_lateral": norm_on_lateral}
     return PeerCase(name, "mmdet", lambda _: mmdet_neck(kind, **theirs), _tuple, arguments)
 
 
@@ -130,9 +139,9 @@ def _bfp(refine: str | None) -> PeerCase:
     return PeerCase("balanced@mmdet", "mmdet", peer, _tuple, {"refine": refine}, (WIDTH,) * 5, levels)
 
 
-def _nas_fpn(norm: bool) -> PeerCase:
+def _nas_fpn(norm: str | None) -> PeerCase:
     theirs = {"in_channels": list(CHANNELS), "out_channels": WIDTH, "num_outs": 5, "stack_times": 2, "start_level": 1}
-    norm_cfg = {"type": "BN"} if norm else None
+    norm_cfg = NORM_CFG[norm]
     run = lambda module, maps: module((maps[0], *maps))  # noqa: E731
     arguments = {"repeats": 2, "norm": norm}
     peer = lambda _: mmdet_neck("NASFPN", norm_cfg=norm_cfg, **theirs)  # noqa: E731
@@ -152,19 +161,23 @@ CASES: dict[str, PeerCase] = {
     "torchvision fpn, max-pool": _torchvision("max_pool"),
     "torchvision fpn, p6p7 from c5": _torchvision("p6p7_c5"),
     "torchvision fpn, p6p7 from p5": _torchvision("p6p7_p5"),
-    "torchvision fpn, norm": _torchvision("max_pool", norm=True),
+    "torchvision fpn, norm": _torchvision("max_pool", norm="batch"),
     "mmdet fpn": _mmdet("FPN", "fpn@mmdet"),
-    "mmdet fpn, max-pool, norm": _mmdet("FPN", "fpn@mmdet", "max_pool", norm=True),
+    "mmdet fpn, max-pool, norm": _mmdet("FPN", "fpn@mmdet", "max_pool", norm="batch"),
     "mmdet fpn, on input": _mmdet("FPN", "fpn@mmdet", "p6p7_c5"),
     "mmdet fpn, on output, relu": _mmdet("FPN", "fpn@mmdet", "p6p7_p5", relu=True),
+    "mmdet fpn, on input, norm but on laterals": _mmdet(
+        "FPN", "fpn@mmdet", "p6p7_c5", norm="batch", norm_on_lateral=False
+    ),
     "mmdet pafpn": _mmdet("PAFPN", "pafpn@mmdet"),
-    "mmdet pafpn, max-pool, norm": _mmdet("PAFPN", "pafpn@mmdet", "max_pool", norm=True),
+    "mmdet pafpn, max-pool, norm": _mmdet("PAFPN", "pafpn@mmdet", "max_pool", norm="batch"),
     "mmdet pafpn, on output": _mmdet("PAFPN", "pafpn@mmdet", "p6p7_p5"),
+    "mmdet pafpn, on output, group norm": _mmdet("PAFPN", "pafpn@mmdet", "p6p7_p5", norm="group"),
     "mmdet bfp, non-local": _bfp("non_local"),
     "mmdet bfp, conv": _bfp("conv"),
     "mmdet bfp, none": _bfp(None),
-    "mmdet nasfpn": _nas_fpn(norm=True),
-    "mmdet nasfpn, no norm": _nas_fpn(norm=False),
+    "mmdet nasfpn": _nas_fpn("batch"),
+    "mmdet nasfpn, no norm": _nas_fpn(None),
     "effdet bifpn": _effdet(*NATIVE, "bifpn", "fast_normalized", "bifpn_fa"),
     "effdet bifpn, softmax": _effdet(*NATIVE, "bifpn", "softmax", "bifpn_attn"),
     "effdet bifpn, sum": _effdet(*NATIVE, "bifpn", "sum", "bifpn_sum"),

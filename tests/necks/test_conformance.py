@@ -60,13 +60,13 @@ def test_every_parameter_gets_a_finite_gradient(name):
     sum(x.square().mean() for x in neck(features(neck, (256, 192))).values()).backward()
     wrong = [key for key, value in neck.named_parameters() if value.grad is None or not value.grad.isfinite().all()]
     assert not wrong
-    silent = [key for key, value in neck.named_parameters() if not value.grad.any() and not _may_be_zero(key, neck)]
+    silent = [key for key, value in neck.named_parameters() if not value.grad.any() and not _may_be_zero(key)]
     assert not silent
 
 
-def _may_be_zero(key: str, neck: Neck) -> bool:
-    """A bias before a batch norm has a zero gradient; a ReLU over few values may be closed; softmax ignores shifts."""
-    return key.endswith("bias") or "refine" in key or "sfam" in key or "weigh" in key
+def _may_be_zero(key: str) -> bool:
+    """A bias before a norm has no effect; the ReLU over an SFAM's few hidden values may be closed."""
+    return key.endswith("bias") or key.startswith("sfam.") or ".sfam." in key
 
 
 @every_neck
@@ -89,6 +89,19 @@ def test_half_precision_and_channels_last_give_the_same(name):
     neck = neck.to(memory_format=torch.channels_last)
     last = OrderedDict((key, x.contiguous(memory_format=torch.channels_last)) for key, x in maps.items())
     assert_close(outputs(neck, last), expected, 1e-5)
+
+
+@pytest.mark.gpu
+@every_neck
+def test_on_a_gpu_it_gives_the_same(name):
+    neck = randomised(CASES[name]())
+    maps = features(neck, (128, 192))
+    expected = outputs(neck, maps)
+    neck = neck.to("cuda", memory_format=torch.channels_last)
+    there = OrderedDict((key, x.to("cuda", memory_format=torch.channels_last)) for key, x in maps.items())
+    assert_close(OrderedDict((key, x.cpu()) for key, x in outputs(neck, there).items()), expected, 1e-2)
+    with torch.autocast("cuda", dtype=torch.bfloat16):
+        assert_close(OrderedDict((key, x.cpu()) for key, x in outputs(neck, there).items()), expected, 0.1)
 
 
 @traced_neck
@@ -140,6 +153,17 @@ def test_maps_that_do_not_fit_are_named_in_the_error(name):
 every_name = pytest.mark.parametrize("name", NECKS)
 
 
+@every_neck
+def test_coarse_first_and_lists_are_refused(name):
+    neck = CASES[name]()
+    maps = features(neck, (256, 256))
+    if len(set(neck.in_channels)) == 1:
+        with pytest.raises(ValueError, match="must run from fine to coarse, got heights"):
+            neck(OrderedDict(reversed(maps.items())))
+    with pytest.raises(ValueError, match="takes a mapping of maps, fine to coarse, got a list"):
+        neck(list(maps.values()))
+
+
 @every_name
 @pytest.mark.parametrize(
     ("arguments", "message"),
@@ -149,11 +173,16 @@ every_name = pytest.mark.parametrize("name", NECKS)
         ({"in_channels": (8, 8, 8), "in_levels": (3, 3, 4)}, "fine to coarse"),
         ({"in_channels": (8, 0, 8), "in_levels": (3, 4, 5)}, "must be positive"),
         ({"in_channels": (), "in_levels": ()}, "name the same maps|fine to coarse"),
+        (
+            {"in_channels": (8, 8, 8), "in_levels": (3, 4, 5), "out_channels": 0},
+            "must be positive|all of one width|^out_",
+        ),
+        ({"in_channels": (8, 8, 8), "in_levels": (3, 4, 5), "out_levels": ()}, "levels"),
     ],
 )
 def test_wrong_maps_are_refused_at_construction(name, arguments, message):
     with pytest.raises(ValueError, match=message):
-        build_neck(name, out_channels=WIDTH, **arguments)
+        build_neck(name, **{"out_channels": WIDTH, **arguments})
 
 
 @every_name

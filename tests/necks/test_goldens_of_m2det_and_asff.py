@@ -15,7 +15,7 @@ from reference_weights import random_maps, random_state
 from necks.asff import AsffNeck
 from necks.contract import PassThrough
 from necks.mlfpn import MlfpnNeck
-from necks.reference import ReferenceError, load_reference
+from necks.reference import WeightsError, load_reference
 
 M2DET, M2DET_OUTPUTS = read_golden("m2det")
 ASFF, ASFF_OUTPUTS = read_golden("asff")
@@ -118,7 +118,7 @@ def test_an_unshared_mlfpn_takes_the_shared_weights_as_equal_copies():
 def test_a_shared_mlfpn_refuses_copies_that_differ():
     state = small_m2det_state(shared=False)
     load_reference(small_mlfpn(), state, "m2det")
-    with pytest.raises(ReferenceError) as refused:
+    with pytest.raises(WeightsError) as refused:
         load_reference(small_mlfpn(shared=True), state, "m2det")
     assert "leach.1.conv.weight differs from leach.0.conv.weight" in str(refused.value)
     assert "sfam_module.fc2.2.bias differs from sfam_module.fc2.0.bias" in str(refused.value)
@@ -129,7 +129,7 @@ def test_m2det_lists_what_is_missing_and_left_over():
     state["extra.conv.weight"] = state.pop("unet2.latlayer.1.conv.weight")
     neck = small_mlfpn(sfam=False)
     before = {name: value.clone() for name, value in neck.state_dict().items()}
-    with pytest.raises(ReferenceError, match=r"14 differences") as refused:
+    with pytest.raises(WeightsError, match=r"14 differences") as refused:
         load_reference(neck, state, "m2det")
     assert "missing: unet2.latlayer.1.conv.weight" in str(refused.value)
     assert "left over: extra.conv.weight" in str(refused.value)
@@ -141,7 +141,7 @@ def test_asff_lists_what_is_missing_left_over_and_misshaped():
     state = random_state(ASFF["shapes"]["yolov3"])
     state["level_2_fusion.compress_level_1.conv.weight"] = state.pop("level_2_fusion.compress_level_0.conv.weight")
     state["level_0_fusion.weight_levels.bias"] = torch.zeros(4)
-    with pytest.raises(ReferenceError, match=r"3 differences") as refused:
+    with pytest.raises(WeightsError, match=r"3 differences") as refused:
         load_reference(asff_neck("yolov3"), state, "asff")
     assert "missing: level_2_fusion.compress_level_0.conv.weight" in str(refused.value)
     assert "left over: level_2_fusion.compress_level_1.conv.weight" in str(refused.value)
@@ -160,5 +160,5 @@ def test_asff_lists_what_is_missing_left_over_and_misshaped():
     ],
 )
 def test_necks_that_the_authors_code_has_no_weights_for_are_refused(neck, source, message):
-    with pytest.raises(ReferenceError, match=message):
+    with pytest.raises(WeightsError, match=message):
         load_reference(neck, {}, source)

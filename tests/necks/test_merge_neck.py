@@ -105,6 +105,49 @@ def test_levels_and_channels_are_checked_at_construction(arguments, message):
         build_neck("fpn", **arguments)
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("norm", "layer", r"norm must be one of \('batch', 'group', 'none'\), got 'layer'"),
+        ("norm_eps", "small", "norm_eps must be a positive float"),
+        ("norm_groups", 0, "norm_groups must be a positive int"),
+        ("separable", "no", "separable must be bool"),
+        ("linear_bias", 1, "linear_bias must be"),
+    ],
+)
+def test_a_recipe_checks_its_fields(field, value, message):
+    with pytest.raises(ValueError, match=message):
+        Recipe(**{field: value})
+
+
+def test_group_norm_names_what_does_not_divide():
+    with pytest.raises(ValueError, match="norm_groups=32 needs channels divisible by that, got 8; take other"):
+        build_neck("fpn", in_channels=CHANNELS, out_channels=8, recipe=Recipe(norm="group"))
+
+
+@pytest.mark.parametrize("extra", ["max_pool", "pool_project", "project_pool", "lateral_pool"])
+@pytest.mark.parametrize("laterals", ["stem", "edges"])
+@pytest.mark.parametrize("down", ["max_pool", "max_pool_padded", "max_pool3", "max_pool3_same", "conv"])
+def test_every_way_to_make_levels_runs_at_odd_and_tiny_sizes(extra, laterals, down):
+    recipe = Recipe(extra_inputs=extra, laterals=laterals, down=down)
+    neck = build_neck("nas_fpn", in_channels=CHANNELS, out_channels=8, repeats=2, recipe=recipe).eval()
+    for size in ((137, 211), (64, 64), (32, 8)):
+        outputs = neck(features(*size))
+        assert all(torch.isfinite(x).all() for x in outputs.values())
+
+
+def test_extra_levels_are_made_once_however_many_repeats():
+    neck = build_neck("fpn@torchvision", in_channels=CHANNELS, out_channels=8, repeats=3, extra="p6p7_c5")
+    runs = []
+    neck.extra.register_forward_hook(lambda *_: runs.append(1))
+    neck(features(64, 64))
+    neck(features(64, 64), until=2)
+    assert len(runs) == 2
+    assert len(neck.every_repeat(features(64, 64))) == 3
+    with pytest.raises(ValueError, match=r"until must be in 1\.\.3"):
+        neck(features(64, 64), until=4)
+
+
 def test_unknown_names_and_levels_say_what_is_known():
     with pytest.raises(ValueError, match=r"unknown neck 'fpm'; known are .*bifpn"):
         build_neck("fpm", in_channels=CHANNELS)

@@ -35,7 +35,7 @@ def on_meta(name: str, **arguments: object) -> Neck:
     ("name", "arguments", "params"),
     [
         ("fpn@torchvision", R50_FROM_C2, 3_344_384),
-        ("fpn@mmdet", {**R50_FROM_C2, "norm": True}, 3_346_432),
+        ("fpn@mmdet", {**R50_FROM_C2, "norm": "batch"}, 3_346_432),
         ("fpn@torchvision", {**R50, "extra": "p6p7_p5"}, 3_868_672),
         ("fpn@mmdet", {**R50, "extra": "p6p7_c5"}, 7_997_440),
         ("panet@authors", R50_FROM_C2, 3_344_384 + 3_540_480),

@@ -1,3 +1,4 @@
+import math
 import random
 from collections import Counter
 
@@ -165,6 +166,13 @@ def test_sampling_uses_only_the_given_generator(space):
 )
 def test_sizes_equal_those_of_the_public_definition(num_cells, size):
     assert f"{nas_fpn_space(num_cells).size():.2e}" == size
+
+
+@pytest.mark.parametrize("num_cells", range(5, 16))
+def test_sizes_equal_the_closed_form(num_cells):
+    """Pairs and merges of every cell, four levels per intermediate cell, and the order of the outputs."""
+    pairs = math.prod(math.comb(5 + index, 2) for index in range(num_cells))
+    assert nas_fpn_space(num_cells).size() == pairs * 2**num_cells * 4 ** (num_cells - 5) * math.factorial(5)
 
 
 def test_the_published_space_has_its_exact_size():

@@ -13,8 +13,10 @@ from pydantic import ValidationError
 from nas.detection.backbone import BackboneError, build_backbone, weights_digest
 from nas.detection.config import BackboneConfig
 from nas.detection.cost import feature_shapes
+from nas.detection.detector import build_detector
 from nas.detection.feature_maps import _timm_indices
 from nas.detection.meta import meta_copy
+from necks import build_neck
 
 ODD = (97, 75)
 MODELS = [
@@ -204,3 +206,14 @@ def test_without_timm_the_error_names_the_extra(monkeypatch):
 def test_the_configuration_does_without_torch():
     code = "import sys, nas.detection.config; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_frozen_backbone_stays_as_it_is_while_the_detector_trains():
+    backbone = build_backbone(BackboneConfig(name="resnet10", frozen=True))
+    detector = build_detector(backbone, build_neck("fpn", in_channels=backbone.channels, out_channels=8), 2)
+    before = weights_digest(backbone)
+    detector.train()
+    backbone(torch.rand(2, 3, 64, 64))
+    assert weights_digest(backbone) == before
+    assert detector.head.training
+    assert not any(module.training for module in backbone.modules())

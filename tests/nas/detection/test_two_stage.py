@@ -192,3 +192,10 @@ def test_the_check_changes_neither_backbone_nor_neck():
     assert neck.training
     after = backbone.state_dict() | neck.state_dict()
     assert all(torch.equal(value, after[name]) for name, value in before.items())
+
+
+def test_faster_rcnn_needs_the_backbones_levels_without_gaps():
+    backbone = build_backbone(BackboneConfig(name="resnet10", levels=(2, 4, 5)))
+    neck = build_neck("none", in_channels=backbone.channels, in_levels=(2, 4, 5), out_levels=(2, 4, 5), out_channels=8)
+    with pytest.raises(ValueError, match=r"must be consecutive, got \(2, 4, 5\)"):
+        build_faster_rcnn(backbone, neck, 3)

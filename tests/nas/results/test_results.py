@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -13,8 +14,12 @@ from made_up_run import made_up_run
 
 from nas.results import pictures
 from nas.results.export import ExportError, export
+from nas.results.front import pareto_front
 from nas.results.report import write_report
-from nas.results.summary import best_found, closing_rows, status
+from nas.results.summary import best_found, cell, closing_rows, columns, front_rows, rejections, status
+from nas.search.constraints import ConstraintConfig
+from nas.search.journal import Candidate, Trial
+from nas.search.reward import RewardConfig
 from necks import load_exported
 from search_space import KNOWN, nas_fpn_space
 
@@ -86,7 +91,7 @@ def test_the_pictures_show_every_scored_candidate(made_up):
     figure = pictures.ap_over_trials(trials, config.controller.name)
     dots = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
     assert sorted(len(line.get_xdata()) for line in dots) == [1, 3]
-    scatter = pictures.ap_against_macs(trials, config.controller.name)
+    scatter = pictures.ap_against_cost(trials, config.controller.name)
     diamonds = [line for line in scatter.axes[0].lines if line.get_marker() == "D"]
     assert len(diamonds) == 2
 
@@ -103,17 +108,78 @@ def test_every_topology_can_be_drawn(name, tmp_path):
     assert len(arrows) == sum(len(cell.inputs) for cell in genotype.cells) + sum(map(len, genotype.dangling))
 
 
+def measured(number: int, cost: float, ap: float | None, **fields) -> Trial:
+    """A trial with a made-up cost in each unit."""
+    values = {"macs": cost, "params": -cost, "latency_ms": cost}
+    values |= {} if ap is None else {"AP": ap, "AP50": 100 - ap}
+    known = {"state": "complete", "reward": ap, "error": None, "copied_from": None, "order": number}
+    candidate = Candidate(origin="search", genotype=KNOWN["fpn"](), proposal=number)
+    return Trial(**({"number": number, "candidate": candidate, "metrics": values} | known | fields))
+
+
 @pytest.mark.parametrize(
     ("points", "front"),
     [
         ([], []),
-        ([(1.0, 1.0)], [(1.0, 1.0)]),
-        ([(2.0, 5.0), (1.0, 1.0), (3.0, 4.0), (1.0, 2.0)], [(1.0, 2.0), (2.0, 5.0)]),
-        ([(1.0, 2.0), (2.0, 2.0)], [(1.0, 2.0)]),
+        ([(1.0, 1.0)], [0]),
+        ([(2.0, 5.0), (1.0, 1.0), (3.0, 4.0), (1.0, 2.0)], [3, 0]),
+        ([(1.0, 2.0), (2.0, 2.0)], [0]),
+        ([(2.0, 2.0), (1.0, 2.0), (1.0, 2.0)], [1]),
     ],
 )
 def test_pareto_front(points, front):
-    assert pictures.pareto_front(points) == front
+    trials = [measured(number, *point) for number, point in enumerate(points)]
+    assert [trial.number for trial in pareto_front(trials)] == front
+
+
+def test_the_pareto_front_over_other_metrics_and_without_failed_trials():
+    trials = [measured(0, 1.0, 30.0), measured(1, 2.0, 40.0), measured(2, 0.5, None, state="failed")]
+    assert [trial.number for trial in pareto_front(trials, "latency_ms")] == [0, 1]
+    assert [trial.number for trial in pareto_front(trials, "params")] == [1]
+    assert [trial.number for trial in pareto_front(trials, "latency_ms", "AP50")] == [0]
+
+
+def test_front_rows_name_known_necks_and_what_is_over_a_limit(made_up):
+    _, config, trials = made_up
+    rows = front_rows(config, trials)
+    assert [row.trial for row in rows] == pareto_front(trials, "macs")
+    known = [row.label for row in rows if row.trial.candidate.is_known]
+    assert known == [name for name in ("fpn (known)", "nas_fpn (known)") if name in known]
+    tight = replace(config, constraints=ConstraintConfig(max_params=80_000, max_latency_ms=1.4))
+    assert [row.label for row in closing_rows(tight, trials)][2:] == [
+        "fpn (over max_params, max_latency_ms)",
+        "nas_fpn (over max_params, max_latency_ms)",
+    ]
+    assert all(row.label.endswith("(over max_params, max_latency_ms)") for row in front_rows(tight, trials))
+
+
+def test_a_reward_that_is_no_metric_has_a_column(made_up):
+    _, config, trials = made_up
+    assert columns(config)[0] == "AP"
+    weighed = replace(config, reward=RewardConfig(objective="mnasnet", target=2e7, cost="params"))
+    assert columns(weighed)[:2] == ("reward", "AP")
+    assert cell(trials[0], "reward") == f"{trials[0].reward:.1f}"
+    other = replace(config, reward=RewardConfig(metric="AP75", objective="pareto"))
+    assert columns(other)[:2] == ("AP75", "AP")
+
+
+def test_rejected_candidates_are_counted_apart(tmp_path):
+    run, config, trials = made_up_run(tmp_path / "run")
+    refused = [
+        measured(8 + count, 1.0, None, state="failed", error="constraint: ...", rejected=limits)
+        for count, limits in enumerate([("max_params",), ("max_params", "max_macs")])
+    ]
+    before, now = status(config, trials, live=False), status(config, trials + refused, live=False)
+    assert now == {**before, "rejected": 2}
+    assert rejections(trials) == ""
+    phrase = "2 candidates were over a limit and not trained (2 by max_params, 1 by max_macs)"
+    assert rejections(trials + refused) == phrase
+    config = replace(config, reward=RewardConfig(objective="mnasnet", cost="latency_ms", target=1))
+    page = write_report(run, config, trials + refused).read_text()
+    assert phrase in page
+    assert "constraint: ..." not in page
+    assert "Pareto front: AP against latency" in page
+    assert (run.report / "ap_against_latency_ms.png").is_file()
 
 
 def test_export_writes_the_best_found_and_it_loads(made_up, tmp_path):

@@ -15,10 +15,12 @@ from pathlib import Path
 import optuna
 import pytest
 import toy_search
-from toy_search import search, starts, toy_config
+from toy_search import latency_ms, search, starts, toy_config
 
 from nas.configuration import ConfigError
+from nas.search.admission import UnsatisfiedError
 from nas.search.config import ControllerConfig, ResourceConfig, SearchConfig
+from nas.search.constraints import ConstraintConfig
 from nas.search.journal import Journal, Trial
 from nas.search.plan import Plan
 from nas.search.run_directory import RunDirectory, RunDirectoryError
@@ -138,7 +140,7 @@ def test_a_journal_cut_off_after_any_line_is_gone_on_with(finished, tmp_path):
         before = {trial.number: trial for trial in journal.trials() if trial.state != "running"}
         plan = Plan(finished.config, journal, lambda trial: None)
         while (following := plan.next()) is not None:
-            plan.complete(following[0], 50.0 + following[0], {})
+            plan.complete(following[0], {"AP": 50.0 + following[0]})
         trials = Journal(path).trials()
         assert origins(trials) == {**PLANNED, "search": 4}
         assert all(trials[number] == trial for number, trial in before.items())
@@ -214,6 +216,30 @@ def test_a_twin_of_a_trial_that_fails_fails_too(run_dir):
     trials = search(config, run_dir)
     assert [trial.state for trial in trials] == ["failed", "failed", "complete"]
     assert trials[1].error.startswith("the same function as trial 0, which failed: loss is nan")
+
+
+def test_what_a_worker_finds_too_slow_is_not_trained_and_another_takes_its_place(run_dir):
+    constraints = ConstraintConfig(max_latency_ms=4)
+    config, orders = misbehaving(run_dir, constraints=constraints, resources=ResourceConfig(workers=2))
+    trials = search(config, run_dir)
+    rejected = [trial for trial in trials if trial.rejected]
+    assert origins([trial for trial in trials if not trial.rejected]) == {**PLANNED, "search": 6}
+    assert rejected
+    for trial in trials:
+        slow = latency_ms(trial.candidate.genotype) > 4
+        assert bool(trial.rejected) == (slow and not trial.candidate.is_known)
+    assert {trial.state for trial in rejected} == {"failed"}
+    assert rejected[0].error == f"constraint: {rejected[0].metrics['latency_ms']:.3g} ms > max_latency_ms 4.0"
+    assert starts(orders).keys() == {trial.number for trial in trials if trial.state == "complete"}
+
+
+def test_a_latency_that_no_neck_reaches_ends_the_search(run_dir):
+    constraints = ConstraintConfig(max_latency_ms=0.5, max_rejections_in_a_row=4)
+    config, _ = misbehaving(run_dir, constraints=constraints)
+    with pytest.raises(UnsatisfiedError, match=r"last [45] .* random .* [45] by max_latency_ms = 0\.5 \(the smallest"):
+        search(config, run_dir)
+    trials = Journal(run_dir / "journal.log").trials()
+    assert 4 <= sum(bool(trial.rejected) for trial in trials) <= 5, "one beside the fourth may have been in work"
 
 
 def test_a_search_in_which_everything_fails_is_stopped_with_the_reason(run_dir):

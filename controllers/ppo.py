@@ -1,0 +1,215 @@
+"""Proximal policy optimisation (Schulman et al. 2017, arXiv 1707.06347), as NASNet's search used it (1707.07012)."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from controllers.base import Controller
+from controllers.evolution import mutate
+from controllers.policy import Policy, Sampler, entropies, log_probs_of
+from controllers.ppo_update import Example, RunningScale, Updater, one_thread
+from controllers.records import Outcome
+from search_space import Choices, Genotype, SearchSpace
+
+LOG_PROB, VERSION, ENTROPY = "log_prob", "policy_version", "entropy"
+"""What a proposal's `info` holds: the log-probability of the whole genotype under the policy that proposed it, the
+number of updates that this policy had had, and its mean entropy per decision on the way to the genotype, in nats."""
+
+
+class PPOController(Controller):
+    """An LSTM policy over the space's decisions, trained by PPO on the outcomes; asynchronous.
+
+    Each proposal is drawn from the policy of that moment. A genotype that was proposed before is mutated as in
+    `evolution.mutate`, so a policy that has made up its mind looks around its favourite instead of repeating it; the
+    mutant counts as the policy's own, with its log-probability. Likewise initial genotypes: they are learned from with
+    their log-probability under the initial policy.
+
+    After every `batch_size` outcomes with a reward the policy is updated `epochs` times on that batch:
+
+        ratio = (p(genotype) / p_behaviour(genotype)) ** (1 / decisions)
+        objective = mean of min(ratio * A, clip(ratio, 1 - clip, 1 + clip) * A) + entropy * mean entropy per decision
+        A = (reward - baseline) / scale
+
+    p_behaviour is the probability that was recorded when the genotype was proposed (`Proposal.info`), so an outcome
+    of an older policy is weighted by the ratio and clipped. One of a policy more than `max_lag` updates old when
+    its outcome arrives is dropped: it moves neither the policy nor the baseline. The root makes the ratio a geometric
+    mean over the decisions; that of a whole genotype would leave the clipping range after a tiny change of each.
+
+    Baseline: exponential moving average of the rewards in the order of observation, without the pull to 0 at the
+    start (Adam's correction). Scale: root of the same average of the squared distance from it; so rewards in percent or
+    from 0 to 1 learn alike. With `normalise=False` the scale is 1, as in NASNet.
+
+    Failed trials have no reward: no gradient, and they do not move the baseline, so the policy does not learn to avoid
+    them. Stopped ones count with the reward that they had. Outcomes are learned in the order of observation.
+
+    The defaults are made for a thousand trials: on synthetic problems over the published space they reached the top
+    0.1 % of random samples after some 50 to 70 trials (random search: 650), where the published learning rate needed
+    110 to 330. `nasnet` has the published values, made for 20,000 trials.
+
+    Deterministic on one machine, whatever the number of threads; nothing global is seeded.
+
+    Args:
+        hidden: LSTM units.
+        learning_rate: Adam's.
+        entropy: weight of the entropy bonus.
+        baseline_decay: of both moving averages.
+        batch_size: outcomes per update.
+        epochs: gradient steps per update.
+        clip: see above.
+        max_lag: see above.
+        normalise: divide advantages by the running scale.
+
+    Raises:
+        ValueError: for a number out of range.
+    """
+
+    _info_keys = frozenset({LOG_PROB, VERSION, ENTROPY})
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        *,
+        seed: int = 0,
+        initial: Sequence[Genotype] = (),
+        hidden: int = 100,
+        learning_rate: float = 5e-3,
+        entropy: float = 0.05,
+        baseline_decay: float = 0.95,
+        batch_size: int = 10,
+        epochs: int = 4,
+        clip: float = 0.2,
+        max_lag: int = 10,
+        normalise: bool = True,
+    ) -> None:
+        super().__init__(space, seed=seed, initial=initial)
+        _check_counts(hidden=hidden, batch_size=batch_size, epochs=epochs)
+        if max_lag < 0:
+            raise ValueError(f"max_lag must be 0 or more, got {max_lag}")
+        if not (learning_rate > 0 and entropy >= 0 and clip > 0 and 0 <= baseline_decay < 1):
+            raise ValueError(
+                "learning_rate and clip must be positive, entropy 0 or more and baseline_decay in [0, 1); got "
+                f"learning_rate={learning_rate}, clip={clip}, entropy={entropy}, baseline_decay={baseline_decay}"
+            )
+        self.batch_size = batch_size
+        self.max_lag = max_lag
+        self._settings = [hidden, learning_rate, entropy, baseline_decay, batch_size, epochs, clip, max_lag, normalise]
+        self._normalise = normalise
+        weights_seed = random.Random(f"{seed}:weights").getrandbits(32)
+        self._policy = Policy(space, hidden=hidden, seed=weights_seed)
+        self._updater = Updater(self._policy, learning_rate=learning_rate, entropy=entropy, epochs=epochs, clip=clip)
+        self._sampler = Sampler(self._policy)
+        self._rewards = RunningScale(baseline_decay)
+        self._batch: list[Example] = []
+        self._entropies: deque[float] = deque(maxlen=batch_size)
+        self._num_updates = 0
+        self._num_dropped = 0
+
+    @classmethod
+    def nasnet(cls, space: SearchSpace, *, seed: int = 0, initial: Sequence[Genotype] = ()) -> PPOController:
+        """NASNet's values where it states them: 100 units, lr 3.5e-4, entropy 1e-5, baseline .95, batches of 20.
+
+        It states neither epochs, clipping nor lag; those are the defaults. Its advantages are not scaled, so rewards
+        should be of the order of 1.
+        """
+        return cls(
+            space,
+            seed=seed,
+            initial=initial,
+            learning_rate=3.5e-4,
+            entropy=1e-5,
+            baseline_decay=0.95,
+            batch_size=20,
+            normalise=False,
+        )
+
+    @property
+    def policy(self) -> Policy:
+        """The policy as it is now, to look at; whoever changes it breaks recovery."""
+        return self._policy
+
+    @property
+    def entropy(self) -> float:
+        """Mean entropy per decision in nats of the policies behind the last `batch_size` outcomes; nan before."""
+        return math.fsum(self._entropies) / len(self._entropies) if self._entropies else math.nan
+
+    @property
+    def baseline(self) -> float:
+        """The moving average of the rewards; nan before the first."""
+        return self._rewards.mean
+
+    @property
+    def num_updates(self) -> int:
+        """Updates of the policy so far, which is the version of the next proposal's policy."""
+        return self._num_updates
+
+    @property
+    def num_dropped(self) -> int:
+        """Outcomes that came too late to learn from."""
+        return self._num_dropped
+
+    def _next(self, rng: random.Random) -> Genotype:
+        genotype = self.space.decode(self._sampler.sample(rng))
+        return mutate(self.space, genotype, self._is_duplicate, rng) if self._is_duplicate(genotype) else genotype
+
+    @one_thread()
+    def _info(self, choices: Choices) -> dict[str, float]:
+        with torch.no_grad():
+            batch = self._policy.encode([choices])
+            log_probs = self._policy(batch)
+            total = float(log_probs_of(log_probs, batch).sum())
+            entropy = float(entropies(log_probs, batch))
+        return {LOG_PROB: total, VERSION: self._num_updates, ENTROPY: entropy}
+
+    def _learn(self, outcome: Outcome) -> None:
+        if outcome.reward is None:
+            return
+        info = outcome.proposal.info
+        if self._num_updates - info[VERSION] > self.max_lag:
+            self._num_dropped += 1
+            return
+        self._entropies.append(info[ENTROPY])
+        self._rewards.add(outcome.reward)
+        self._batch.append(Example(outcome.proposal.choices, outcome.reward, info[LOG_PROB]))
+        if len(self._batch) == self.batch_size:
+            self._update()
+
+    def _update(self) -> None:
+        scale = self._rewards.scale if self._normalise else 1.0
+        self._updater.update(self._batch, [(example.reward - self.baseline) / scale for example in self._batch])
+        self._batch = []
+        self._num_updates += 1
+        self._sampler = Sampler(self._policy)
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "rewards": self._rewards.to_dict(),
+            "batch": [example.to_dict() for example in self._batch],
+            "entropies": list(self._entropies),
+            "num_updates": self._num_updates,
+            "num_dropped": self._num_dropped,
+            "weights": self._updater.to_dict(),
+        }
+
+    def _load(self, state: Mapping[str, Any]) -> None:
+        self._updater.load(state["weights"])
+        self._sampler = Sampler(self._policy)
+        self._rewards.load(state["rewards"])
+        self._batch = [Example(**item) for item in state["batch"]]
+        self._entropies = deque(state["entropies"], maxlen=self.batch_size)
+        self._num_updates = state["num_updates"]
+        self._num_dropped = state["num_dropped"]
+
+    def _identity(self) -> dict[str, Any]:
+        return {**super()._identity(), "settings": self._settings}
+
+
+def _check_counts(**counts: int) -> None:
+    for name, count in counts.items():
+        if count < 1:
+            raise ValueError(f"{name} must be 1 or more, got {count}")

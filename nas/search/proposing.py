@@ -1,0 +1,112 @@
+"""Controllers of a search, and how they get their history back from the journal."""
+
+from __future__ import annotations
+
+from controllers import CONTROLLERS, Controller, OptunaController, Outcome, Proposal, RandomController
+from nas.configuration import ConfigError
+from nas.search.config import SearchConfig
+from nas.search.journal import Candidate, Trial
+from nas.search.reward import RewardConfig, objectives_of
+from search_space import Choice, Choices, Genotype, PyramidSpace, SearchSpace, known_genotype
+
+
+def build_controller(config: SearchConfig, space: SearchSpace) -> Controller:
+    """The configured controller; under `pareto` Optuna's samplers maximise both objectives unless told otherwise.
+
+    Raises:
+        ConfigError: for options that it does not take, initial necks outside the space, or a number of objectives that
+            the reward does not have.
+    """
+    initial = [_initial(name, config, space) for name in config.controller.initial]
+    make = CONTROLLERS[config.controller.name]
+    options = dict(config.controller.options)
+    if config.reward.objective == "pareto" and issubclass(make, OptunaController):
+        options.setdefault("objectives", 2)
+    try:
+        controller = make(space, seed=config.seed, initial=initial, **options)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"controller {config.controller.name} (its options or initial necks): {error}") from error
+    _check_objectives(config, controller)
+    return controller
+
+
+def build_baseline(config: SearchConfig, space: SearchSpace) -> Controller:
+    """Random search with a seed of its own, so that it draws other candidates than the search does."""
+    return RandomController(space, seed=config.seed + 1_000_003)
+
+
+def known_neck(name: str, config: SearchConfig) -> Genotype:
+    """A published neck on the levels of the search.
+
+    Raises:
+        ConfigError: if it is not defined on them.
+    """
+    try:
+        return known_genotype(name, config.proxy.neck.levels)
+    except ValueError as error:
+        raise ConfigError(f"known neck {name!r}: {error}; take it out of known and controller.initial") from error
+
+
+def candidate_of(origin: str, proposal: Proposal) -> Candidate:
+    """What the journal keeps of a proposal."""
+    return Candidate(
+        origin=origin,
+        genotype=proposal.genotype,
+        proposal=proposal.id,
+        choices=proposal.choices,
+        info=proposal.info,
+    )
+
+
+def outcome_of(trial: Trial, reward: RewardConfig) -> Outcome:
+    """What a controller is told of a finished trial."""
+    objectives = None if trial.reward is None else objectives_of(reward, trial.metrics)
+    return Outcome(_proposal_of(trial.candidate), trial.reward, trial.state, trial.metrics, objectives)  # type: ignore[arg-type]
+
+
+def replay(controller: Controller, trials: list[Trial], reward: RewardConfig) -> None:
+    """Give a fresh controller its trials of the journal: proposals by id, outcomes in the order of finishing."""
+    proposals = sorted((_proposal_of(trial.candidate) for trial in trials), key=lambda proposal: proposal.id)
+    finished = [trial for trial in trials if trial.state != "running"]
+    finished.sort(key=lambda trial: trial.order or 0)
+    controller.replay(proposals, [outcome_of(trial, reward) for trial in finished])
+
+
+def fixed_choices(space: SearchSpace, choices: Choices) -> dict[str, tuple[Choice, ...]]:
+    """The fixed choices of every decision of one sequence."""
+    prefix: dict[str, Choice] = {}
+    fixed = {}
+    while len(prefix) < len(choices) and (decision := space.next_decision(prefix)) is not None:
+        fixed[decision.name] = decision.choices
+        prefix[decision.name] = choices[decision.name]
+    return fixed
+
+
+def _check_objectives(config: SearchConfig, controller: Controller) -> None:
+    wanted = getattr(controller, "objectives", 1)
+    offered = 2 if config.reward.objective == "pareto" else 1
+    if wanted not in (1, offered):
+        raise ConfigError(
+            f"controller {config.controller.name} maximises {wanted} objectives, reward.objective = "
+            f"{config.reward.objective} gives {offered}; take reward.objective=pareto and a controller with 2 "
+            "objectives, or one with 1"
+        )
+
+
+def _initial(name: str, config: SearchConfig, space: SearchSpace) -> Genotype:
+    genotype = known_neck(name, config)
+    if isinstance(space, PyramidSpace):
+        genotype = space.ordered(genotype)
+    try:
+        space.encode(genotype)
+    except ValueError as error:
+        raise ConfigError(
+            f"controller.initial: {name} is not in the search space {config.space.name}: {error}; leave it out, or "
+            "take a space that contains it"
+        ) from error
+    return genotype
+
+
+def _proposal_of(candidate: Candidate) -> Proposal:
+    assert candidate.proposal is not None
+    return Proposal(candidate.proposal, candidate.genotype, dict(candidate.choices), dict(candidate.info))
