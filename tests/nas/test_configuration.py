@@ -37,7 +37,7 @@ def test_overrides_reach_any_depth_and_leave_the_original_alone():
         ('proxy.neck={"chanels": 3}', r"unknown field 'proxy.neck.chanels'; did you mean 'channels'\?"),
         ("name.x=1", "has no fields to set"),
         ("proxy.steps=many", "proxy.steps: .* valid integer.* got 'many'"),
-        ("proxy.steps=0", "proxy.steps: .* greater than or equal to 1, got 0"),
+        ("proxy.steps=-1", "proxy.steps: .* greater than or equal to 0, got -1"),
         ("controller.name=evolutoin", "controller must be one of random, evolution"),
         ('known=["fpnn"]', "known necks are .*bifpn.*; got 'fpnn'"),
         ("trials", "write --set field=value"),
