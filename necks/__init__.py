@@ -2,7 +2,7 @@
 
 from necks.asff import AsffNeck
 from necks.balanced import BalancedNeck
-from necks.build import MODULE_NECKS, NECKS, build_neck
+from necks.build import NECKS, build_neck
 from necks.contract import Neck, PassThrough
 from necks.efm import ExactFusionNeck
 from necks.exported import load_exported, neck_from_dict, neck_to_dict, save_exported
@@ -11,7 +11,6 @@ from necks.mlfpn import MlfpnNeck
 from necks.recipe import Recipe
 
 __all__ = [
-    "MODULE_NECKS",
     "NECKS",
     "AsffNeck",
     "BalancedNeck",

@@ -71,13 +71,7 @@ def genotype_cost(
     Raises:
         ValueError: for as many channels and sizes as do not fit the levels, or a count that is not positive.
     """
-    if not 1 <= len(in_channels) == len(in_sizes) <= len(genotype.levels):
-        raise ValueError(
-            f"in_channels and in_sizes must be equally many, for the finest of the levels {genotype.levels}; "
-            f"got {len(in_channels)} and {len(in_sizes)}"
-        )
-    if min(channels, repeats, *in_channels, *(side for size in in_sizes for side in size)) < 1:
-        raise ValueError("channels, in_channels, in_sizes and repeats must be positive")
+    _check(genotype, channels, in_channels, in_sizes, repeats)
     plain = conv_bias if linear_bias is None else linear_bias
     separate = separable if separable_laterals is None else separable_laterals
     pixels = _pixels(in_sizes, len(genotype.levels))
@@ -120,3 +114,15 @@ def _pixels(in_sizes: Sequence[Size], count: int) -> list[int]:
     while len(sizes) < count:
         sizes.append((-(-sizes[-1][0] // 2), -(-sizes[-1][1] // 2)))
     return [height * width for height, width in sizes]
+
+
+def _check(
+    genotype: Genotype, channels: int, in_channels: Sequence[int], in_sizes: Sequence[Size], repeats: int
+) -> None:
+    if not 1 <= len(in_channels) == len(in_sizes) <= len(genotype.levels):
+        raise ValueError(
+            f"in_channels and in_sizes must be equally many, for the finest of the levels {genotype.levels}; "
+            f"got {len(in_channels)} and {len(in_sizes)}"
+        )
+    if min(channels, repeats, *in_channels, *(side for size in in_sizes for side in size)) < 1:
+        raise ValueError("channels, in_channels, in_sizes and repeats must be positive")

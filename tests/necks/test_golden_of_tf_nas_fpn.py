@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from golden_files import read_golden
 from reference_weights import pyramid_sizes, random_maps, random_state
 from torch import Tensor
 
 from necks import MergeNeck, build_neck
 from necks.reference import load_reference
 
-GOLDENS = Path(__file__).parent / "goldens"
 GOLDEN_OF = {False: "tf_nas_fpn", True: "tf_nas_fpn_separable"}
 
 
@@ -40,7 +38,7 @@ def test_single_precision_stays_within_rounding(separable):
 
 
 def read(separable: bool) -> dict[str, Any]:
-    return json.loads((GOLDENS / f"{GOLDEN_OF[separable]}.json").read_text())
+    return read_golden(GOLDEN_OF[separable])[0]
 
 
 def given(about: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -59,7 +57,7 @@ def made_after(about: Mapping[str, Any]) -> MergeNeck:
 
 
 def largest_difference(neck: MergeNeck, about: Mapping[str, Any], dtype: torch.dtype) -> float:
-    golden = np.load(GOLDENS / f"{GOLDEN_OF[about['separable']]}.npz")
+    _, golden = read_golden(GOLDEN_OF[about["separable"]])
     largest = 0.0
     for height, width in about["sizes"]:
         sizes = pyramid_sizes((height, width), about["in_levels"])
