@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any, final
 
 from controllers.records import Outcome, Proposal
-from controllers.walks import space_digest
+from controllers.space_digest import space_digest
 from search_space import Choices, Genotype, SearchSpace
 
 MAX_TRIES = 200

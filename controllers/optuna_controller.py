@@ -24,8 +24,9 @@ class OptunaController(Controller):
 
     Optuna wants the same choices for a name in every trial, so the sampler chooses among a decision's fixed choices;
     one that is not allowed is replaced by the nearest allowed one in the order of the fixed choices (of two, the
-    earlier). The study is told what was proposed, not what was suggested. A suggestion that was proposed before is
-    mutated as in `evolution.mutate`.
+    earlier). The study is told what was proposed, not what was suggested; a decision that a genotype lacks counts as
+    one more choice, and where that is suggested for a decision that exists, the choice is drawn uniformly. A suggestion
+    that was proposed before is mutated as in `evolution.mutate`.
 
     The sampler sees trials in the order in which their outcomes are observed, and no pending ones: concurrent trials
     are told apart by the seed of their proposal only. Failed trials are not told at all, since Optuna's samplers skip
@@ -84,7 +85,8 @@ class OptunaController(Controller):
         ask = self._history.ask(rng.getrandbits(32))
         choices: dict[str, Choice] = {}
         while (decision := self.space.next_decision(choices)) is not None:
-            choices[decision.name] = nearest_allowed(decision, ask(decision))
+            wish = ask(decision.name)
+            choices[decision.name] = rng.choice(decision.allowed) if wish is None else nearest_allowed(decision, wish)
         return choices
 
     def _check_outcome(self, outcome: Outcome) -> None:

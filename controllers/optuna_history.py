@@ -18,10 +18,10 @@ from optuna.storages import InMemoryStorage
 from optuna.study import Study, StudyDirection
 from optuna.trial import TrialState, create_trial
 
-from search_space import Choice, Decision, SearchSpace
+from search_space import Choice, SearchSpace
 
-Ask = Callable[[Decision], Choice]
-"""Suggests one of a decision's fixed choices, allowed or not."""
+Ask = Callable[[str], Choice | None]
+"""Suggests one of the fixed choices of the decision of that name, allowed or not, or None for its absence."""
 
 
 @dataclass(frozen=True)
@@ -71,12 +71,13 @@ class History:
 
     def __init__(self, space: SearchSpace, sampler: BaseSampler, objectives: int, window: int, seed: int) -> None:
         self.num_told = 0
-        self._space = space
         self._template = sampler
         self._objectives = objectives
         self._window = window
         self._seed = seed
-        self._distributions: dict[str, CategoricalDistribution] = {}
+        self._distributions: dict[str, BaseDistribution] = {
+            name: SharedDistribution(choices) for name, choices in space.decisions().items()
+        }
         self._rebuild([])
 
     def tell(self, record: Record) -> None:
@@ -98,11 +99,11 @@ class History:
         space = self._sampler.infer_relative_search_space(study, trial)
         relative = self._sampler.sample_relative(study, trial, space)
 
-        def suggest(decision: Decision) -> Choice:
-            if decision.name in relative:
-                return relative[decision.name]  # type: ignore[no-any-return]
+        def suggest(name: str) -> Choice | None:
+            if name in relative:
+                return relative[name]  # type: ignore[no-any-return]
             return self._sampler.sample_independent(  # type: ignore[no-any-return]
-                study, trial, decision.name, self._distribution(decision)
+                study, trial, name, self._distributions[name]
             )
 
         return suggest
@@ -139,8 +140,8 @@ class History:
         return optuna.load_study(study_name=STUDY, storage=self._storage, sampler=self._sampler)
 
     def _add(self, record: Record) -> None:
-        distributions: dict[str, BaseDistribution] = dict(self._distributions_of(record.choices))
-        template = create_trial(state=TrialState.RUNNING, params=dict(record.choices), distributions=distributions)
+        params = {name: record.choices.get(name) for name in self._distributions}
+        template = create_trial(state=TrialState.RUNNING, params=params, distributions=self._distributions)
         trial_id = self._storage.create_new_trial(self._study_id, template)
         if isinstance(self._sampler, BaseGASampler):
             self._sampler.get_trial_generation(self._study(), self._storage.get_trial(trial_id))
@@ -159,17 +160,6 @@ class History:
 
     def _reseed_between_proposals(self) -> None:
         reseed(self._sampler, random.Random(f"{self._seed}:told {self.num_told}").getrandbits(32))
-
-    def _distributions_of(self, choices: Mapping[str, Choice]) -> Iterator[tuple[str, CategoricalDistribution]]:
-        prefix: dict[str, Choice] = {}
-        while (decision := self._space.next_decision(prefix)) is not None:
-            yield decision.name, self._distribution(decision)
-            prefix[decision.name] = choices[decision.name]
-
-    def _distribution(self, decision: Decision) -> CategoricalDistribution:
-        if decision.name not in self._distributions:
-            self._distributions[decision.name] = SharedDistribution(decision.choices)
-        return self._distributions[decision.name]
 
 
 def keep_best_and_latest(records: Sequence[Record], each: int) -> list[Record]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -73,8 +74,18 @@ class Policy(nn.Module):
     def forward(self, batch: Batch) -> Tensor:
         """Log-probability of every choice, N T K; -inf where it is not allowed."""
         hidden = self._lstm(self.choice_vectors[batch.inputs] + self.name_vectors[batch.names])
-        logits = torch.einsum("nth,nthk->ntk", hidden, self.head_weights[batch.names]) + self.head_biases[batch.names]
-        return torch.log_softmax(logits.masked_fill(~batch.allowed, -torch.inf), dim=-1)
+        logits = self._heads(hidden, batch).masked_fill(~batch.allowed, -torch.inf)
+        return torch.log_softmax(logits, dim=-1)
+
+    def _heads(self, hidden: Tensor, batch: Batch) -> Tensor:
+        """N T K, 0 at padded steps. Grouped by name, which a sequence has once, so that no head is copied per step."""
+        real = batch.steps.bool()
+        sequences = torch.arange(len(hidden)).unsqueeze(-1).expand_as(real)[real]
+        names = batch.names[real]
+        by_name = hidden.new_zeros(len(self.head_weights), len(hidden), hidden.shape[-1])
+        by_name = by_name.index_put((names, sequences), hidden[real])
+        logits = torch.baddbmm(self.head_biases.unsqueeze(1), by_name, self.head_weights)
+        return logits.new_zeros(batch.allowed.shape).masked_scatter(real.unsqueeze(-1), logits[names, sequences])
 
     def _lstm(self, inputs: Tensor) -> Tensor:
         """Hidden states, N T H. (`nn.LSTM` would draw its first weights from the global generator.)"""
@@ -106,11 +117,12 @@ class Policy(nn.Module):
         allowed[:, :, 0] = True
         steps = np.zeros(shape, dtype=np.float32)
         for n, walk in enumerate(walks):
-            for t, (row, name, action, mask) in enumerate(walk):
-                inputs[n, t], names[n, t], actions[n, t], allowed[n, t], steps[n, t] = row, name, action, mask, 1
+            t = len(walk)
+            inputs[n, :t], names[n, :t], actions[n, :t], allowed[n, :t] = zip(*walk, strict=True)
+            steps[n, :t] = 1
         return Batch(*(torch.from_numpy(array) for array in (inputs, names, actions, allowed, steps)))
 
-    def _walk(self, choices: Mapping[str, Choice]) -> Iterator[tuple[int, int, int, np.ndarray]]:
+    def _walk(self, choices: Mapping[str, Choice]) -> Iterator[tuple[int, int, int, list[bool]]]:
         prefix: dict[str, Choice] = {}
         row = 0
         while (decision := self.space.next_decision(prefix)) is not None:
@@ -167,10 +179,13 @@ class Sampler:
             row = self._vocabulary.row(name, action)
         return choices
 
-    def _draw(self, decision: Decision, logits: np.ndarray, rng: random.Random) -> int:
-        logits = np.where(self._vocabulary.mask(decision), logits, -np.inf).astype(np.float64)
-        cumulative = np.cumsum(np.exp(logits - logits.max()))
-        return int(np.searchsorted(cumulative, rng.random() * cumulative[-1], side="right"))
+    @staticmethod
+    def _draw(decision: Decision, logits: np.ndarray, rng: random.Random) -> int:
+        """In plain Python: with a handful of choices numpy's calls would take most of a proposal's time."""
+        values = logits.tolist()
+        actions = [action for action, choice in enumerate(decision.choices) if choice in decision.allowed]
+        highest = max(values[action] for action in actions)
+        return rng.choices(actions, [math.exp(values[action] - highest) for action in actions])[0]
 
 
 def _lstm_step(gates: np.ndarray, cell: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
-from controllers.walks import RANDOM_WALKS, find_decisions
 from search_space import Decision, SearchSpace
 
 
@@ -30,8 +27,8 @@ class Vocabulary:
 
     @classmethod
     def of(cls, space: SearchSpace) -> Vocabulary:
-        """Of the decisions that `find_decisions` meets."""
-        choices = find_decisions(space)
+        """Of all its decisions."""
+        choices = {name: [value for value in each if value is not None] for name, each in space.decisions().items()}
         offsets, row = [], 1
         for values in choices.values():
             offsets.append(row)
@@ -40,24 +37,14 @@ class Vocabulary:
         return cls(names, tuple(offsets), max(map(len, choices.values())), row)
 
     def index(self, decision: Decision) -> int:
-        """The decision's number.
-
-        Raises:
-            ValueError: for a decision that `find_decisions` did not meet.
-        """
-        if decision.name not in self.names:
-            raise ValueError(
-                f"decision {decision.name} was not met in {RANDOM_WALKS} random walks through the space; "
-                "a policy needs decisions that are not that rare"
-            )
+        """The decision's number."""
         return self.names[decision.name]
 
     def row(self, name: int, action: int) -> int:
         """The row of a choice, by the decision's number and the choice's position."""
         return self.offsets[name] + action
 
-    def mask(self, decision: Decision) -> np.ndarray:
+    def mask(self, decision: Decision) -> list[bool]:
         """Which of the fixed choices are allowed, padded with False."""
-        mask = np.zeros(self.max_choices, dtype=bool)
-        mask[: len(decision.choices)] = [choice in decision.allowed for choice in decision.choices]
-        return mask
+        padding = [False] * (self.max_choices - len(decision.choices))
+        return [choice in decision.allowed for choice in decision.choices] + padding

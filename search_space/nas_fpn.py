@@ -53,6 +53,16 @@ class NasFpnSpace(SearchSpace):
         index, field = divmod(len(choices), len(FIELDS))
         return None if index == self.num_cells else self._decide(index, FIELDS[field], choices)
 
+    def decisions(self) -> dict[str, tuple[Choice | None, ...]]:
+        found: dict[str, tuple[Choice | None, ...]] = {}
+        for index in range(self.num_cells):
+            bank = tuple(range(len(self.levels) + index))
+            levels = self.intermediate_levels if self._is_intermediate(index) else self.levels
+            found |= zip(
+                (f"cell{index}.{field}" for field in FIELDS), (bank, bank, levels, NAS_FPN_MERGES), strict=True
+            )
+        return found
+
     def _build(self, choices: Choices) -> Genotype:
         return Genotype(self.levels, tuple(self._cells(choices)), merge_dangling=True)
 

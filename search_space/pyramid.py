@@ -86,10 +86,19 @@ class PyramidSpace(SearchSpace):
             return Decision("merge_dangling", self.merge_dangling, self.merge_dangling)
         if "num_cells" not in choices:
             return Decision("num_cells", self.numbers, self.numbers)
-        index = self._options.open_cell(choices)
-        if index == choices["num_cells"]:
-            return None
-        return self._decide(index, self._options.open_field(index, choices), choices)
+        index, field = self._options.open_place(choices)
+        return None if index == choices["num_cells"] else self._decide(index, field, choices)
+
+    def decisions(self) -> dict[str, tuple[Choice | None, ...]]:
+        options = self._options
+        found: dict[str, tuple[Choice | None, ...]] = {"merge_dangling": self.merge_dangling, "num_cells": self.numbers}
+        for index, (names, sizes) in enumerate(zip(options.names, options.sizes, strict=True)):
+            absent = () if index < self.numbers[0] else (None,)
+            found |= {names[LEVEL]: self.levels + absent, names[SIZE]: tuple(sizes) + absent}
+            for position, name in enumerate(names[FIRST_INPUT : FIRST_INPUT + max(sizes)]):
+                found[name] = (*range(options.first + index), *(absent if position < min(sizes) else (None,)))
+            found |= {names[MERGE]: options.merges + absent, names[TRANSFORM]: options.transforms + absent}
+        return found
 
     def _build(self, choices: Choices) -> Genotype:
         return Genotype(self.levels, tuple(self._cells(choices)), merge_dangling=bool(choices["merge_dangling"]))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from operator import mul
@@ -64,18 +63,14 @@ class CellOptions:
         own = levels.pop()
         return in_order(range(len(levels)), own, levels)
 
-    def open_cell(self, choices: Choices) -> int:
-        """The first cell that is not complete."""
-        return bisect_left(
-            range(int(choices["num_cells"])), True, key=lambda index: self.names[index][TRANSFORM] not in choices
-        )
-
-    def open_field(self, index: int, choices: Choices) -> int:
-        """Position of the first decision that is not taken; the cell is not complete."""
+    def open_place(self, choices: Choices) -> tuple[int, int]:
+        """The first cell that is not complete, and the position of its first decision that is not taken."""
+        index, field = self.places.get(list(choices)[-1], (-1, len(self.names[0]) + TRANSFORM))
         names = self.names[index]
-        last = len(names) + TRANSFORM
-        fields = (*range(FIRST_INPUT + int(choices.get(names[SIZE], 0))), last - 1)
-        return next((field for field in fields if names[field] not in choices), last)
+        if names[field] == names[TRANSFORM]:
+            return index + 1, LEVEL
+        inputs_end = FIRST_INPUT + int(choices.get(names[SIZE], 0))
+        return index, len(names) + MERGE if field + 1 == inputs_end else field + 1
 
     def is_input(self, index: int, field: int) -> bool:
         return FIRST_INPUT <= field < len(self.names[index]) + MERGE

@@ -32,7 +32,7 @@ class PyramidCounts:
         """Ways to choose what is missing of the number of cells and of the cells."""
         if "num_cells" not in choices:
             return sum(self.of_cells(number) for number in self._numbers)
-        number, index = int(choices["num_cells"]), self._options.open_cell(choices)
+        number, (index, _) = int(choices["num_cells"]), self._options.open_place(choices)
         before = [int(choices[names[LEVEL]]) for names in self._options.names[:number] if names[LEVEL] in choices]
         total = self._sequences.count(number - len(before), before)
         if index < number:

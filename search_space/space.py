@@ -37,6 +37,10 @@ class SearchSpace(ABC):
         """The decision after `choices` (a prefix of a sequence), or None when the genotype is complete."""
 
     @abstractmethod
+    def decisions(self) -> dict[str, tuple[Choice | None, ...]]:
+        """Fixed choices of every decision by name, with a None after them if some sequences lack the decision."""
+
+    @abstractmethod
     def _build(self, choices: Choices) -> Genotype:
         """The genotype of a complete sequence of allowed choices."""
 
@@ -104,7 +108,7 @@ class SearchSpace(ABC):
             ValueError: if the genotype is not in the space, or if the space has only one point.
         """
         wishes = self.encode(genotype)
-        moves = {decision.name: self._moves(decision, wishes[decision.name]) for decision in self._decisions(wishes)}
+        moves = {decision.name: self._moves(decision, wishes[decision.name]) for decision in self._walk(wishes)}
         names = sorted(name for name, choices in moves.items() if choices)
         rng.shuffle(names)
         for name in names:
@@ -120,7 +124,7 @@ class SearchSpace(ABC):
         """Every genotype at one changed decision that needs no further change, each once."""
         wishes = self.encode(genotype)
         seen = {genotype}
-        for decision in self._decisions(wishes):
+        for decision in self._walk(wishes):
             for choice in self._moves(decision, wishes[decision.name]):
                 candidate = self._reconcile(wishes, decision.name, choice)
                 if self._is_allowed(candidate):
@@ -141,7 +145,7 @@ class SearchSpace(ABC):
         """`choices` with one changed; a space may move other choices so that the change is a small one."""
         return {**choices, name: choice}
 
-    def _decisions(self, choices: Choices) -> Iterator[Decision]:
+    def _walk(self, choices: Choices) -> Iterator[Decision]:
         """The decisions of a complete sequence, in order."""
         prefix: dict[str, Choice] = {}
         while (decision := self.next_decision(prefix)) is not None:

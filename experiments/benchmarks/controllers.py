@@ -8,7 +8,7 @@ import os
 import random
 import statistics
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
 from typing import Any
@@ -16,18 +16,21 @@ from typing import Any
 import matplotlib.pyplot as plt
 from scipy.stats import mannwhitneyu
 
-from controllers import CONTROLLERS, Outcome, Proposal
+from controllers import CONTROLLERS, Controller, Outcome, PPOController, Proposal
 from experiments.benchmarks.problems import PROBLEMS
 from experiments.benchmarks.results import RESULTS, write_result
-from search_space import nas_fpn_space
+from search_space import SearchSpace, nas_fpn_space, pyramid_space
 
 SAMPLES = 20_000
 """Random genotypes per problem and seed that the thresholds are quantiles of."""
 TOP = {"top 1 %": 0.99, "top 0.1 %": 0.999}
+SPACES: dict[str, Callable[[], SearchSpace]] = {"nas_fpn": nas_fpn_space, "pyramid": pyramid_space}
+VARIANTS: dict[str, Callable[..., Controller]] = {**CONTROLLERS, "nasnet": PPOController.nasnet}
 
 
 @dataclass(frozen=True)
 class Job:
+    space: str
     problem: str
     controller: str
     seed: int
@@ -57,9 +60,9 @@ class Run:
 
 def run(job: Job) -> Run:
     """Trials finish in random order, `slots` of them being in work at any time."""
-    space = nas_fpn_space()
+    space = SPACES[job.space]()
     problem = PROBLEMS[job.problem](space, job.seed)
-    controller = CONTROLLERS[job.controller](space, seed=job.seed)
+    controller = VARIANTS[job.controller](space, seed=job.seed)
     rng = random.Random(f"{job.problem} {job.seed}")
     reached: dict[str, int | None] = dict.fromkeys(TOP)
     incumbent, best, entropies = (-1.0, 0.0), [], []
@@ -90,9 +93,9 @@ def run(job: Job) -> Run:
     )
 
 
-def thresholds(problem_name: str, seed: int) -> dict[str, float]:
+def thresholds(space: str, problem_name: str, seed: int) -> dict[str, float]:
     """`Job.limits` of a problem with the hidden target of this seed."""
-    problem = PROBLEMS[problem_name](nas_fpn_space(), seed)
+    problem = PROBLEMS[problem_name](SPACES[space](), seed)
     rng = random.Random(f"random samples {seed}")
     values = sorted(problem.value(problem.space.sample(rng)) for _ in range(SAMPLES))
     return {name: values[int(share * SAMPLES)] for name, share in TOP.items()}
@@ -104,9 +107,9 @@ def search_all(arguments: argparse.Namespace) -> list[tuple[Job, Run]]:
     names = list(dict.fromkeys(["random", *arguments.controllers]))
     with multiprocessing.get_context("spawn").Pool(arguments.processes) as pool:
         targets = list(product(range(arguments.seeds), arguments.problems))
-        limits = pool.starmap(thresholds, [(problem, seed) for seed, problem in targets], chunksize=1)
+        limits = pool.starmap(thresholds, [(arguments.space, problem, seed) for seed, problem in targets], chunksize=1)
         jobs = [
-            Job(problem, controller, seed, arguments.trials, arguments.slots, limit)
+            Job(arguments.space, problem, controller, seed, arguments.trials, arguments.slots, limit)
             for (seed, problem), limit in zip(targets, limits, strict=True)
             for controller in names
         ]
@@ -144,10 +147,13 @@ def table(found: Sequence[tuple[Job, Run]], trials: int) -> str:
 def entropy_lines(found: Sequence[tuple[Job, Run]]) -> str:
     lines = []
     for problem in dict.fromkeys(job.problem for job, _ in found):
-        pairs = [run.entropy for run in _runs(found, problem, "ppo") if run.entropy is not None]
-        if pairs:
-            first, last = (statistics.median(pair[index] for pair in pairs) for index in range(2))
-            lines.append(f"* {problem}: {first:.2f} -> {last:.2f} nats per decision (median of seeds)")
+        for controller in dict.fromkeys(job.controller for job, _ in found):
+            pairs = [run.entropy for run in _runs(found, problem, controller) if run.entropy is not None]
+            if pairs:
+                first, last = (statistics.median(pair[index] for pair in pairs) for index in range(2))
+                lines.append(
+                    f"* {problem}, {controller}: {first:.2f} -> {last:.2f} nats per decision (median of seeds)"
+                )
     return "\n".join(lines)
 
 
@@ -189,21 +195,23 @@ def _shown(value: float, digits: int = 0) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--name", default="controllers", help="of the result files")
+    parser.add_argument("--space", choices=SPACES, default="nas_fpn")
     parser.add_argument("--trials", type=int, default=1000)
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--slots", type=int, default=32, help="trials in work at once")
     parser.add_argument("--problems", nargs="+", choices=PROBLEMS, default=list(PROBLEMS))
-    parser.add_argument("--controllers", nargs="+", choices=CONTROLLERS, default=list(CONTROLLERS))
+    parser.add_argument("--controllers", nargs="+", choices=VARIANTS, default=list(CONTROLLERS))
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     arguments = parser.parse_args()
     found = search_all(arguments)
     body = (
-        f"{arguments.trials} trials over the published space ({nas_fpn_space().size():,} genotypes), {arguments.seeds} "
+        f"{arguments.trials} trials over the space `{arguments.space}` of {SPACES[arguments.space]().size():.2e} "
+        f"genotypes, {arguments.seeds} "
         f"seeds (each another hidden target),\n{arguments.slots} trials in work at once that finish in random order. "
         f"The top quantiles are those of {SAMPLES:,} random genotypes\nof the same problem; medians over the seeds. "
         "Problems: `experiments/benchmarks/problems.py`.\n\n"
         f"{table(found, arguments.trials)}\n\n"
-        f"Entropy of PPO's policy, first to last trial:\n\n{entropy_lines(found)}\n\n"
+        f"Entropy of the policies, first to last trial:\n\n{entropy_lines(found)}\n\n"
         f"![best so far]({arguments.name}.png)"
     )
     plot(found, arguments.name)

@@ -9,7 +9,7 @@ from controller_tools import SPACE, TINY, Journal
 from controllers import Nsga2Controller, OptunaController, Outcome, RandomController, TpeController
 from controllers.optuna_controller import nearest_allowed
 from controllers.optuna_history import History, Record, generators, keep_best_and_latest
-from search_space import Decision, known, nas_fpn_space
+from search_space import Decision, PyramidSpace, known, nas_fpn_space
 
 
 def share_of_sums(genotype):
@@ -177,8 +177,7 @@ def test_asking_twice_with_one_seed_suggests_the_same():
     history = History(TINY, optuna.samplers.TPESampler(n_startup_trials=1), 1, 50, 0)
     for value in range(12):
         history.tell(Record(TINY.encode(TINY.sample(rng)), value, (value,)))
-        decision = TINY.next_decision({})
-        assert len({history.ask(5)(decision) for _ in range(3)}) == 1
+        assert len({history.ask(5)("cell0.level") for _ in range(3)}) == 1
 
 
 @pytest.mark.parametrize(
@@ -193,3 +192,26 @@ def test_asking_twice_with_one_seed_suggests_the_same():
 def test_impossible_settings_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         OptunaController(SPACE, **arguments)
+
+
+@pytest.mark.parametrize("make", [TpeController, Nsga2Controller])
+def test_decisions_that_some_genotypes_lack_are_sampled_together_with_the_others(make, monkeypatch):
+    def alone(*arguments):
+        raise AssertionError("sampled on its own")
+
+    for kind in (optuna.samplers.TPESampler, optuna.samplers.NSGAIISampler):
+        monkeypatch.setattr(kind, "sample_independent", alone)
+    controller = make(PyramidSpace((3, 4, 5), max_cells=6))
+    drive(controller, 40, lambda proposal: Outcome(proposal, len(proposal.genotype.cells)))
+    assert len(controller.propose(1)[0].genotype.cells) in range(3, 7)
+
+
+def test_more_of_a_conditional_choice_is_learned():
+    """Fourth cells exist in some genotypes only; the more of them take one input, the better."""
+    space = PyramidSpace((3, 4, 5), max_cells=4, max_inputs=2)
+
+    def share(controller):
+        outcomes = drive(controller, 150, lambda p: Outcome(p, float(p.choices.get("cell3.num_inputs") == 1)))
+        return sum(outcome.reward for outcome in outcomes[-50:])
+
+    assert share(TpeController(space)) > 2 * share(RandomController(space))
