@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,6 +38,21 @@ class Batch:
     actions: Tensor
     allowed: Tensor
     steps: Tensor
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Within, torch computes on one thread.
+
+    Gradients of looked-up rows are accumulated in any order by several threads, so that the last bits differ from run
+    to run; and a policy so small is quicker on one.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class Policy(nn.Module):
@@ -121,6 +137,14 @@ class Policy(nn.Module):
             inputs[n, :t], names[n, :t], actions[n, :t], allowed[n, :t] = zip(*walk, strict=True)
             steps[n, :t] = 1
         return Batch(*(torch.from_numpy(array) for array in (inputs, names, actions, allowed, steps)))
+
+    @one_thread()
+    def judge(self, choices: Choices) -> tuple[float, float]:
+        """Log-probability of a complete sequence, and the mean entropy per decision on the way to it, in nats."""
+        with torch.no_grad():
+            batch = self.encode([choices])
+            log_probs = self(batch)
+        return float(log_probs_of(log_probs, batch).sum()), float(entropies(log_probs, batch))
 
     def _walk(self, choices: Mapping[str, Choice]) -> Iterator[tuple[int, int, int, list[bool]]]:
         prefix: dict[str, Choice] = {}

@@ -6,16 +6,17 @@ import math
 import random
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import Any
-
-import torch
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from controllers.base import Controller
 from controllers.evolution import mutate
-from controllers.policy import Policy, Sampler, entropies, log_probs_of
-from controllers.ppo_update import Example, RunningScale, Updater, one_thread
+from controllers.ppo_records import Example, RunningScale
 from controllers.records import Outcome
 from search_space import Choices, Genotype, SearchSpace
+
+if TYPE_CHECKING:
+    from controllers.policy import Policy
 
 LOG_PROB, VERSION, ENTROPY = "log_prob", "policy_version", "entropy"
 """What a proposal's `info` holds: the log-probability of the whole genotype under the policy that proposed it, the
@@ -87,6 +88,9 @@ class PPOController(Controller):
         max_lag: int = 10,
         normalise: bool = True,
     ) -> None:
+        from controllers.policy import Policy, Sampler  # here, since they bring torch with them
+        from controllers.ppo_update import Updater
+
         super().__init__(space, seed=seed, initial=initial)
         _check_counts(hidden=hidden, batch_size=batch_size, epochs=epochs)
         if max_lag < 0:
@@ -103,7 +107,8 @@ class PPOController(Controller):
         weights_seed = random.Random(f"{seed}:weights").getrandbits(32)
         self._policy = Policy(space, hidden=hidden, seed=weights_seed)
         self._updater = Updater(self._policy, learning_rate=learning_rate, entropy=entropy, epochs=epochs, clip=clip)
-        self._sampler = Sampler(self._policy)
+        self._make_sampler = partial(Sampler, self._policy)
+        self._sampler = self._make_sampler()
         self._rewards = RunningScale(baseline_decay)
         self._batch: list[Example] = []
         self._entropies: deque[float] = deque(maxlen=batch_size)
@@ -157,13 +162,8 @@ class PPOController(Controller):
         genotype = self.space.decode(self._sampler.sample(rng))
         return mutate(self.space, genotype, self._is_duplicate, rng) if self._is_duplicate(genotype) else genotype
 
-    @one_thread()
     def _info(self, choices: Choices) -> dict[str, float]:
-        with torch.no_grad():
-            batch = self._policy.encode([choices])
-            log_probs = self._policy(batch)
-            total = float(log_probs_of(log_probs, batch).sum())
-            entropy = float(entropies(log_probs, batch))
+        total, entropy = self._policy.judge(choices)
         return {LOG_PROB: total, VERSION: self._num_updates, ENTROPY: entropy}
 
     def _learn(self, outcome: Outcome) -> None:
@@ -184,7 +184,7 @@ class PPOController(Controller):
         self._updater.update(self._batch, [(example.reward - self.baseline) / scale for example in self._batch])
         self._batch = []
         self._num_updates += 1
-        self._sampler = Sampler(self._policy)
+        self._sampler = self._make_sampler()
 
     def _state(self) -> dict[str, Any]:
         return {
@@ -198,7 +198,7 @@ class PPOController(Controller):
 
     def _load(self, state: Mapping[str, Any]) -> None:
         self._updater.load(state["weights"])
-        self._sampler = Sampler(self._policy)
+        self._sampler = self._make_sampler()
         self._rewards.load(state["rewards"])
         self._batch = [Example(**item) for item in state["batch"]]
         self._entropies = deque(state["entropies"], maxlen=self.batch_size)

@@ -1,95 +1,22 @@
-"""The parts of PPO that know nothing of proposals: the reward's moving averages and the gradient steps."""
+"""The gradient steps of PPO."""
 
 from __future__ import annotations
 
 import base64
-import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from controllers.policy import Batch, Policy, entropies, log_probs_of
-from search_space import Choices
+from controllers.policy import Batch, Policy, entropies, log_probs_of, one_thread
+from controllers.ppo_records import Example
 
 MAX_GRADIENT_NORM = 1.0
 """NASNet and NAS-FPN state none; 1 leaves typical steps alone."""
 FIRST_DECAY, SECOND_DECAY, EPSILON = 0.9, 0.999, 1e-8
 """Adam's."""
-
-
-@dataclass(frozen=True)
-class Example:
-    """One outcome to learn from.
-
-    Args:
-        choices: what was proposed.
-        reward: what it was worth.
-        log_prob: of the genotype under the policy that proposed it.
-    """
-
-    choices: Choices
-    reward: float
-    log_prob: float
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON; the arguments by name."""
-        return {"choices": dict(self.choices), "reward": self.reward, "log_prob": self.log_prob}
-
-
-class RunningScale:
-    """Exponential moving averages of a number and of its squared distance from the first average.
-
-    Both start without weight, so the first numbers count in full (the correction of Adam, arXiv 1412.6980 section 3).
-    """
-
-    def __init__(self, decay: float) -> None:
-        self._decay = decay
-        self._weight = self._sum = self._squares = 0.0
-
-    @property
-    def mean(self) -> float:
-        """nan before the first number."""
-        return self._sum / self._weight if self._weight else math.nan
-
-    @property
-    def scale(self) -> float:
-        """Root of the mean squared distance; 1 where that is 0."""
-        return math.sqrt(self._squares / self._weight) if self._squares else 1.0
-
-    def add(self, value: float) -> None:
-        """Take in a number; its distance is that from the mean which it is already a part of."""
-        share = 1 - self._decay
-        self._weight = self._decay * self._weight + share
-        self._sum = self._decay * self._sum + share * value
-        self._squares = self._decay * self._squares + share * (value - self.mean) ** 2
-
-    def to_dict(self) -> dict[str, float]:
-        """Plain data for JSON."""
-        return {"weight": self._weight, "sum": self._sum, "squares": self._squares}
-
-    def load(self, state: Mapping[str, float]) -> None:
-        """Replace everything by what `to_dict` wrote."""
-        self._weight, self._sum, self._squares = state["weight"], state["sum"], state["squares"]
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Within, torch computes on one thread.
-
-    Gradients of looked-up rows are accumulated in any order by several threads, so that the last bits differ from run
-    to run; and a policy so small is quicker on one.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 class Updater:

@@ -10,7 +10,8 @@ from rich.console import Console
 
 from nas.results.summary import status
 from nas.search.config import SearchConfig
-from nas.search.journal import Journal, Trial
+from nas.search.journal import open_journal
+from nas.search.records import Trial
 from nas.search.run_directory import RunDirectory
 
 console = Console(highlight=False)
@@ -23,7 +24,9 @@ def show_status(run_dir: Path, as_json: bool) -> None:
         sys.stdout.write(json.dumps(now, indent=2) + "\n")
         return
     console.print(
-        f"{now['name']}: {now['state']}, {now['finished']} of {now['total']} finished, {now['failed']} failed, "
+        f"{now['name']}: {now['state']}, {now['finished']} of {now['total']} finished, "
+        + (f"{now['stopped']} stopped early, " if now["stopped"] else "")
+        + f"{now['failed']} failed, "
         f"{now['running']} {'running' if now['state'] == 'running' else 'cut off'}"
         + (f", {now['rejected']} rejected by a constraint" if now["rejected"] else "")
     )
@@ -56,4 +59,4 @@ def export_neck(run_dir: Path, output: Path, number: int | None) -> None:
 def _open(run_dir: Path) -> tuple[RunDirectory, SearchConfig, list[Trial]]:
     run = RunDirectory(run_dir)
     run.require()
-    return run, run.read_config(), Journal(run.journal_file).trials()
+    return run, run.read_config(), open_journal(run).trials()

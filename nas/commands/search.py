@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -31,9 +32,9 @@ from nas.results.summary import (
     searcher_name,
 )
 from nas.search.config import SearchConfig, build_space, load_search
-from nas.search.journal import KNOWN_PREFIX, Trial
 from nas.search.plan import Plan
 from nas.search.proposing import build_controller, known_neck
+from nas.search.records import KNOWN_PREFIX, Trial
 from nas.search.run_directory import RunDirectory
 
 console = Console(highlight=False)
@@ -88,24 +89,26 @@ class _Progress:
 
     def __init__(self, config: SearchConfig) -> None:
         self.config = config
+        self._best = -math.inf
 
     def __call__(self, trial: Trial, plan: Plan) -> None:
         """Rejected candidates get no line: there may be many for each that is trained."""
         if trial.rejected:
             return
-        trials = plan.journal.trials()
         name = self.config.reward.name
         line = f"[{plan.total - plan.left:3d}/{plan.total}] {trial.candidate.origin:14s} "
         if trial.reward is None:
             line += f"failed: {trial.error}"
         elif trial.copied_from is not None:
             line += f"{name} {trial.reward:5.1f}  the same function as trial {trial.copied_from}"
+        elif trial.state == "stopped":
+            line += f"{name} {trial.reward:5.1f}  stopped early {trial.metrics.get('seconds', 0):5.1f} s"
         else:
-            leader = best(scored(trials))
-            assert leader is not None
-            metrics = trial.metrics
-            line += f"{name} {trial.reward:5.1f}  best {leader.reward or 0:5.1f}  {cell(trial, 'params'):>6s} k params"
-            line += f" {cell(trial, 'macs'):>6s} M MACs {metrics.get('seconds', 0):5.1f} s"
+            if self._best == -math.inf:
+                self._best = max(done.reward or 0.0 for done in scored(plan.journal.trials()))
+            self._best = max(self._best, trial.reward)
+            line += f"{name} {trial.reward:5.1f}  best {self._best:5.1f}  {cell(trial, 'params'):>6s} k params"
+            line += f" {cell(trial, 'macs'):>6s} M MACs {trial.metrics.get('seconds', 0):5.1f} s"
         console.print(line, markup=False, soft_wrap=True)
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from necks import Neck
+if TYPE_CHECKING:
+    from necks import Neck
 
 
 class TrialError(RuntimeError):
@@ -46,8 +48,9 @@ class Trained:
 
     Args:
         metrics: AP, AP50, ... in percent; `params`, `macs` and `latency_ms` of the neck for one image (the latency is
-            the smaller median of before and after the training, since neighbours on the machine disturb it);
-            `peak_memory_mb`; `train_seconds`, `eval_seconds`, `loss`.
+            the smaller median of before and after the training, since neighbours on the machine disturb it; that of
+            before if the training was stopped); `peak_memory_mb` of this attempt; `train_seconds` and `eval_seconds`
+            (rungs included) of all attempts; `loss`; `resumed_at`, the step of the checkpoint it continued, if it did.
         neck: trained, in evaluation mode, on the CPU; None for a task that has none to keep.
         stopped_at: the rung at which the training ended, or None if it ran to its end.
     """

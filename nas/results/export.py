@@ -9,7 +9,7 @@ from pathlib import Path
 from nas.errors import UserError
 from nas.results import pictures
 from nas.results.summary import best_found, describe, scored
-from nas.search.journal import Trial
+from nas.search.records import Trial
 from nas.search.run_directory import RunDirectory
 from necks import load_exported
 from necks.exported import GENOTYPE_FILE, NECK_FILE, WEIGHTS_FILE

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nas.search.journal import Trial
+from nas.search.records import Trial
 
 
 def pareto_front(trials: Sequence[Trial], cost: str = "macs", gain: str = "AP") -> list[Trial]:

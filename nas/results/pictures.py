@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 
 from nas.results.front import pareto_front
 from nas.results.summary import known_necks, scored
-from nas.search.journal import KNOWN_PREFIX, RANDOM, SEARCH, Trial
+from nas.search.records import KNOWN_PREFIX, RANDOM, SEARCH, Trial
 from search_space import Genotype
 
 mpl.rcParams["svg.fonttype"] = "none"

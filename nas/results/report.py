@@ -29,7 +29,7 @@ from nas.results.summary import (
     status,
 )
 from nas.search.config import SearchConfig
-from nas.search.journal import Trial
+from nas.search.records import Trial
 from nas.search.run_directory import RunDirectory
 
 STYLE = """

@@ -10,10 +10,12 @@ from typing import Any
 from nas.results.front import pareto_front
 from nas.search.config import SearchConfig
 from nas.search.constraints import violations
-from nas.search.journal import KNOWN_PREFIX, RANDOM, SEARCH, Trial
+from nas.search.records import KNOWN_PREFIX, RANDOM, SEARCH, Trial
 
 COLUMNS = ("AP", "AP50", "APs", "APm", "APl", "params", "macs", "latency_ms")
 """Metrics of the tables; AP in percent, cost of the neck alone."""
+
+STATES = ("complete", "stopped", "failed", "running")
 
 TITLES = {"params": "k params", "macs": "M MACs", "latency_ms": "ms"}
 COST_TITLES = {"params": "parameters", "macs": "multiply-adds", "latency_ms": "latency"}
@@ -29,8 +31,8 @@ class Row:
 
 
 def scored(trials: Sequence[Trial], origin: str | None = None) -> list[Trial]:
-    """Trials with a reward, of one origin or of all."""
-    return [t for t in trials if t.reward is not None and origin in (None, t.candidate.origin)]
+    """Trials that were trained to the end and have a reward, of one origin or of all."""
+    return [t for t in trials if t.state == "complete" and origin in (None, t.candidate.origin)]
 
 
 def best(trials: Sequence[Trial]) -> Trial | None:
@@ -126,8 +128,8 @@ def status(config: SearchConfig, trials: Sequence[Trial], live: bool) -> dict[st
     rejected = sum(bool(trial.rejected) for trial in trials)
     trials = [trial for trial in trials if not trial.rejected]
     total = max(config.total_trials, len(trials))
-    counts = {state: sum(trial.state == state for trial in trials) for state in ("complete", "failed", "running")}
-    finished = counts["complete"] + counts["failed"]
+    counts = {state: sum(trial.state == state for trial in trials) for state in STATES}
+    finished = len(trials) - counts["running"]
     leader = best(scored(trials))
     newest = best_found(trials)
     return {
@@ -135,6 +137,7 @@ def status(config: SearchConfig, trials: Sequence[Trial], live: bool) -> dict[st
         "state": "running" if live else "finished" if finished >= total else "interrupted",
         "total": total,
         "finished": counts["complete"],
+        "stopped": counts["stopped"],
         "failed": counts["failed"],
         "rejected": rejected,
         "running": counts["running"],

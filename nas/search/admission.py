@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from nas.errors import UserError
 from nas.search.constraints import MEASURES, ConstraintConfig, Measured, Violation, amount, violations
-from nas.search.journal import Candidate, Trial
+from nas.search.records import Candidate, Trial
 from search_space import Genotype
 
 

@@ -13,6 +13,7 @@ from nas.data.config import DataConfig
 from nas.proxy.config import ProxyConfig
 from nas.search.constraints import ConstraintConfig
 from nas.search.reward import RewardConfig
+from nas.search.stopping import StoppingConfig
 from search_space import KNOWN, NasFpnSpace, PyramidSpace, SearchSpace
 
 _STRICT = ConfigDict(extra="forbid")
@@ -97,6 +98,15 @@ class ResourceConfig:
     max_retries: int = Field(default=2, ge=0)
     """How often a trial is tried again when its worker dies; errors of the trial itself are not retried."""
 
+    trial_seconds: float | None = Field(default=None, gt=0)
+    """A trial that takes longer is ended and failed; None: no limit."""
+
+    checkpoint_seconds: float | None = Field(default=None, ge=0)
+    """So often a trial saves how far it is, and goes on from there when its worker died; None: it starts anew."""
+
+    wait_seconds: float = Field(default=60, ge=0)
+    """How long to wait on a cluster for a machine with room for a trial, when there is none (any more)."""
+
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class SearchConfig:
@@ -113,7 +123,13 @@ class SearchConfig:
     controller: ControllerConfig = Field(default_factory=ControllerConfig)
     reward: RewardConfig = Field(default_factory=RewardConfig)
     constraints: ConstraintConfig = Field(default_factory=ConstraintConfig)
+    stopping: StoppingConfig = Field(default_factory=StoppingConfig)
     resources: ResourceConfig = Field(default_factory=ResourceConfig)
+    storage: str | None = None
+    """Database for the journal, as a URL that Optuna takes (`sqlite:///FILE`, `postgresql+psycopg://HOST/NAME`); None:
+    the file `journal.log` in the run directory. It is written into `config.json`: leave passwords to `PGPASSWORD` or
+    `~/.pgpass`."""
+
     trials: int = Field(default=24, ge=1)
     """Candidates of the controller that keep the constraints."""
 

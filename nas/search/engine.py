@@ -1,47 +1,57 @@
-"""The search itself: a plan, a journal, and Ray Tune's workers."""
+"""The search itself: a plan, a journal, and workers on Ray."""
 
 from __future__ import annotations
 
 import logging
-import os
-import shutil
-import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import ray
-from ray import tune
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from nas.configuration import ConfigError
 from nas.errors import UserError
+from nas.search.cluster import connected, nodes, require_room
 from nas.search.config import SearchConfig
-from nas.search.journal import Journal, Trial
+from nas.search.desk import Desk, checkpoint_file
+from nas.search.journal import open_journal
 from nas.search.plan import Plan
+from nas.search.pool import Job, Pool, WorkersError, make_workers
+from nas.search.records import Trial
+from nas.search.reward import reward_of
 from nas.search.run_directory import RunDirectory
-from nas.search.searcher import PlanSearcher
-from nas.search.worker import MakeTask, TrialActor, WorkerSettings, make_proxy_task
+from nas.search.weights import KeptWeights
+from nas.search.worker import MakeTask, Reply, make_proxy_task
+
+if TYPE_CHECKING:
+    from ray.actor import ActorHandle
 
 _log = logging.getLogger(__name__)
 
-ENVIRONMENT = {
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_CHDIR_TO_TRIAL_DIR": "0",
-    "RAY_AIR_NEW_OUTPUT": "0",
-    "MALLOC_MMAP_THRESHOLD_": "2000000000",
-    "MALLOC_TRIM_THRESHOLD_": "4000000000",
-}
-"""Tune's own loggers import TensorBoard and torch into the driver and write four files per trial. The C library's
-allocator, told to keep large buffers, makes a training step on the CPU a tenth quicker."""
-
-QUIET = {"logging_level": logging.ERROR, "log_to_driver": False}
+MAX_FAILED_FIRST = 5
+"""Trials that may fail before any is scored; then the fault is not the candidates'."""
 
 
 class InterruptedSearchError(UserError):
     """The search stopped before its end; everything finished is in the journal."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Usage:
+    """What a search took.
+
+    Args:
+        seconds: from start to end.
+        worker_seconds: of all trials together, those that were lost included.
+        lost: attempts that lost their worker.
+    """
+
+    seconds: float
+    worker_seconds: float
+    lost: int
 
 
 def run_search(
@@ -51,6 +61,7 @@ def run_search(
     on_outcome: Callable[[Trial, Plan], None],
     address: str | None = None,
     make_task: MakeTask = make_proxy_task,
+    on_end: Callable[[Usage], None] = lambda usage: None,
 ) -> list[Trial]:
     """Run the search to its end, or go on with it; the caller has claimed the run directory.
 
@@ -58,6 +69,7 @@ def run_search(
         on_outcome: called in this process with each trial that finishes.
         address: of a running Ray cluster; None starts Ray on this machine and stops it afterwards.
         make_task: makes what trains candidates, once in every worker; a module-level function.
+        on_end: called with what it took, however it ends.
 
     Returns:
         All trials by number.
@@ -65,131 +77,92 @@ def run_search(
     Raises:
         InterruptedSearchError: when it was stopped (Ctrl-C) before the end.
         UnsatisfiedError: when too many candidates in a row are over a limit of `config.constraints`.
-        DataError, BackboneError: when no candidate could be trained at all.
+        WorkersError, DataError, BackboneError: when no candidate could be trained at all.
     """
-    journal = Journal(run.journal_file, writable=True)
-
-    def finished(trial: Trial) -> None:
-        if not trial.rejected:
-            prune_weights(run, config.keep_weights, journal.trials())
-        on_outcome(trial, plan)
-
-    plan = Plan(config, journal, finished)
+    journal = open_journal(run, writable=True)
+    plan = Plan(config, journal, lambda trial: on_outcome(trial, plan))
     if plan.left:
         plan.prepare()
-        settings = WorkerSettings(_with_absolute_root(config), run.trials, make_task)
-        with _ray(config, address) as workers:
-            make_task(settings.config)
-            _log.info("%d trials at once, on Ray", workers)
-            _tune(config, run, plan, settings, workers)
+        placed = _with_absolute_root(config)
+        with connected(config.resources, address):
+            require_room(config.resources, wait=config.resources.wait_seconds if address else 0)
+            make_task(placed)
+            with _pool(placed, run, journal.trials(), make_task, on_end) as pool:
+                _drive(plan, pool, run)
     if left := plan.left:
         raise InterruptedSearchError(f"stopped with {left} trials to go; run the same command again to go on")
     return journal.trials()
 
 
-def prune_weights(run: RunDirectory, keep: int, trials: list[Trial]) -> None:
-    """Delete the weights of finished candidates that are neither among the `keep` best nor known necks."""
-    finished = [trial for trial in trials if trial.state != "running" and trial.copied_from is None]
-    found = [trial for trial in finished if not trial.candidate.is_known]
-    found.sort(key=lambda trial: (trial.reward is not None, trial.reward, -trial.number), reverse=True)
-    spent = {run.trial(trial.number) for trial in found[keep:]}
-    if run.trials.is_dir():
-        for path in spent & set(run.trials.iterdir()):
-            shutil.rmtree(path)
-
-
 @contextmanager
-def _ray(config: SearchConfig, address: str | None) -> Iterator[int]:
-    """Ray for the time of the search, or the one that is running in this process already.
-
-    Gives the number of trials that run at once. Workers on this machine import from where this process does.
-    """
-    settings = {
-        **ENVIRONMENT,
-        "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry),
-        "RAY_AUTH_MODE": os.environ.get("RAY_AUTH_MODE", "disabled"),
-    }
-    ours = not ray.is_initialized()
-    with _environment(settings):
-        if ours and address is None:
-            ray.init("local", num_cpus=_local_cpus(config), include_dashboard=False, **QUIET)
-        elif ours:
-            _connect(address)
-        try:
-            yield _slots(config, ray.cluster_resources())
-        finally:
-            if ours:
-                ray.shutdown()
-
-
-@contextmanager
-def _environment(settings: dict[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in settings}
-    os.environ.update(settings)
+def _pool(
+    config: SearchConfig,
+    run: RunDirectory,
+    trials: list[Trial],
+    make_task: MakeTask,
+    on_end: Callable[[Usage], None],
+) -> Iterator[Pool]:
+    """The workers; a Ctrl-C ends them and is not passed on."""
+    start = time.monotonic()
+    desk = _desk(config, run, trials)
+    pool = Pool(make_workers(config, make_task, desk), config.resources, lambda: nodes(config.resources))
     try:
-        yield
+        yield pool
+    except KeyboardInterrupt:
+        pass
     finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+        pool.close()
+        if desk is not None:
+            ray.kill(desk)
+        on_end(Usage(seconds=time.monotonic() - start, worker_seconds=pool.busy_seconds, lost=pool.lost))
 
 
-def _local_cpus(config: SearchConfig) -> int:
-    wanted = (config.resources.workers or 0) * config.resources.cpus
-    return max(os.cpu_count() or 1, round(wanted))
+def _desk(config: SearchConfig, run: RunDirectory, trials: list[Trial]) -> ActorHandle[Any] | None:
+    """The actor of a `Desk` on this machine, if anything would be asked of it."""
+    if not config.stopping.rungs and config.resources.checkpoint_seconds is None:
+        return None
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    options = {"num_cpus": 0, "scheduling_strategy": here, "max_restarts": -1, "max_task_retries": -1}
+    actor: ActorHandle[Any] = ray.remote(Desk).options(**options).remote(config.stopping, run.checkpoints, trials)
+    return actor
 
 
-def _connect(address: str | None) -> None:
-    try:
-        ray.init(address, **QUIET)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise ConfigError(f"no Ray cluster at {address!r} ({error}); start one, or leave --address out") from error
+def _drive(plan: Plan, pool: Pool, run: RunDirectory) -> None:
+    """Hand out the plan's trials, and take what becomes of them."""
+    weights = KeptWeights(run, plan.config.keep_weights, plan.journal.trials())
+    failed_first, any_scored = 0, False
+    for job, reply in pool.run(lambda: _next_job(plan), lambda: plan.may_go_on):
+        _take(plan, weights, job, reply)
+        checkpoint_file(run.checkpoints, job.number).unlink(missing_ok=True)
+        any_scored |= reply.metrics is not None
+        failed_first += reply.error is not None
+        if not any_scored and failed_first == MAX_FAILED_FIRST:
+            raise WorkersError(
+                f"the first {MAX_FAILED_FIRST} trials all failed, so the search was stopped; the last reason: "
+                f"{reply.error}"
+            )
 
 
-def _slots(config: SearchConfig, available: dict[str, float]) -> int:
-    """Trials that fit at once, at most as many as were asked for."""
-    wanted = config.resources
-    slots = available.get("CPU", 0) // wanted.cpus
-    if wanted.gpus:
-        slots = min(slots, available.get("GPU", 0) // wanted.gpus)
-    if slots < 1:
-        raise ConfigError(
-            f"one trial needs {wanted.cpus:g} CPUs and {wanted.gpus:g} GPUs, Ray has {available.get('CPU', 0):g} and "
-            f"{available.get('GPU', 0):g}; lower resources.cpus or resources.gpus"
-        )
-    return min(int(slots), wanted.workers or int(slots))
+def _next_job(plan: Plan) -> Job | None:
+    following = plan.next()
+    if following is None:
+        return None
+    number, candidate = following
+    return Job(number, candidate.genotype.to_json(indent=None), limited=not candidate.is_known)
+
+
+def _take(plan: Plan, weights: KeptWeights, job: Job, reply: Reply) -> None:
+    if reply.rejected is not None:
+        plan.reject(job.number, reply.rejected)
+    elif reply.metrics is None:
+        plan.fail(job.number, reply.error or "no reason was given")
+    else:
+        if not reply.stopped:
+            reward = reward_of(plan.config.reward, reply.metrics)
+            weights.add(job.number, reply.neck, reward=reward, is_known=not job.limited)
+        plan.complete(job.number, reply.metrics, stopped=reply.stopped)
 
 
 def _with_absolute_root(config: SearchConfig) -> SearchConfig:
     """Workers may run in another directory."""
     return replace(config, data=replace(config.data, root=str(Path(config.data.root).resolve())))
-
-
-def _tune(config: SearchConfig, run: RunDirectory, plan: Plan, settings: WorkerSettings, workers: int) -> None:
-    """Run Tune over the plan. Always a new Tuner: Tune's own restore repeats and loses trials."""
-    searcher = PlanSearcher(plan)
-    shutil.rmtree(run.ray, ignore_errors=True)
-    resources = {"cpu": config.resources.cpus, "gpu": config.resources.gpus}
-    trainable = tune.with_resources(tune.with_parameters(TrialActor, settings=settings), resources)
-    tuner = tune.Tuner(
-        trainable,
-        tune_config=tune.TuneConfig(
-            search_alg=searcher,
-            num_samples=-1,
-            max_concurrent_trials=workers,
-            reuse_actors=True,
-            trial_dirname_creator=lambda trial: trial.trial_id,
-        ),
-        run_config=tune.RunConfig(
-            name=run.ray.name,
-            storage_path=str(run.path),
-            verbose=0,
-            failure_config=tune.FailureConfig(max_failures=config.resources.max_retries),
-        ),
-    )
-    tuner.fit()
-    shutil.rmtree(run.ray, ignore_errors=True)
-    if searcher.crash is not None:
-        raise searcher.crash

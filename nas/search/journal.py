@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
+from functools import partial
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from controllers.records import State
-from nas.errors import UserError
+from nas.search.records import Candidate, Trial
+from nas.search.run_directory import RunDirectory
+from nas.search.storage import Connection, mend
 from search_space import Choice, Genotype
 
 STUDY = "search"
-SEARCH, RANDOM, KNOWN_PREFIX = "search", "random", "known:"
 _STATES: dict[TrialState, str] = {
     TrialState.RUNNING: "running",
     TrialState.COMPLETE: "complete",
@@ -29,82 +29,40 @@ _STATES: dict[TrialState, str] = {
 _TRIAL_STATES = {name: state for state, name in _STATES.items()}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Candidate:
-    """Something to train.
-
-    Args:
-        origin: `search`, `random`, or `known:NAME`.
-        proposal: id of the controller's proposal, None for known necks.
-        choices: the space's encoding, empty for known necks that are not in the space.
-        info: what the controller noted with its proposal, and wants back when it is replayed.
-    """
-
-    origin: str
-    genotype: Genotype
-    proposal: int | None = None
-    choices: Mapping[str, Choice] = field(default_factory=dict)
-    info: Mapping[str, float] = field(default_factory=dict)
-
-    @property
-    def is_known(self) -> bool:
-        """Whether it is one of the search's published necks."""
-        return self.origin.startswith(KNOWN_PREFIX)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Trial:
-    """A candidate in the journal.
-
-    Args:
-        state: `running` (or cut off with its process), `complete`, `stopped` or `failed`.
-        reward: None unless complete or stopped.
-        metrics: what was measured.
-        error: why it failed.
-        rejected: limits that it was over (`max_params`, ...), so that it failed without being trained.
-        copied_from: number of the trial whose result this one shares, being the same function.
-        order: how many trials had finished before this one; None while it runs.
-    """
-
-    number: int
-    candidate: Candidate
-    state: str
-    reward: float | None
-    metrics: Mapping[str, Any]
-    error: str | None
-    copied_from: int | None
-    order: int | None
-    rejected: tuple[str, ...] = ()
-
-
-class JournalError(UserError):
-    """A journal that cannot be read."""
-
-
 class Journal:
     """All candidates of one search. One process writes, any number may read.
 
     Args:
-        path: Optuna journal file; `optuna-dashboard PATH` opens it as it stands.
-        writable: the writer removes what a killed writer left: half a line, and a stale lock. Only the process that
-            has claimed the run directory may write.
+        place: an Optuna journal file, or the URL of a database that Optuna takes (`sqlite:///FILE`,
+            `postgresql+psycopg://HOST/DATABASE`); `optuna-dashboard PLACE` opens either as it stands.
+        study: its name there.
+        writable: the writer makes what is missing and removes what a killed writer left in a file: half a line, and a
+            stale lock. Only the process that has claimed the run directory may write.
+
+    Raises:
+        JournalError: if there is none, it cannot be read, or a database cannot be reached.
     """
 
-    def __init__(self, path: Path, *, writable: bool = False) -> None:
+    def __init__(self, place: Path | str, *, study: str = STUDY, writable: bool = False) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self._finished: dict[int, Trial] = {}
+        if writable and isinstance(place, Path):
+            mend(place)
+        self._connection = Connection(place)
+        self._storage = self._connection.storage
         if writable:
-            _mend(path)
-        storage = JournalStorage(JournalFileBackend(str(path)))
-        try:
-            if writable:
-                self._study = optuna.create_study(
-                    study_name=STUDY, storage=storage, direction="maximize", load_if_exists=True
-                )
-            else:
-                self._study = optuna.load_study(study_name=STUDY, storage=storage)
-        except (ValueError, KeyError) as error:
-            raise JournalError(f"{path} cannot be read as a journal: {error}") from error
+            create = partial(optuna.create_study, direction="maximize", load_if_exists=True)
+            self._study_id = self._connection.do(lambda: create(study_name=study, storage=self._storage)._study_id)
+        else:
+            self._study_id = self._connection.do(lambda: self._storage.get_study_id_from_name(study))
+        self._writable = writable
+        self._stored = self._read_all()
+        self._trials = [_read(trial) for trial in self._stored]
+        self._num_finished = sum(trial.state != "running" for trial in self._trials)
+
+    @property
+    def num_finished(self) -> int:
+        """Trials that are no longer running."""
+        return self._num_finished
 
     def add(self, candidate: Candidate, *, space_choices: Mapping[str, tuple[Choice, ...]]) -> int:
         """Record a candidate as running; returns its number.
@@ -122,15 +80,13 @@ class Journal:
         distributions: dict[str, BaseDistribution] = {
             name: CategoricalDistribution(space_choices[name]) for name in candidate.choices
         }
-        number = len(self._study.get_trials(deepcopy=False))
-        self._study.add_trial(
-            optuna.create_trial(
-                state=TrialState.RUNNING,
-                params=dict(candidate.choices),
-                distributions=distributions,
-                user_attrs=attributes,
-            )
+        trial = optuna.create_trial(
+            state=TrialState.RUNNING, params=dict(candidate.choices), distributions=distributions, user_attrs=attributes
         )
+        number = len(self._trials)
+        trial._trial_id, trial.number = self._connection.do(lambda: self._create(trial, number)), number
+        self._stored.append(trial)
+        self._trials.append(_read(trial))
         return number
 
     def finish(
@@ -143,27 +99,74 @@ class Journal:
         error: str | None = None,
         copied_from: int | None = None,
         rejected: Sequence[str] = (),
-    ) -> None:
-        """Record the outcome of a running trial; durable when this returns."""
-        trials = self._study.get_trials(deepcopy=False)
-        trial = optuna.trial.Trial(self._study, trials[number]._trial_id)
-        order = sum(entry.state.is_finished() for entry in trials)
-        outcome: dict[str, Any] = {"metrics": dict(metrics), "error": error, "copied_from": copied_from, "order": order}
+    ) -> Trial:
+        """Record the outcome of a running trial, and return it; durable when this returns."""
+        outcome: dict[str, Any] = {
+            "metrics": dict(metrics),
+            "error": error,
+            "copied_from": copied_from,
+            "order": self._num_finished,
+        }
         if rejected:
             outcome["rejected"] = list(rejected)
-        trial.set_user_attr("outcome", outcome)
-        if state == "stopped":
-            assert reward is not None
-            trial.report(reward, step=0)
-        self._study.tell(number, reward if state == "complete" else None, state=_TRIAL_STATES[state])
+        trial_id = self._stored[number]._trial_id
+        self._connection.do(lambda: self._write_outcome(trial_id, state, reward, outcome))
+        finished = replace(
+            self._trials[number],
+            state=state,
+            reward=reward,
+            metrics=outcome["metrics"],
+            error=error,
+            copied_from=copied_from,
+            order=outcome["order"],
+            rejected=tuple(rejected),
+        )
+        self._trials[number] = finished
+        self._num_finished += 1
+        return finished
 
     def trials(self) -> list[Trial]:
-        """Every trial by number."""
-        trials = self._study.get_trials(deepcopy=False)
-        for trial in trials:
-            if trial.state.is_finished() and trial.number not in self._finished:
-                self._finished[trial.number] = _read(trial)
-        return [self._finished.get(trial.number) or _read(trial) for trial in trials]
+        """Every trial by number; a reader sees what was written up to now."""
+        if not self._writable:
+            self._stored = self._read_all()
+            self._trials = [
+                old if old is not None and old.state != "running" else _read(trial)
+                for trial, old in zip_longest(self._stored, self._trials[: len(self._stored)])
+            ]
+        return list(self._trials)
+
+    def _read_all(self) -> list[FrozenTrial]:
+        return self._connection.do(lambda: list(self._storage.get_all_trials(self._study_id, deepcopy=False)))
+
+    def _create(self, trial: FrozenTrial, number: int) -> int:
+        """Tried again after a lost connection, it may find the trial written already."""
+        there = self._storage.get_all_trials(self._study_id, deepcopy=False) if self._connection.retrying else []
+        if len(there) > number:
+            return there[number]._trial_id
+        return self._storage.create_new_trial(self._study_id, template_trial=trial)
+
+    def _write_outcome(self, trial_id: int, state: State, reward: float | None, outcome: dict[str, Any]) -> None:
+        if self._connection.retrying and self._storage.get_trial(trial_id).state.is_finished():
+            return
+        self._storage.set_trial_user_attr(trial_id, "outcome", outcome)
+        if state == "stopped":
+            assert reward is not None
+            self._storage.set_trial_intermediate_value(trial_id, 0, reward)
+        values = None if reward is None or state != "complete" else [reward]
+        self._storage.set_trial_state_values(trial_id, _TRIAL_STATES[state], values)
+
+
+def open_journal(run: RunDirectory, *, writable: bool = False) -> Journal:
+    """The journal of a run directory, wherever its configuration says that it is.
+
+    Raises:
+        JournalError: see `Journal`.
+        RunDirectoryError: if the configuration cannot be read.
+    """
+    url = run.read_config().storage
+    if url is None:
+        return Journal(run.journal_file, writable=writable)
+    return Journal(url, study=run.study(), writable=writable)
 
 
 def _read(trial: FrozenTrial) -> Trial:
@@ -180,25 +183,10 @@ def _read(trial: FrozenTrial) -> Trial:
         number=trial.number,
         candidate=candidate,
         state=_STATES[trial.state],
-        reward=trial.value,
+        reward=trial.intermediate_values.get(0) if trial.state == TrialState.PRUNED else trial.value,
         metrics=outcome.get("metrics", {}),
         error=outcome.get("error"),
         copied_from=outcome.get("copied_from"),
         order=outcome.get("order"),
         rejected=tuple(outcome.get("rejected", ())),
     )
-
-
-def _mend(path: Path) -> None:
-    """Cut off a line that a killed writer did not finish, and take away its lock."""
-    path.with_name(path.name + ".lock").unlink(missing_ok=True)
-    if not path.exists():
-        return
-    with path.open("rb+") as file:
-        content = file.read()
-        whole = content.rfind(b"\n") + 1
-        if whole < len(content):
-            logging.getLogger(__name__).warning(
-                "%s ended in an unfinished line of %d bytes; cut off", path, len(content) - whole
-            )
-            file.truncate(whole)

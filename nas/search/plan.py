@@ -6,10 +6,11 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from controllers.records import State
 from nas.search.admission import Admission, Rejection
 from nas.search.config import SearchConfig, build_space
 from nas.search.constraints import Measured, static_cost
-from nas.search.journal import KNOWN_PREFIX, RANDOM, SEARCH, Candidate, Journal, Trial
+from nas.search.journal import Journal
 from nas.search.proposing import (
     build_baseline,
     build_controller,
@@ -19,6 +20,7 @@ from nas.search.proposing import (
     outcome_of,
     replay,
 )
+from nas.search.records import KNOWN_PREFIX, RANDOM, SEARCH, Candidate, Trial
 from nas.search.reward import reward_of
 from search_space import Genotype
 
@@ -82,8 +84,7 @@ class Plan:
     @property
     def left(self) -> int:
         """Trials that the search has yet to finish."""
-        finished = sum(trial.state != "running" for trial in self.journal.trials())
-        return self.total - (finished - self.admission.total)
+        return self.total - (self.journal.num_finished - self.admission.total)
 
     @property
     def may_go_on(self) -> bool:
@@ -131,14 +132,15 @@ class Plan:
                 return number, candidate
         return None
 
-    def complete(self, number: int, metrics: Mapping[str, Any]) -> None:
-        """A trial was trained and scored.
+    def complete(self, number: int, metrics: Mapping[str, Any], *, stopped: bool = False) -> None:
+        """A trial was trained and scored, or scored at the rung at which it was stopped.
 
         Raises:
             RewardError: if the metrics make no reward.
             UnsatisfiedError: as `reject`; a published neck's twin may be over a limit.
         """
-        trial = self._finish(number, metrics, reward=reward_of(self.config.reward, metrics))
+        reward = reward_of(self.config.reward, metrics)
+        trial = self._finish(number, metrics, reward=reward, stopped=stopped)
         for copy in self._waiting(number):
             self._share(copy, trial)
 
@@ -170,7 +172,8 @@ class Plan:
         if (rejection := self.admission.judge(self._candidates[number], twin.metrics)) is not None:
             self._reject(number, rejection)
         else:
-            self._finish(number, twin.metrics, reward=twin.reward, copied_from=twin.number)
+            stopped = twin.state == "stopped"
+            self._finish(number, twin.metrics, reward=twin.reward, copied_from=twin.number, stopped=stopped)
 
     def _reject(self, number: int, rejection: Rejection) -> None:
         trial = self._finish(number, rejection.measured, error=rejection.reason, rejected=rejection.limits)
@@ -200,12 +203,13 @@ class Plan:
         error: str | None = None,
         copied_from: int | None = None,
         rejected: Sequence[str] = (),
+        stopped: bool = False,
     ) -> Trial:
-        state = "failed" if reward is None else "complete"
-        details: dict[str, Any] = {"error": error, "copied_from": copied_from, "rejected": rejected}
-        self.journal.finish(number, state, reward, metrics, **details)  # type: ignore[arg-type]
-        trial = self.journal.trials()[number]
-        if reward is not None and copied_from is None:
+        state: State = "failed" if reward is None else "stopped" if stopped else "complete"
+        trial = self.journal.finish(
+            number, state, reward, metrics, error=error, copied_from=copied_from, rejected=rejected
+        )
+        if state == "complete" and copied_from is None:
             self._done[trial.candidate.genotype.fingerprint] = trial
         if rejected:
             self.admission.remember(trial)

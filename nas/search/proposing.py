@@ -5,7 +5,7 @@ from __future__ import annotations
 from controllers import CONTROLLERS, Controller, OptunaController, Outcome, Proposal, RandomController
 from nas.configuration import ConfigError
 from nas.search.config import SearchConfig
-from nas.search.journal import Candidate, Trial
+from nas.search.records import Candidate, Trial
 from nas.search.reward import RewardConfig, objectives_of
 from search_space import Choice, Choices, Genotype, PyramidSpace, SearchSpace, known_genotype
 

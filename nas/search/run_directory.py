@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from filelock import FileLock, Timeout
 
@@ -33,8 +34,8 @@ class RunDirectory:
     """Where things lie in a run directory.
 
     `config.json` holds the resolved configuration with versions and hardware, `journal.log` every proposal and
-    outcome, `trials/NNNN/` the trained neck of a trial, `best/` the exported best, `report/` the report, and
-    `ray/` what Ray Tune writes while it runs.
+    outcome (unless they are in a database), `trials/NNNN/` the trained neck of a trial, `best/` the exported best,
+    `report/` the report, and `checkpoints/` how far trials in work are.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -44,7 +45,7 @@ class RunDirectory:
         self.trials = self.path / "trials"
         self.best = self.path / "best"
         self.report = self.path / "report"
-        self.ray = self.path / "ray"
+        self.checkpoints = self.path / "checkpoints"
         self._lock = FileLock(self.path / "search.lock")
 
     def trial(self, number: int) -> Path:
@@ -55,8 +56,18 @@ class RunDirectory:
         Raises:
             RunDirectoryError: if no search was ever started here.
         """
-        if not self.config_file.is_file() or not self.journal_file.is_file():
+        if not self._has_search():
             raise RunDirectoryError(f"{self.path} holds no search; start one with: nasfpn search ... --run-dir DIR")
+
+    def study(self) -> str:
+        """Name of the search among those in the same database."""
+        return str(self._read()["study"])
+
+    def _has_search(self) -> bool:
+        """Whether a search was begun here; as long as it was not, its settings may be mended."""
+        if not self.config_file.is_file():
+            return False
+        return self.journal_file.is_file() or self.read_config().storage is not None
 
     def read_config(self) -> SearchConfig:
         """
@@ -103,7 +114,9 @@ class RunDirectory:
 
     def _write_config(self, config: SearchConfig) -> None:
         new = to_dict(config)
-        if self.journal_file.exists():
+        study = f"{config.name}-{uuid4().hex[:8]}"
+        if self._has_search():
+            study = self._read().get("study", study)
             before = self.read_config()
             changed = differences(_identity(to_dict(before)), _identity(new))
             if changed:
@@ -116,7 +129,7 @@ class RunDirectory:
                     f"{self.path} has candidates that were accepted under looser limits ({'; '.join(tighter)}); limits "
                     "may be relaxed, not tightened: use another --run-dir"
                 )
-        record = {"config": new, "command": sys.argv, "environment": environment()}
+        record = {"config": new, "command": sys.argv, "environment": environment(), "study": study}
         partial = self.config_file.with_suffix(".partial")
         partial.write_text(json.dumps(record, indent=2) + "\n")
         partial.replace(self.config_file)

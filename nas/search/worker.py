@@ -1,37 +1,39 @@
-"""One trial at a time in a Ray worker that stays warm between trials."""
+"""One trial at a time in a process that stays warm between trials."""
 
 from __future__ import annotations
 
 import gc
-import json
 import logging
+import platform
+import sys
 import time
 import traceback
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Protocol
 
-import torch
-from ray import tune
+import ray
 
-from nas.proxy.trial import Trained, TrialError
+from nas.proxy.trial import Hooks, Trained, TrialError
 from nas.search.config import SearchConfig
 from nas.search.constraints import Measured, RejectedError, violations
 from nas.search.reward import RewardError, reward_of
-from necks import save_exported
+from nas.search.stopping import RUNG_METRIC
 from search_space import Genotype
+
+if TYPE_CHECKING:
+    from ray.actor import ActorHandle
+
+    from necks import Neck
 
 
 class Task(Protocol):
     """What trains and scores a candidate; made once per worker."""
 
-    def run(self, genotype: Genotype, seed: int, before_training: Callable[[Measured], None] | None = None) -> Trained:
+    def run(self, genotype: Genotype, seed: int, hooks: Hooks) -> Trained:
         """
-        Args:
-            before_training: called with `params`, `macs` and `latency_ms` of the neck; what it raises ends the trial.
-
         Raises:
             TrialError: when this candidate cannot be scored; any other exception is a failed trial, too.
         """
@@ -54,13 +56,22 @@ def make_proxy_task(config: SearchConfig) -> Task:
     return ProxyTask(proxy, config.data)
 
 
-@dataclass(frozen=True)
-class WorkerSettings:
-    """What a worker needs beside the candidate."""
+@dataclass(frozen=True, kw_only=True)
+class Reply:
+    """What became of a trial: `metrics`, or what was measured of one `rejected`, or an `error`.
 
-    config: SearchConfig
-    trials: Path
-    make_task: MakeTask
+    Args:
+        stopped: whether the metrics are those of a rung at which the training ended.
+        neck: files of the exported neck, contents by name.
+        seconds: that the trial took of its worker.
+    """
+
+    metrics: Mapping[str, Any] | None = None
+    rejected: Measured | None = None
+    error: str | None = None
+    stopped: bool = False
+    neck: Mapping[str, bytes] = field(default_factory=dict)
+    seconds: float = 0.0
 
 
 def trial_seed(config: SearchConfig, number: int) -> int:
@@ -68,77 +79,123 @@ def trial_seed(config: SearchConfig, number: int) -> int:
     return config.seed * 1_000_003 + number
 
 
-def run_trial(
-    task: Task, settings: WorkerSettings, number: int, genotype: Genotype, limited: bool = True
-) -> dict[str, Any]:
-    """Train and score; an error of the candidate comes back as `error`, so that nobody tries it again.
+class TrialHooks(Hooks):
+    """What the search wants of one trial.
 
     Args:
-        limited: whether the constraints hold for it; they do not for known necks.
+        limited: whether the constraints and the rungs hold for it; they do not for known necks.
+        desk: the actor of a `Desk`, needed for rungs and checkpoints only.
+    """
 
-    Returns:
-        `metrics`, or what was measured of a candidate that is over a limit as `rejected` (both as JSON text, since Tune
-        flattens what is nested), or `error`.
+    def __init__(self, config: SearchConfig, number: int, limited: bool, desk: ActorHandle[Any] | None = None) -> None:
+        self._config = config
+        self._number = number
+        self._desk = desk
+        self.limited = limited and bool(config.constraints.limits())
+        self.rungs = config.stopping.rungs if limited and desk is not None else ()
+        self.checkpoint_seconds = None if desk is None else config.resources.checkpoint_seconds
+        self.rewards: dict[str, float] = {}
+
+    def before_training(self, measured: Measured) -> None:
+        if self.limited and violations(self._config.constraints, measured):
+            raise RejectedError(measured)
+
+    def stops_at(self, step: int, metrics: Mapping[str, float | None]) -> bool:
+        reward = reward_of(self._config.reward, metrics)
+        self.rewards[f"{RUNG_METRIC}{step}"] = reward
+        assert self._desk is not None
+        return bool(ray.get(self._desk.stops.remote(self._number, step, reward)))
+
+    def load_checkpoint(self) -> bytes | None:
+        if self._desk is None or self.checkpoint_seconds is None:
+            return None
+        data: bytes | None = ray.get(self._desk.load_checkpoint.remote(self._number))
+        return data
+
+    def save_checkpoint(self, data: bytes) -> None:
+        assert self._desk is not None
+        ray.get(self._desk.save_checkpoint.remote(self._number, data))
+
+
+def run_trial(task: Task, config: SearchConfig, number: int, genotype: Genotype, hooks: TrialHooks) -> Reply:
+    """Train and score; an error of the candidate comes back as a reply, so that nobody tries it again.
 
     Raises:
         torch.AcceleratorError: when this process can no longer use its GPU.
     """
     start = time.perf_counter()
     _free_gpu()
-    config = settings.config
-    check = partial(_refuse, config) if limited and config.constraints.limits() else None
     try:
-        trained = task.run(genotype, trial_seed(config, number), check)
+        trained = task.run(genotype, trial_seed(config, number), hooks)
         reward_of(config.reward, trained.metrics)
-        save_exported(trained.neck, settings.trials / f"{number:04d}")
+        files = {} if trained.neck is None else _files(trained.neck)
     except RejectedError as rejection:
-        return {"rejected": json.dumps(rejection.measured)}
+        return Reply(rejected=rejection.measured, seconds=time.perf_counter() - start)
     except (TrialError, RewardError) as error:
-        return {"error": str(error)}
-    except torch.AcceleratorError:
-        raise  # the process's GPU context is broken: Tune takes a new worker and tries again
+        return Reply(error=str(error), seconds=time.perf_counter() - start)
     except Exception as error:
+        if _gpu_is_broken(error):
+            raise  # another process has to try again
         logging.getLogger(__name__).exception("trial %d failed", number)
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        where = f"{Path(place.filename).name}:{place.lineno}"
-        return {"error": f"{type(error).__name__}: {error} ({where})"}
-    metrics = {**trained.metrics, "seconds": time.perf_counter() - start}
-    return {"metrics": json.dumps(metrics)}
+        return Reply(error=_described(error), seconds=time.perf_counter() - start)
+    seconds = time.perf_counter() - start
+    metrics = {**trained.metrics, **hooks.rewards, "seconds": seconds}
+    return Reply(metrics=metrics, stopped=trained.stopped_at is not None, neck=files, seconds=seconds)
 
 
-def _refuse(config: SearchConfig, measured: Measured) -> None:
-    if violations(config.constraints, measured):
-        raise RejectedError(measured)
+class Worker:
+    """A process that makes the task once and then runs trials.
+
+    Args:
+        config: of the search.
+        make_task: a module-level function.
+        desk: see `TrialHooks`.
+    """
+
+    def __init__(self, config: SearchConfig, make_task: MakeTask, desk: ActorHandle[Any] | None) -> None:
+        self._config = config
+        self._make_task = make_task
+        self._desk = desk
+        self._task: Task | None = None
+
+    def prepare(self) -> str | None:
+        """Make the task; the reason if that fails."""
+        try:
+            self._task = self._make_task(self._config)
+        except Exception as error:
+            logging.getLogger(__name__).exception("the task could not be set up on %s", platform.node())
+            return f"{type(error).__name__}: {error}"
+        return None
+
+    def run(self, number: int, genotype: str, limited: bool) -> Reply:
+        """See `run_trial`."""
+        assert self._task is not None
+        hooks = TrialHooks(self._config, number, limited, self._desk)
+        return run_trial(self._task, self._config, number, Genotype.from_json(genotype), hooks)
+
+
+def _files(neck: Neck) -> dict[str, bytes]:
+    from necks import save_exported
+
+    with TemporaryDirectory() as directory:
+        save_exported(neck, directory)
+        return {path.name: path.read_bytes() for path in Path(directory).iterdir()}
+
+
+def _described(error: Exception) -> str:
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {error} ({Path(place.filename).name}:{place.lineno})"
+
+
+def _gpu_is_broken(error: Exception) -> bool:
+    """Torch is not imported here: a task without it need not wait for it."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(error, torch.AcceleratorError)
 
 
 def _free_gpu() -> None:
     """Give back what the trial before left on the GPU, after an out-of-memory error above all."""
-    if torch.cuda.is_initialized():
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
         gc.collect()
         torch.cuda.empty_cache()
-
-
-class TrialActor(tune.Trainable):
-    """Tune's view of a worker: one step is one whole trial, and a reset only changes the candidate."""
-
-    def setup(self, config: dict[str, Any], settings: WorkerSettings | None = None) -> None:
-        assert settings is not None
-        self.settings = settings
-        self.task: Task | None = None
-
-    def step(self) -> dict[str, Any]:
-        try:
-            self.task = self.task or self.settings.make_task(self.settings.config)
-        except Exception as error:
-            logging.getLogger(__name__).exception("the task could not be set up")
-            return {"fatal": f"{type(error).__name__}: {error}", "done": True}
-        genotype = Genotype.from_json(self.config["genotype"])
-        number, limited = self.config["number"], self.config["limited"]
-        return {**run_trial(self.task, self.settings, number, genotype, limited), "done": True}
-
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
-        self.config = new_config
-        return True
-
-    def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """Nothing: a trial that was cut off is run again from the start."""

@@ -11,7 +11,8 @@ from controller_tools import SPACE, TINY, Journal
 from controllers import Outcome, PPOController, RandomController
 from controllers.policy import Policy, log_probs_of
 from controllers.ppo import ENTROPY, LOG_PROB, VERSION
-from controllers.ppo_update import Example, RunningScale, Updater, clipped
+from controllers.ppo_records import Example, RunningScale
+from controllers.ppo_update import Updater, clipped
 from search_space import known, nas_fpn_space
 
 

@@ -12,8 +12,9 @@ from toy_search import latency_ms, toy_config
 from nas.search.admission import UnsatisfiedError
 from nas.search.config import ControllerConfig, SearchConfig
 from nas.search.constraints import ConstraintConfig, static_cost, tightened, violations
-from nas.search.journal import Candidate, Journal, Trial
+from nas.search.journal import Journal
 from nas.search.plan import Plan
+from nas.search.records import Candidate, Trial
 from nas.search.run_directory import RunDirectory, RunDirectoryError
 from search_space import Genotype, known_genotype
 

@@ -21,10 +21,11 @@ from nas.configuration import ConfigError
 from nas.search.admission import UnsatisfiedError
 from nas.search.config import ControllerConfig, ResourceConfig, SearchConfig
 from nas.search.constraints import ConstraintConfig
-from nas.search.journal import Journal, Trial
+from nas.search.journal import Journal
 from nas.search.plan import Plan
+from nas.search.pool import WorkersError
+from nas.search.records import Trial
 from nas.search.run_directory import RunDirectory, RunDirectoryError
-from nas.search.searcher import WorkersError
 from necks import load_exported
 
 pytestmark = pytest.mark.usefixtures("shared_ray")
@@ -200,24 +201,6 @@ def test_one_worker_and_one_seed_give_the_same_search_again(tmp_path):
     assert first == second
 
 
-def test_a_twin_of_a_trial_in_work_waits_for_its_result(run_dir):
-    controller = ControllerConfig(name="random", initial=("nas_fpn",))
-    changes = {"controller": controller, "known": ("nas_fpn",), "random_trials": 0, "trials": 1, "milliseconds": 300}
-    config, orders = misbehaving(run_dir, **changes)
-    known, twin = search(config, run_dir)
-    assert (twin.copied_from, twin.reward) == (known.number, known.reward)
-    assert set(starts(orders)) == {known.number}
-
-
-def test_a_twin_of_a_trial_that_fails_fails_too(run_dir):
-    controller = ControllerConfig(name="random", initial=("nas_fpn",))
-    changes = {"controller": controller, "known": ("nas_fpn",), "random_trials": 0, "trials": 2, "milliseconds": 300}
-    config, _ = misbehaving(run_dir, "TOY_NAN_0", **changes)
-    trials = search(config, run_dir)
-    assert [trial.state for trial in trials] == ["failed", "failed", "complete"]
-    assert trials[1].error.startswith("the same function as trial 0, which failed: loss is nan")
-
-
 def test_what_a_worker_finds_too_slow_is_not_trained_and_another_takes_its_place(run_dir):
     constraints = ConstraintConfig(max_latency_ms=4)
     config, orders = misbehaving(run_dir, constraints=constraints, resources=ResourceConfig(workers=2))
@@ -261,7 +244,9 @@ def test_a_task_that_cannot_be_made_in_a_worker_stops_the_search(run_dir):
 @pytest.mark.parametrize("workers", [None, 2])
 def test_resources_that_are_not_there_are_refused(run_dir, workers):
     config, _ = misbehaving(run_dir, resources=ResourceConfig(gpus=64, workers=workers))
-    with pytest.raises(ConfigError, match="one trial needs 1 CPUs and 64 GPUs, Ray has 2 and"):
+    with pytest.raises(
+        ConfigError, match=r"one trial needs 1 CPUs and 64 GPUs on one machine, Ray has 1 \(.*: 2 CPUs, \d GPUs\)"
+    ):
         search(config, run_dir)
 
 

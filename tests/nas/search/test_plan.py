@@ -16,9 +16,10 @@ from controllers import CONTROLLERS, Controller, Outcome
 from nas.configuration import ConfigError, from_dict, override, to_dict
 from nas.search.config import ControllerConfig, SearchConfig, SpaceConfig, build_space
 from nas.search.constraints import ConstraintConfig
-from nas.search.journal import Candidate, Journal
+from nas.search.journal import Journal
 from nas.search.plan import Plan
 from nas.search.proposing import build_controller, candidate_of, known_neck
+from nas.search.records import Candidate
 from nas.search.reward import RewardConfig
 from search_space import Genotype, NasFpnSpace, PyramidSpace, known_genotype
 
@@ -111,6 +112,36 @@ def test_twins_share_metrics_and_so_the_reward(recorded, path):
     assert twin.copied_from == known.number
     assert (twin.reward, twin.metrics) == (known.reward, known.metrics)
     assert known.reward == pytest.approx(10.0 * 2**-0.07)
+
+
+def twins(config: SearchConfig, path: Path) -> Plan:
+    """A plan whose trial 0 is in work, and whose trial 1 is the same function."""
+    config = replace(config, controller=ControllerConfig(name="random", initial=("nas_fpn",)), trials=2)
+    plan = Plan(config, Journal(path, writable=True), lambda trial: None)
+    assert [plan.next()[0], plan.next()[0]] == [0, 2]
+    return plan
+
+
+def test_a_twin_of_a_trial_in_work_waits_for_its_result(recorded, path):
+    plan = twins(recorded, path)
+    assert plan.journal.trials()[1].state == "running"
+    plan.complete(0, {"AP": 30.0})
+    known, twin, _ = plan.journal.trials()
+    assert (twin.copied_from, twin.reward) == (known.number, 30.0)
+
+
+def test_a_twin_of_a_stopped_trial_is_stopped_there_too(recorded, path):
+    plan = twins(recorded, path)
+    plan.complete(0, {"AP": 30.0}, stopped=True)
+    assert [trial.state for trial in Journal(path).trials()] == ["stopped", "stopped", "running"]
+    assert [trial.reward for trial in Journal(path).trials()] == [30.0, 30.0, None]
+
+
+def test_a_twin_of_a_trial_that_fails_fails_too(recorded, path):
+    plan = twins(recorded, path)
+    plan.fail(0, "loss is nan")
+    assert [trial.state for trial in plan.journal.trials()] == ["failed", "failed", "running"]
+    assert plan.journal.trials()[1].error == "the same function as trial 0, which failed: loss is nan"
 
 
 def test_a_controller_for_more_objectives_than_there_are_is_refused(recorded):

@@ -11,14 +11,12 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 from nas.data.config import DataConfig
 from nas.proxy.config import ProxyConfig
-from nas.proxy.trial import Trained, TrialError
+from nas.proxy.trial import Hooks, Trained, TrialError
 from nas.search.config import ControllerConfig, ResourceConfig, SearchConfig
-from nas.search.constraints import Measured
 from nas.search.engine import run_search
 from nas.search.run_directory import RunDirectory
 from necks import build_neck
@@ -35,11 +33,10 @@ class ToyTask:
                 raise OSError("no task here")
         self.seconds = config.proxy.steps / 1000
 
-    def run(self, genotype: Genotype, seed: int, before_training: Callable[[Measured], None] | None = None) -> Trained:
+    def run(self, genotype: Genotype, seed: int, hooks: Hooks) -> Trained:
         number = seed
         cost = {"params": 1000, "macs": 2_000_000, "latency_ms": latency_ms(genotype)}
-        if before_training is not None:
-            before_training(cost)
+        hooks.before_training(cost)
         with (self.orders / "starts.log").open("a") as file:
             file.write(f"{number}\n")
         time.sleep(self.seconds)

@@ -1,0 +1,162 @@
+"""Ray for the time of a search, and what its nodes have room for."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import ray
+
+from nas.configuration import ConfigError
+from nas.search.config import ResourceConfig
+
+_log = logging.getLogger(__name__)
+
+ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "MALLOC_MMAP_THRESHOLD_": "2000000000",
+    "MALLOC_TRIM_THRESHOLD_": "4000000000",
+}
+"""The C library's allocator, told to keep large buffers, makes a training step on the CPU a tenth quicker."""
+
+QUIET = {"logging_level": logging.ERROR, "log_to_driver": False}
+CONNECT_SECONDS = 20
+
+
+@dataclass(frozen=True)
+class Node:
+    """A machine of the cluster.
+
+    Args:
+        id: Ray's, another one each time the machine joins.
+        slots: trials that it has room for when nothing else runs on it.
+    """
+
+    id: str
+    name: str
+    slots: int
+
+
+@contextmanager
+def connected(resources: ResourceConfig, address: str | None) -> Iterator[None]:
+    """Ray on this machine or at an address, or the one that is running in this process already.
+
+    Workers on this machine import from where this process does.
+
+    Raises:
+        ConfigError: if there is no cluster at the address.
+    """
+    settings = {
+        **ENVIRONMENT,
+        "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry),
+        "RAY_AUTH_MODE": os.environ.get("RAY_AUTH_MODE", "disabled"),
+        "RAY_gcs_rpc_server_reconnect_timeout_s": str(CONNECT_SECONDS),
+    }
+    ours = not ray.is_initialized()
+    with _environment(settings):
+        if ours and address is None:
+            ray.init("local", num_cpus=_local_cpus(resources), include_dashboard=False, **QUIET)
+        elif ours:
+            _connect(str(address))
+        try:
+            yield
+        finally:
+            if ours:
+                ray.shutdown()
+
+
+def nodes(resources: ResourceConfig) -> list[Node]:
+    """The machines that live and have room for a trial, in the order of their ids."""
+    found = []
+    for entry in ray.nodes():
+        slots = fitting(resources, entry["Resources"]) if entry["Alive"] else 0
+        if slots:
+            found.append(Node(entry["NodeID"], entry["NodeManagerHostname"], slots))
+    return sorted(found, key=lambda node: node.id)
+
+
+def fitting(resources: ResourceConfig, available: dict[str, float]) -> int:
+    """Trials that fit on one machine; a trial's share of a GPU lies on one GPU."""
+    slots = int(available.get("CPU", 0) / resources.cpus + 1e-6)
+    if resources.gpus:
+        gpus = int(available.get("GPU", 0))
+        per_gpu = int(1 / resources.gpus + 1e-6)
+        slots = min(slots, gpus * per_gpu if per_gpu else int(gpus / resources.gpus))
+    return slots
+
+
+def require_room(resources: ResourceConfig, *, wait: float) -> None:
+    """
+    Args:
+        wait: seconds to wait for a machine with room.
+
+    Raises:
+        ConfigError: if no machine has room for a trial by then, saying what there is.
+    """
+    deadline = time.monotonic() + wait
+    told = False
+    while not nodes(resources):
+        if time.monotonic() >= deadline:
+            raise ConfigError(
+                f"{shortage(resources)}; lower resources.cpus or resources.gpus, or start nodes that have them "
+                "(and let the search wait for them: resources.wait_seconds)"
+            )
+        if not told:
+            _log.warning("%s; waiting up to %.0f s for more", shortage(resources), wait)
+            told = True
+        time.sleep(min(1.0, wait))
+
+
+def shortage(resources: ResourceConfig) -> str:
+    """What a trial needs, and what the machines have."""
+    alive = [entry for entry in ray.nodes() if entry["Alive"]]
+    each = ", ".join(
+        f"{entry['NodeManagerHostname']}: {entry['Resources'].get('CPU', 0):g} CPUs, "
+        f"{entry['Resources'].get('GPU', 0):g} GPUs"
+        for entry in alive[:8]
+    )
+    more = f" and {len(alive) - 8} more" if len(alive) > 8 else ""
+    return (
+        f"one trial needs {resources.cpus:g} CPUs and {resources.gpus:g} GPUs on one machine, "
+        f"Ray has {len(alive)} ({each}{more})"
+    )
+
+
+def _local_cpus(resources: ResourceConfig) -> int:
+    wanted = (resources.workers or 0) * resources.cpus
+    return max(os.cpu_count() or 1, round(wanted))
+
+
+def _connect(address: str) -> None:
+    if address.startswith("ray://"):
+        raise ConfigError(
+            f"{address!r} is a Ray Client address; send the search to the cluster instead (nasfpn submit), or start it "
+            "on a machine of the cluster with --address auto"
+        )
+    try:
+        ray.init(address, **QUIET)
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ConfigError(
+            f"no Ray cluster at {address!r} ({reason}); start one (ray start --head), check host and port (6379 unless "
+            "chosen otherwise), or leave --address out to use this machine"
+        ) from error
+
+
+@contextmanager
+def _environment(settings: dict[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in settings}
+    os.environ.update(settings)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

@@ -1,0 +1,53 @@
+"""What workers on any machine ask while a trial runs: whether it goes on, and where its checkpoint is."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from nas.search.records import Trial
+from nas.search.stopping import RUNG_METRIC, Rungs, StoppingConfig
+
+
+class Desk:
+    """Lives beside the driver, so that no other machine needs to see the run directory.
+
+    Args:
+        stopping: rungs and how many pass them.
+        checkpoints: directory for checkpoints of trials in work.
+        trials: of the journal so far, for what they scored at the rungs.
+    """
+
+    def __init__(self, stopping: StoppingConfig, checkpoints: Path, trials: Iterable[Trial]) -> None:
+        self._rungs = Rungs(stopping)
+        self._checkpoints = checkpoints
+        for trial in trials:
+            if not trial.candidate.is_known:
+                for name, reward in trial.metrics.items():
+                    if name.startswith(RUNG_METRIC):
+                        self._rungs.remember(trial.number, int(name.removeprefix(RUNG_METRIC)), reward)
+
+    def stops(self, number: int, step: int, reward: float) -> bool:
+        """See `Rungs.stops`."""
+        return self._rungs.stops(number, step, reward)
+
+    def save_checkpoint(self, number: int, data: bytes) -> None:
+        """Durable and whole when this returns, or not there."""
+        self._checkpoints.mkdir(parents=True, exist_ok=True)
+        path = checkpoint_file(self._checkpoints, number)
+        partial = path.with_suffix(".partial")
+        with partial.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+
+    def load_checkpoint(self, number: int) -> bytes | None:
+        """The latest, or None."""
+        path = checkpoint_file(self._checkpoints, number)
+        return path.read_bytes() if path.is_file() else None
+
+
+def checkpoint_file(directory: Path, number: int) -> Path:
+    return directory / f"{number:04d}.checkpoint"

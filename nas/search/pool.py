@@ -1,0 +1,273 @@
+"""Workers on the machines of a Ray cluster: they come and go, and a trial that loses its worker is tried again."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import ray
+from ray.exceptions import OutOfMemoryError, RayError, RayTaskError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from nas.errors import UserError
+from nas.search.cluster import Node
+from nas.search.config import ResourceConfig
+from nas.search.worker import Reply, Worker
+
+_log = logging.getLogger(__name__)
+
+REFRESH_SECONDS = 3.0
+"""How often the pool looks for machines that joined, and for workers to replace."""
+
+MAX_DEAD_STARTS = 3
+"""Workers of a machine that may die before they are ready; then nothing more is started there."""
+
+
+class WorkersError(UserError):
+    """No candidate can be scored, for a reason that is not the candidates'."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A trial to run.
+
+    Args:
+        genotype: as JSON.
+        limited: see `TrialHooks`.
+        attempts: workers that it has lost.
+    """
+
+    number: int
+    genotype: str
+    limited: bool
+    attempts: int = 0
+
+
+@dataclass
+class _Worker:
+    node: Node
+    actor: Any
+    job: Job | None = None
+    """None while it gets ready."""
+
+    deadline: float = float("inf")
+    started: float = 0.0
+
+
+class Pool:
+    """Keeps as many workers as the machines have room for, each bound to one machine.
+
+    Args:
+        make: makes the actor of a worker, given Ray's options for it.
+        resources: what a trial takes, how long it may, and how often it is tried again.
+        nodes: the machines there are now.
+    """
+
+    def __init__(
+        self, make: Callable[[dict[str, Any]], Any], resources: ResourceConfig, nodes: Callable[[], list[Node]]
+    ) -> None:
+        self._make = make
+        self._resources = resources
+        self._nodes = nodes
+        self._waiting: dict[Any, _Worker] = {}
+        self._idle: list[_Worker] = []
+        self._again: deque[Job] = deque()
+        self._bad: dict[str, str] = {}
+        self._dead_starts: Counter[str] = Counter()
+        self._next_refresh = 0.0
+        self._roomless_since: float | None = None
+        self.lost = 0
+        self.busy_seconds = 0.0
+
+    @property
+    def size(self) -> int:
+        """Workers that are ready or get ready."""
+        return len(self._waiting) + len(self._idle)
+
+    @property
+    def running(self) -> int:
+        """Trials in work or to be tried again."""
+        return len(self._again) + sum(worker.job is not None for worker in self._waiting.values())
+
+    def run(self, jobs: Callable[[], Job | None], more: Callable[[], bool]) -> Iterator[tuple[Job, Reply]]:
+        """Outcomes of jobs, as they come.
+
+        Args:
+            jobs: gives the next job, None when there is none to start now; asked only when a worker is free.
+            more: whether there may be another although `jobs` gave none.
+
+        Raises:
+            WorkersError: when no machine can run a trial.
+        """
+        while True:
+            self._refresh()
+            exhausted = not self._assign(jobs)
+            if exhausted and not self.running and not more():
+                return
+            yield from self._replies()
+
+    def close(self) -> None:
+        """End all workers."""
+        for worker in (*self._waiting.values(), *self._idle):
+            ray.kill(worker.actor)
+        self._waiting.clear()
+        self._idle.clear()
+
+    def _assign(self, jobs: Callable[[], Job | None]) -> bool:
+        """Give every idle worker a job; False if there were too few jobs."""
+        while self._idle:
+            job = self._again.popleft() if self._again else jobs()
+            if job is None:
+                return False
+            self._start(self._idle.pop(), job)
+        return True
+
+    def _start(self, worker: _Worker, job: Job) -> None:
+        worker.job, worker.started = job, time.monotonic()
+        worker.deadline = worker.started + (self._resources.trial_seconds or float("inf"))
+        self._waiting[worker.actor.run.remote(job.number, job.genotype, job.limited)] = worker
+
+    def _replies(self) -> Iterator[tuple[Job, Reply]]:
+        """What is there, after waiting a moment for the first."""
+        if not self._waiting:
+            time.sleep(0.2)
+            return
+        refs = list(self._waiting)
+        ready, _ = ray.wait(refs, num_returns=1, timeout=self._patience())
+        if ready and len(refs) > 1:
+            ready, _ = ray.wait(refs, num_returns=len(refs), timeout=0)
+        for ref in ready:
+            worker = self._waiting.pop(ref)
+            if worker.job is None:
+                self._take_prepared(worker, ref)
+            else:
+                yield from self._take_reply(worker, worker.job, ref)
+        yield from self._overdue()
+
+    def _patience(self) -> float:
+        nearest = min(worker.deadline for worker in self._waiting.values()) - time.monotonic()
+        return max(0.0, min(1.0, nearest))
+
+    def _take_prepared(self, worker: _Worker, ref: Any) -> None:
+        try:
+            reason = ray.get(ref)
+        except RayError as error:
+            self._end(worker)
+            self._dead_starts[worker.node.id] += 1
+            if self._dead_starts[worker.node.id] >= MAX_DEAD_STARTS:
+                self._exclude(worker.node, f"its workers die while they get ready: {_first_line(error)}")
+            return
+        if reason is not None:
+            self._end(worker)
+            self._exclude(worker.node, reason)
+            return
+        self._dead_starts[worker.node.id] = 0
+        self._idle.append(worker)
+
+    def _take_reply(self, worker: _Worker, job: Job, ref: Any) -> Iterator[tuple[Job, Reply]]:
+        self.busy_seconds += time.monotonic() - worker.started
+        try:
+            reply: Reply = ray.get(ref)
+        except RayError as error:
+            self._end(worker)
+            yield from self._try_again(job, _why(error))
+            return
+        worker.job, worker.deadline = None, float("inf")
+        self._idle.append(worker)
+        yield job, reply
+
+    def _try_again(self, job: Job, reason: str) -> Iterator[tuple[Job, Reply]]:
+        self.lost += 1
+        job = replace(job, attempts=job.attempts + 1)
+        if job.attempts <= self._resources.max_retries:
+            _log.warning("trial %d lost its worker (%s); it is tried again", job.number, reason)
+            self._again.append(job)
+            return
+        yield job, Reply(error=f"the worker died {job.attempts} times (resources.max_retries); the last time: {reason}")
+
+    def _overdue(self) -> Iterator[tuple[Job, Reply]]:
+        now = time.monotonic()
+        for ref, worker in [item for item in self._waiting.items() if item[1].deadline <= now]:
+            del self._waiting[ref]
+            self._end(worker)
+            self.busy_seconds += now - worker.started
+            assert worker.job is not None
+            limit = self._resources.trial_seconds
+            yield worker.job, Reply(error=f"took longer than resources.trial_seconds = {limit:g}; it was ended")
+
+    def _refresh(self) -> None:
+        """Start workers where there is room for more."""
+        now = time.monotonic()
+        if now < self._next_refresh:
+            return
+        self._next_refresh = now + REFRESH_SECONDS
+        there = self._nodes()
+        workers = (*self._waiting.values(), *self._idle)
+        used = Counter(worker.node.id for worker in workers)
+        room = [
+            (index, node) for node in there if node.id not in self._bad for index in range(used[node.id], node.slots)
+        ]
+        room.sort(key=lambda place: place[0])
+        wanted = (self._resources.workers or len(room) + len(workers)) - len(workers)
+        for _, node in room[: max(0, wanted)]:
+            self._hire(node)
+        self._refuse_to_wait_for_ever(there, now)
+
+    def _hire(self, node: Node) -> None:
+        options = {
+            "num_cpus": self._resources.cpus,
+            "num_gpus": self._resources.gpus,
+            "scheduling_strategy": NodeAffinitySchedulingStrategy(node.id, soft=False),
+        }
+        actor = self._make(options)
+        self._waiting[actor.prepare.remote()] = _Worker(node, actor)
+
+    def _end(self, worker: _Worker) -> None:
+        ray.kill(worker.actor)
+        self._next_refresh = 0.0
+
+    def _exclude(self, node: Node, reason: str) -> None:
+        if node.id not in self._bad:
+            _log.warning("nothing runs on %s: %s", node.name, reason)
+        self._bad[node.id] = reason
+
+    def _refuse_to_wait_for_ever(self, there: list[Node], now: float) -> None:
+        if self.size:
+            self._roomless_since = None
+            return
+        if there and all(node.id in self._bad for node in there):
+            reason = self._bad[there[-1].id]
+            raise WorkersError(f"a worker could not be set up on any of {len(there)} machines: {reason}")
+        self._roomless_since = self._roomless_since or now
+        if now - self._roomless_since > self._resources.wait_seconds:
+            raise WorkersError(
+                f"no machine with room for a trial was there for {self._resources.wait_seconds:g} s "
+                "(resources.wait_seconds); everything finished is kept: run the same command again to go on"
+            )
+
+
+def make_workers(*arguments: Any) -> Callable[[dict[str, Any]], Any]:
+    """What makes `Worker` actors with these arguments, which are sent to each machine once."""
+    kept = [ray.put(argument) for argument in arguments[:-1]]
+    actor_class = ray.remote(Worker)
+
+    def make(options: dict[str, Any]) -> Any:
+        return actor_class.options(**options).remote(*kept, arguments[-1])
+
+    return make
+
+
+def _why(error: RayError) -> str:
+    if isinstance(error, OutOfMemoryError):
+        return "its machine ran out of memory"
+    if isinstance(error, RayTaskError):
+        return _first_line(error.cause)
+    return "killed, out of memory, a broken GPU context, or its machine went away"
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

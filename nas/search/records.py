@@ -1,0 +1,59 @@
+"""What a journal holds: candidates, and what became of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from search_space import Choice, Genotype
+
+SEARCH, RANDOM, KNOWN_PREFIX = "search", "random", "known:"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """Something to train.
+
+    Args:
+        origin: `search`, `random`, or `known:NAME`.
+        proposal: id of the controller's proposal, None for known necks.
+        choices: the space's encoding, empty for known necks that are not in the space.
+        info: what the controller noted with its proposal, and wants back when it is replayed.
+    """
+
+    origin: str
+    genotype: Genotype
+    proposal: int | None = None
+    choices: Mapping[str, Choice] = field(default_factory=dict)
+    info: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it is one of the search's published necks."""
+        return self.origin.startswith(KNOWN_PREFIX)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """A candidate in the journal.
+
+    Args:
+        state: `running` (or cut off with its process), `complete`, `stopped` or `failed`.
+        reward: None unless complete or stopped.
+        metrics: what was measured.
+        error: why it failed.
+        rejected: limits that it was over (`max_params`, ...), so that it failed without being trained.
+        copied_from: number of the trial whose result this one shares, being the same function.
+        order: how many trials had finished before this one; None while it runs.
+    """
+
+    number: int
+    candidate: Candidate
+    state: str
+    reward: float | None
+    metrics: Mapping[str, Any]
+    error: str | None
+    copied_from: int | None
+    order: int | None
+    rejected: tuple[str, ...] = ()
