@@ -32,10 +32,10 @@ class Desk:
         """See `Rungs.stops`."""
         return self._rungs.stops(number, step, reward)
 
-    def save_checkpoint(self, number: int, data: bytes) -> None:
+    def save_checkpoint(self, key: str, data: bytes) -> None:
         """Durable and whole when this returns, or not there."""
         self._checkpoints.mkdir(parents=True, exist_ok=True)
-        path = checkpoint_file(self._checkpoints, number)
+        path = checkpoint_file(self._checkpoints, key)
         partial = path.with_suffix(".partial")
         with partial.open("wb") as file:
             file.write(data)
@@ -43,11 +43,11 @@ class Desk:
             os.fsync(file.fileno())
         partial.replace(path)
 
-    def load_checkpoint(self, number: int) -> bytes | None:
+    def load_checkpoint(self, key: str) -> bytes | None:
         """The latest, or None."""
-        path = checkpoint_file(self._checkpoints, number)
+        path = checkpoint_file(self._checkpoints, key)
         return path.read_bytes() if path.is_file() else None
 
 
-def checkpoint_file(directory: Path, number: int) -> Path:
-    return directory / f"{number:04d}.checkpoint"
+def checkpoint_file(directory: Path, key: str) -> Path:
+    return directory / f"{key}.checkpoint"

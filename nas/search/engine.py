@@ -80,7 +80,14 @@ def run_search(
         WorkersError, DataError, BackboneError: when no candidate could be trained at all.
     """
     journal = open_journal(run, writable=True)
-    plan = Plan(config, journal, lambda trial: on_outcome(trial, plan))
+    finished: list[Trial] = []
+    plan = Plan(config, journal, finished.append)
+
+    def tell() -> None:
+        for trial in finished:
+            on_outcome(trial, plan)
+        finished.clear()
+
     if plan.left:
         plan.prepare()
         placed = _with_absolute_root(config)
@@ -88,7 +95,7 @@ def run_search(
             require_room(config.resources, wait=config.resources.wait_seconds if address else 0)
             make_task(placed)
             with _pool(placed, run, journal.trials(), make_task, on_end) as pool:
-                _drive(plan, pool, run)
+                _drive(plan, pool, run, tell)
     if left := plan.left:
         raise InterruptedSearchError(f"stopped with {left} trials to go; run the same command again to go on")
     return journal.trials()
@@ -127,16 +134,38 @@ def _desk(config: SearchConfig, run: RunDirectory, trials: list[Trial]) -> Actor
     return actor
 
 
-def _drive(plan: Plan, pool: Pool, run: RunDirectory) -> None:
-    """Hand out the plan's trials, and take what becomes of them."""
+def _drive(plan: Plan, pool: Pool, run: RunDirectory, tell: Callable[[], None]) -> None:
+    """Hand out the plan's trials, and take what becomes of them; `tell` is called when that is in the journal."""
     weights = KeptWeights(run, plan.config.keep_weights, plan.journal.trials())
-    failed_first, any_scored = 0, False
-    for job, reply in pool.run(lambda: _next_job(plan), lambda: plan.may_go_on):
-        _take(plan, weights, job, reply)
-        checkpoint_file(run.checkpoints, job.number).unlink(missing_ok=True)
-        any_scored |= reply.metrics is not None
-        failed_first += reply.error is not None
-        if not any_scored and failed_first == MAX_FAILED_FIRST:
+    first = _FirstTrials()
+    exhausted = False
+    while not exhausted or pool.running or plan.may_go_on:
+        replies = pool.replies()
+        with plan.journal.together():
+            for job, reply in replies:
+                _take(plan, weights, job, reply)
+            exhausted = not pool.assign(lambda: _next_job(plan))
+        tell()
+        for job, reply in replies:
+            checkpoint_file(run.checkpoints, job.key).unlink(missing_ok=True)
+            first.check(reply)
+
+
+class _FirstTrials:
+    """Ends a search in which nothing but failures comes."""
+
+    def __init__(self) -> None:
+        self._failed = 0
+        self._any_scored = False
+
+    def check(self, reply: Reply) -> None:
+        """
+        Raises:
+            WorkersError: if the first trials all failed.
+        """
+        self._any_scored |= reply.metrics is not None
+        self._failed += reply.error is not None
+        if not self._any_scored and self._failed == MAX_FAILED_FIRST:
             raise WorkersError(
                 f"the first {MAX_FAILED_FIRST} trials all failed, so the search was stopped; the last reason: "
                 f"{reply.error}"
@@ -148,7 +177,8 @@ def _next_job(plan: Plan) -> Job | None:
     if following is None:
         return None
     number, candidate = following
-    return Job(number, candidate.genotype.to_json(indent=None), limited=not candidate.is_known)
+    key = f"{number:04d}-{candidate.genotype.fingerprint}"
+    return Job(number, key, candidate.genotype.to_json(indent=None), limited=not candidate.is_known)
 
 
 def _take(plan: Plan, weights: KeptWeights, job: Job, reply: Reply) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 from itertools import zip_longest
@@ -16,7 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 from controllers.records import State
 from nas.search.records import Candidate, Trial
 from nas.search.run_directory import RunDirectory
-from nas.search.storage import Connection, mend
+from nas.search.storage import Connection
 from search_space import Choice, Genotype
 
 STUDY = "search"
@@ -45,9 +46,7 @@ class Journal:
 
     def __init__(self, place: Path | str, *, study: str = STUDY, writable: bool = False) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        if writable and isinstance(place, Path):
-            mend(place)
-        self._connection = Connection(place)
+        self._connection = Connection(place, writable=writable)
         self._storage = self._connection.storage
         if writable:
             create = partial(optuna.create_study, direction="maximize", load_if_exists=True)
@@ -63,6 +62,10 @@ class Journal:
     def num_finished(self) -> int:
         """Trials that are no longer running."""
         return self._num_finished
+
+    def together(self) -> AbstractContextManager[None]:
+        """Within, what is recorded in a file is durable at the end only, with one write for all of it."""
+        return self._connection.together()
 
     def add(self, candidate: Candidate, *, space_choices: Mapping[str, tuple[Choice, ...]]) -> int:
         """Record a candidate as running; returns its number.

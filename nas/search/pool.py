@@ -36,12 +36,14 @@ class Job:
     """A trial to run.
 
     Args:
+        key: tells its checkpoints from those of any other candidate.
         genotype: as JSON.
         limited: see `TrialHooks`.
         attempts: workers that it has lost.
     """
 
     number: int
+    key: str
     genotype: str
     limited: bool
     attempts: int = 0
@@ -93,23 +95,6 @@ class Pool:
         """Trials in work or to be tried again."""
         return len(self._again) + sum(worker.job is not None for worker in self._waiting.values())
 
-    def run(self, jobs: Callable[[], Job | None], more: Callable[[], bool]) -> Iterator[tuple[Job, Reply]]:
-        """Outcomes of jobs, as they come.
-
-        Args:
-            jobs: gives the next job, None when there is none to start now; asked only when a worker is free.
-            more: whether there may be another although `jobs` gave none.
-
-        Raises:
-            WorkersError: when no machine can run a trial.
-        """
-        while True:
-            self._refresh()
-            exhausted = not self._assign(jobs)
-            if exhausted and not self.running and not more():
-                return
-            yield from self._replies()
-
     def close(self) -> None:
         """End all workers."""
         for worker in (*self._waiting.values(), *self._idle):
@@ -117,8 +102,12 @@ class Pool:
         self._waiting.clear()
         self._idle.clear()
 
-    def _assign(self, jobs: Callable[[], Job | None]) -> bool:
-        """Give every idle worker a job; False if there were too few jobs."""
+    def assign(self, jobs: Callable[[], Job | None]) -> bool:
+        """Give every idle worker a job; False if there were too few.
+
+        Args:
+            jobs: gives the next job, None when there is none to start now.
+        """
         while self._idle:
             job = self._again.popleft() if self._again else jobs()
             if job is None:
@@ -129,10 +118,18 @@ class Pool:
     def _start(self, worker: _Worker, job: Job) -> None:
         worker.job, worker.started = job, time.monotonic()
         worker.deadline = worker.started + (self._resources.trial_seconds or float("inf"))
-        self._waiting[worker.actor.run.remote(job.number, job.genotype, job.limited)] = worker
+        self._waiting[worker.actor.run.remote(job.number, job.key, job.genotype, job.limited)] = worker
+
+    def replies(self) -> list[tuple[Job, Reply]]:
+        """What became of jobs, after waiting for up to a second; and look after the workers.
+
+        Raises:
+            WorkersError: when no machine can run a trial.
+        """
+        self._refresh()
+        return list(self._replies())
 
     def _replies(self) -> Iterator[tuple[Job, Reply]]:
-        """What is there, after waiting a moment for the first."""
         if not self._waiting:
             time.sleep(0.2)
             return

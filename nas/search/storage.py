@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal import BaseJournalBackend, JournalFileBackend
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
@@ -33,6 +35,7 @@ class Connection:
 
     Args:
         place: an Optuna journal file, or a database URL.
+        writable: see `Journal`.
 
     Attributes:
         retrying: whether the operation that runs now was begun before; it may have been carried out.
@@ -41,13 +44,39 @@ class Connection:
         JournalError: if it cannot be opened.
     """
 
-    def __init__(self, place: Path | str) -> None:
+    def __init__(self, place: Path | str, *, writable: bool) -> None:
         self.retrying = False
+        self._backend: SoleWriter | None = None
         self._waits: tuple[float, ...] = () if isinstance(place, Path) else RETRY_SECONDS
         self._name = str(place)
         if not isinstance(place, Path):
             self._name = self.do(lambda: make_url(place).render_as_string(hide_password=True))
-        self.storage = self.do(lambda: _open(place))
+        self.storage = self.do(lambda: self._open(place, writable))
+
+    def _open(self, place: Path | str, writable: bool) -> BaseStorage:
+        if not isinstance(place, Path):
+            return RDBStorage(place, engine_kwargs={"pool_pre_ping": True})
+        if not writable:
+            return JournalStorage(JournalFileBackend(str(place)))
+        mend(place)
+        self._backend = SoleWriter(place)
+        return JournalStorage(self._backend)
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Within, what is written to a file is durable at the end only; databases write at once.
+
+        Raises:
+            JournalError: at the end, if it cannot be written.
+        """
+        if self._backend is None:
+            yield
+            return
+        try:
+            with self._backend.together():
+                yield
+        except OSError as error:
+            raise JournalError(f"the journal {self._name} cannot be written: {error}") from error
 
     def do(self, operation: Callable[[], Result]) -> Result:
         """
@@ -72,6 +101,46 @@ class Connection:
         raise AssertionError
 
 
+class SoleWriter(BaseJournalBackend):
+    """The journal file of the one process that may write it: records made `together` share one write to the disk."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = JournalFileBackend(str(path))
+        self._file_was_read = False
+        self._unread: list[dict[str, Any]] = []
+        self._unwritten: list[dict[str, Any]] = []
+        self._holding = False
+
+    def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
+        """What the file held when it was opened, then what this process appended, each once."""
+        if not self._file_was_read:
+            self._file_was_read = True
+            yield from self._file.read_logs(log_number_from)
+        unread, self._unread = self._unread, []
+        yield from unread
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Durable when this returns, or else at the end of `together`."""
+        self._unread += json.loads(json.dumps(logs))
+        self._unwritten += logs
+        if not self._holding:
+            self._flush()
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        self._holding = True
+        try:
+            yield
+        finally:
+            self._holding = False
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._unwritten:
+            self._file.append_logs(self._unwritten)
+            self._unwritten = []
+
+
 def mend(path: Path) -> None:
     """Cut off a line of a journal file that a killed writer did not finish, and take away its lock."""
     path.with_name(path.name + ".lock").unlink(missing_ok=True)
@@ -83,12 +152,6 @@ def mend(path: Path) -> None:
         if whole < len(content):
             _log.warning("%s ended in an unfinished line of %d bytes; cut off", path, len(content) - whole)
             file.truncate(whole)
-
-
-def _open(place: Path | str) -> BaseStorage:
-    if isinstance(place, Path):
-        return JournalStorage(JournalFileBackend(str(place)))
-    return RDBStorage(place, engine_kwargs={"pool_pre_ping": True})
 
 
 def _may_come_back(error: BaseException) -> bool:

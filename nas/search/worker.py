@@ -83,13 +83,17 @@ class TrialHooks(Hooks):
     """What the search wants of one trial.
 
     Args:
+        key: see `Job`.
         limited: whether the constraints and the rungs hold for it; they do not for known necks.
         desk: the actor of a `Desk`, needed for rungs and checkpoints only.
     """
 
-    def __init__(self, config: SearchConfig, number: int, limited: bool, desk: ActorHandle[Any] | None = None) -> None:
+    def __init__(
+        self, config: SearchConfig, number: int, key: str, limited: bool, desk: ActorHandle[Any] | None = None
+    ) -> None:
         self._config = config
         self._number = number
+        self._key = key
         self._desk = desk
         self.limited = limited and bool(config.constraints.limits())
         self.rungs = config.stopping.rungs if limited and desk is not None else ()
@@ -109,12 +113,12 @@ class TrialHooks(Hooks):
     def load_checkpoint(self) -> bytes | None:
         if self._desk is None or self.checkpoint_seconds is None:
             return None
-        data: bytes | None = ray.get(self._desk.load_checkpoint.remote(self._number))
+        data: bytes | None = ray.get(self._desk.load_checkpoint.remote(self._key))
         return data
 
     def save_checkpoint(self, data: bytes) -> None:
         assert self._desk is not None
-        ray.get(self._desk.save_checkpoint.remote(self._number, data))
+        ray.get(self._desk.save_checkpoint.remote(self._key, data))
 
 
 def run_trial(task: Task, config: SearchConfig, number: int, genotype: Genotype, hooks: TrialHooks) -> Reply:
@@ -167,10 +171,10 @@ class Worker:
             return f"{type(error).__name__}: {error}"
         return None
 
-    def run(self, number: int, genotype: str, limited: bool) -> Reply:
+    def run(self, number: int, key: str, genotype: str, limited: bool) -> Reply:
         """See `run_trial`."""
         assert self._task is not None
-        hooks = TrialHooks(self._config, number, limited, self._desk)
+        hooks = TrialHooks(self._config, number, key, limited, self._desk)
         return run_trial(self._task, self._config, number, Genotype.from_json(genotype), hooks)
 
 
