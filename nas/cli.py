@@ -22,6 +22,11 @@ app = typer.Typer(
 )
 data_app = typer.Typer(help="Make and check data sets in COCO format.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
+cluster_app = typer.Typer(help="Start Ray clusters for searches.", no_args_is_help=True)
+app.add_typer(cluster_app, name="cluster")
+
+ADDRESS = "Ray cluster to use, such as auto or HOST:6379; default: this machine."
+TENSORBOARD = "Also write event files, to RUN_DIR/tensorboard."
 
 RunDir = Annotated[Path, typer.Argument(metavar="RUN_DIR", help="Directory of a search.")]
 
@@ -51,7 +56,9 @@ def search(
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Any field, such as proxy.steps=600.")
     ] = None,
-    address: Annotated[str | None, typer.Option(help="Ray cluster to use; default: this machine.")] = None,
+    address: Annotated[str | None, typer.Option(help=ADDRESS)] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Refuse to begin a new search.")] = False,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help=TENSORBOARD)] = False,
 ) -> None:
     """Search for a neck: known necks, a random baseline, then the controller; ends with an export and a report."""
     from nas.commands.search import search as run
@@ -61,7 +68,95 @@ def search(
         assignments.append(f"trials={trials}")
     if workers is not None:
         assignments.append(f"resources.workers={workers}")
-    run(experiment, run_dir, assignments, controller, address)
+    run(experiment, run_dir, assignments, controller, address, resume, tensorboard)
+
+
+@app.command()
+def extend(
+    run_dir: RunDir,
+    trials: Annotated[str, typer.Option(metavar="+N", help="So many candidates more; or N, that many in all.")],
+    workers: Annotated[int | None, typer.Option(help="Trials at once; default: as before.")] = None,
+    address: Annotated[str | None, typer.Option(help=ADDRESS)] = None,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help=TENSORBOARD)] = False,
+) -> None:
+    """Go on with a search that is done, or was cut off, as it was configured."""
+    from nas.commands.search import extend as run
+
+    run(run_dir, trials, workers, address, tensorboard)
+
+
+@app.command()
+def rerun(
+    run_dir: RunDir, trial: Annotated[int, typer.Argument(metavar="TRIAL", help="Number of a trained trial.")]
+) -> None:
+    """Train one trial again, with its seed, and compare; exit status 1 if the reward differs."""
+    from nas.commands.runs import rerun_trial
+
+    rerun_trial(run_dir, trial)
+
+
+@app.command()
+def submit(
+    experiment: Annotated[str, typer.Argument(help="module:function or file.py:function, as seen from --working-dir.")],
+    address: Annotated[str, typer.Option(help="URL of the cluster's Ray dashboard, such as http://head:8265.")],
+    run_dir: Annotated[str, typer.Option(help="Absolute path on storage that all nodes share, or a URL.")],
+    trials: Annotated[int | None, typer.Option(help="Candidates that the controller proposes.")] = None,
+    controller: Annotated[
+        str | None, typer.Option(help="What proposes them: random, evolution, ppo, tpe, nsga2.")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(help="Trials at once; default: what the machines allow.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Any field, such as proxy.steps=600.")
+    ] = None,
+    working_dir: Annotated[
+        str, typer.Option(help="Directory that is sent to the cluster, without data and runs.")
+    ] = ".",
+    env: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="Environment of the job.")] = None,
+    submission_id: Annotated[str | None, typer.Option("--id", help="Name of the job; default: Ray makes one.")] = None,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Follow the log until the job ends.")] = True,
+) -> None:
+    """Search on a Ray cluster elsewhere, as a job; exit status 0 if it succeeds, 1 if not, 130 after Ctrl-C.
+
+    Ctrl-C leaves the job running. The same command again goes on with a search that was stopped.
+    """
+    from nas.cluster.job import search_command
+    from nas.commands.cluster import submit as send
+
+    command = search_command(
+        experiment, run_dir, trials=trials, controller=controller, workers=workers, assignments=set_ or []
+    )
+    sys.exit(
+        send(command, address, working_dir=working_dir, variables=env or [], submission_id=submission_id, wait=wait)
+    )
+
+
+@cluster_app.command("render")
+def cluster_render(
+    target: Annotated[str, typer.Argument(help="aws, gcp, kuberay or slurm.")],
+    workers: Annotated[int, typer.Option(help="Nodes with GPUs, at most.")] = 4,
+    gpus_per_node: Annotated[int, typer.Option(help="GPUs of each.")] = 1,
+    image: Annotated[str, typer.Option(help="Container with Python, Ray and nas-fpn.")] = "nas-fpn:latest",
+    experiment: Annotated[str, typer.Option(help="module:function or file.py:function.")] = "experiments.signs:search",
+    run_dir: Annotated[str, typer.Option(help="Absolute path on shared storage, or a URL.")] = "/shared/runs/signs",
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Any field, such as proxy.steps=600.")
+    ] = None,
+    output: Annotated[Path | None, typer.Option(help="File to write; default: standard output.")] = None,
+) -> None:
+    """Print what starts a cluster: YAML for `ray up` or KubeRay, a script for Slurm; edit it as you like."""
+    from nas.cluster.manifests import Manifest
+    from nas.commands.cluster import show_manifest
+
+    manifest = Manifest(
+        target=target,
+        workers=workers,
+        gpus_per_node=gpus_per_node,
+        image=image,
+        experiment=experiment,
+        run_dir=run_dir,
+        assignments=tuple(set_ or []),
+    )
+    show_manifest(manifest, output)
 
 
 @app.command()
@@ -143,3 +238,7 @@ def data_check(
     from nas.commands.data import check
 
     check(target, list(set_ or []))
+
+
+if __name__ == "__main__":
+    main()

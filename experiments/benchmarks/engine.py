@@ -21,6 +21,7 @@ from nas.search.engine import run_search
 from nas.search.plan import Plan
 from nas.search.records import Trial
 from nas.search.run_directory import RunDirectory
+from nas.search.usage import Usage
 from search_space import Genotype
 
 KIB_PER_MIB = 2**10
@@ -66,6 +67,24 @@ class Measured:
     journal: float
 
 
+class Notes:
+    """Time and the driver's memory at each outcome."""
+
+    def __init__(self) -> None:
+        self.times: list[float] = []
+        self.memory: list[float] = []
+
+    def expect(self, plan: Plan, workers: int, estimate: float | None) -> None:
+        pass
+
+    def finished(self, trial: Trial, plan: Plan) -> None:
+        self.times.append(time.perf_counter())
+        self.memory.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / KIB_PER_MIB)
+
+    def ended(self, usage: Usage) -> None:
+        pass
+
+
 def measure(trials: int, slots: int, seconds: float) -> Measured:
     config = SearchConfig(
         name="engine",
@@ -77,18 +96,13 @@ def measure(trials: int, slots: int, seconds: float) -> Measured:
         random_trials=0,
         trials=trials,
     )
-    times: list[float] = []
-    memory: list[float] = []
-
-    def note(trial: Trial, plan: Plan) -> None:
-        times.append(time.perf_counter())
-        memory.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / KIB_PER_MIB)
-
+    notes = Notes()
+    times, memory = notes.times, notes.memory
     with TemporaryDirectory() as directory:
         run = RunDirectory(Path(directory) / "run")
         start = time.perf_counter()
         with run.claim(config):
-            run_search(config, run, on_outcome=note, make_task=make_sleeper)
+            run_search(config, run, notes, make_task=make_sleeper)
         journal = run.journal_file.stat().st_size / 2**20
     steady = times[-1] - times[0]
     marks = [len(times) * stage // STAGES for stage in range(STAGES)] + [len(times) - 1]

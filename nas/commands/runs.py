@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from nas.errors import UserError
 from nas.results.summary import status
 from nas.search.config import SearchConfig
 from nas.search.journal import open_journal
@@ -15,6 +16,8 @@ from nas.search.records import Trial
 from nas.search.run_directory import RunDirectory
 
 console = Console(highlight=False)
+
+REWARD_TOLERANCE = 1e-6
 
 
 def show_status(run_dir: Path, as_json: bool) -> None:
@@ -54,6 +57,26 @@ def export_neck(run_dir: Path, output: Path, number: int | None) -> None:
 
     trial = export(run, trials, output, number)
     console.print(f"trial {trial.number} ({config.reward.name} {trial.reward:.1f}) exported to {output}")
+
+
+def rerun_trial(run_dir: Path, number: int) -> None:
+    run, config, trials = _open(run_dir)
+    if not 0 <= number < len(trials):
+        raise UserError(f"there is no trial {number}; {run.path} has trials 0..{len(trials) - 1}")
+    trial = trials[number]
+    if trial.reward is None or trial.copied_from is not None:
+        hint = f"trial {trial.copied_from}" if trial.copied_from is not None else "one with a reward"
+        raise UserError(f"trial {number} was not trained to a reward; take {hint}")
+    from nas.search.again import train_again
+
+    reward = train_again(config, trial)
+    same = abs(reward - trial.reward) < REWARD_TOLERANCE
+    console.print(
+        f"trial {number}: {config.reward.name} {reward:.6g} now, {trial.reward:.6g} in the journal: "
+        + ("the same" if same else "not the same; other hardware or versions (config.json has those of the search)?")
+    )
+    if not same:
+        raise SystemExit(1)
 
 
 def _open(run_dir: Path) -> tuple[RunDirectory, SearchConfig, list[Trial]]:

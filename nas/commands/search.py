@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
-from nas.configuration import override
+from nas.commands.progress import Progress, TensorBoard, console
+from nas.configuration import ConfigError, override
 from nas.data.config import DataError
 from nas.data.problems import Problem
 from nas.results.report import write_report
@@ -28,36 +27,67 @@ from nas.results.summary import (
     known_necks,
     over_limits,
     rejections,
-    scored,
     searcher_name,
 )
 from nas.search.config import SearchConfig, build_space, load_search
-from nas.search.plan import Plan
 from nas.search.proposing import build_controller, known_neck
 from nas.search.records import KNOWN_PREFIX, Trial
 from nas.search.run_directory import RunDirectory
 
-console = Console(highlight=False)
 
-
-def search(experiment: str, run_dir: Path, assignments: list[str], controller: str | None, address: str | None) -> None:
+def search(
+    experiment: str,
+    run_dir: Path,
+    assignments: list[str],
+    controller: str | None,
+    address: str | None,
+    resume: bool,
+    tensorboard: bool,
+) -> None:
     config = load_search(experiment)
     if controller is not None and controller != config.controller.name:
         config = override(config, [f"controller.name={json.dumps(controller)}", "controller.options={}"])
     config = override(config, assignments)
+    run = RunDirectory(run_dir)
+    if resume:
+        run.require()
+    _search(config, run, address, tensorboard)
+
+
+def extend(run_dir: Path, trials: str, workers: int | None, address: str | None, tensorboard: bool) -> None:
+    """Go on with a search as it was configured, with more trials: `+N` more, or `N` in all."""
+    run = RunDirectory(run_dir)
+    run.require()
+    config = run.read_config()
+    config = override(config, [f"trials={_extended(config.trials, trials)}"])
+    if workers is not None:
+        config = override(config, [f"resources.workers={workers}"])
+    _search(config, run, address, tensorboard)
+
+
+def _extended(before: int, wish: str) -> int:
+    number = wish.removeprefix("+")
+    total = before + int(number) if wish.startswith("+") else int(number) if number.isdecimal() else 0
+    if not number.isdecimal() or total < before:
+        raise ConfigError(
+            f"--trials takes +N for N more candidates, or a number of at least the {before} there are; got {wish!r}"
+        )
+    return total
+
+
+def _search(config: SearchConfig, run: RunDirectory, address: str | None, tensorboard: bool) -> None:
     build_controller(config, build_space(config))
     for name in config.known:
         known_neck(name, config)
-    run = RunDirectory(run_dir)
     with run.claim(config):
-        trials = _run(config, run, address)
+        trials = _run(config, run, address, tensorboard)
     _print_tables(config, trials)
     console.print(f"report: {write_report(run, config, trials)}", soft_wrap=True)
     if best_found(trials) is not None:
         _export_best(config, run, trials)
 
 
-def _run(config: SearchConfig, run: RunDirectory, address: str | None) -> list[Trial]:
+def _run(config: SearchConfig, run: RunDirectory, address: str | None, tensorboard: bool) -> list[Trial]:
     from nas.data.check import check_data
     from nas.search.engine import run_search
 
@@ -67,7 +97,8 @@ def _run(config: SearchConfig, run: RunDirectory, address: str | None) -> list[T
         f"{config.trials} by {searcher_name(config)}; everything goes to {run.path}",
         soft_wrap=True,
     )
-    return run_search(config, run, on_outcome=_Progress(config), address=address)
+    progress = Progress(config, TensorBoard(run.tensorboard) if tensorboard else None)
+    return run_search(config, run, progress, address=address)
 
 
 def _export_best(config: SearchConfig, run: RunDirectory, trials: list[Trial]) -> None:
@@ -82,34 +113,6 @@ def _export_best(config: SearchConfig, run: RunDirectory, trials: list[Trial]) -
         neck = known.candidate.origin.removeprefix(KNOWN_PREFIX) + over_limits(config, known)
         line += f"; it {verb} the best known neck, {neck}, {name} {known.reward:.1f}"
     console.print(f"{line}\nexported to {run.best}", soft_wrap=True)
-
-
-class _Progress:
-    """One line per finished trial."""
-
-    def __init__(self, config: SearchConfig) -> None:
-        self.config = config
-        self._best = -math.inf
-
-    def __call__(self, trial: Trial, plan: Plan) -> None:
-        """Rejected candidates get no line: there may be many for each that is trained."""
-        if trial.rejected:
-            return
-        name = self.config.reward.name
-        line = f"[{plan.total - plan.left:3d}/{plan.total}] {trial.candidate.origin:14s} "
-        if trial.reward is None:
-            line += f"failed: {trial.error}"
-        elif trial.copied_from is not None:
-            line += f"{name} {trial.reward:5.1f}  the same function as trial {trial.copied_from}"
-        elif trial.state == "stopped":
-            line += f"{name} {trial.reward:5.1f}  stopped early {trial.metrics.get('seconds', 0):5.1f} s"
-        else:
-            if self._best == -math.inf:
-                self._best = max(done.reward or 0.0 for done in scored(plan.journal.trials()))
-            self._best = max(self._best, trial.reward)
-            line += f"{name} {trial.reward:5.1f}  best {self._best:5.1f}  {cell(trial, 'params'):>6s} k params"
-            line += f" {cell(trial, 'macs'):>6s} M MACs {trial.metrics.get('seconds', 0):5.1f} s"
-        console.print(line, markup=False, soft_wrap=True)
 
 
 def _print_tables(config: SearchConfig, trials: list[Trial]) -> None:

@@ -22,13 +22,14 @@ def score(
     config: ProxyConfig,
     device: torch.device,
 ) -> dict[str, float]:
-    """AP and its parts in percent, as `nas.data.evaluate.coco_ap` gives them.
+    """AP and its parts in percent, as `nas.data.evaluate.coco_ap` gives them; the detector stays as it was.
 
     Args:
         inputs: of the split, in the split's order.
         images: the split at the proxy's size.
         anchors: per level, (A_l, 4), at the proxy's size.
     """
+    mode = detector.training
     detector.eval()
     forward = trained_part(detector, config)
     found: dict[int, Detections] = {}
@@ -40,6 +41,7 @@ def score(
         for index, result in zip(indices, results, strict=True):
             boxes = result["boxes"].cpu() / images.scale(index)
             found[images.split.image_ids[index]] = Detections(boxes, result["scores"].cpu(), result["labels"].cpu())
+    detector.train(mode)
     return coco_ap(images.split, found)
 
 

@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
+from itertools import islice, pairwise
 from pathlib import Path
 
 import torch
 from torch import Tensor
+from torchvision.models.detection import RetinaNet
 
 from nas.data.coco import CocoSplit, open_splits
 from nas.data.config import DataConfig
 from nas.detection.backbone import build_backbone
 from nas.detection.cost import feature_shapes, latency_ms, neck_cost, peak_memory_mb, reset_peak_memory
 from nas.detection.detector import build_anchors, build_detector, grid_anchors
+from nas.proxy.attempt import Attempt
 from nas.proxy.config import NeckConfig, ProxyConfig
 from nas.proxy.inputs import FeatureInputs, ImageInputs, Inputs, Letterboxed, TargetCache, cached_features
 from nas.proxy.scoring import score
-from nas.proxy.training import train
-from nas.proxy.trial import Trained
+from nas.proxy.training import Training
+from nas.proxy.trial import Hooks, Trained
 from necks import MergeNeck, Neck, Recipe
 from search_space import Genotype, known
 
 BuildNeck = Callable[[tuple[int, ...], tuple[int, ...]], Neck]
-BeforeTraining = Callable[[Mapping[str, float]], None]
+
+NO_HOOKS = Hooks()
+
+ESTIMATE_STEPS = 8
 
 BACKBONE_SEED = 0
 """A frozen backbone without weights is random, but the same in every worker."""
@@ -52,18 +59,19 @@ class ProxyTask:
         self.anchors = self._grid()
         self.targets = TargetCache(self.train_images, torch.cat(self.anchors))
 
-    def run(self, genotype: Genotype, seed: int, before_training: BeforeTraining | None = None) -> Trained:
-        """Train and score one candidate; the same seed gives the same weights again, on the CPU to the last bit.
+    def run(self, genotype: Genotype, seed: int, hooks: Hooks = NO_HOOKS) -> Trained:
+        """Train and score one candidate; the same seed gives the same weights again, on the CPU to the last bit,
+        whatever rungs it passes and however often it continues from a checkpoint.
 
         Args:
-            before_training: called with `params`, `macs` and `latency_ms` of the neck; what it raises ends the trial.
+            hooks: what they raise ends the trial and comes out of here as it is.
 
         Raises:
             TrialError: when the training fails, with the reason.
         """
-        return self.run_neck(partial(candidate_neck, genotype, config=self.config.neck), seed, before_training)
+        return self.run_neck(partial(candidate_neck, genotype, config=self.config.neck), seed, hooks)
 
-    def run_neck(self, build: BuildNeck, seed: int, before_training: BeforeTraining | None = None) -> Trained:
+    def run_neck(self, build: BuildNeck, seed: int, hooks: Hooks = NO_HOOKS) -> Trained:
         """As `run`, for any neck whose levels are those of the configuration.
 
         Args:
@@ -72,6 +80,35 @@ class ProxyTask:
         torch.manual_seed(seed)
         torch.set_num_threads(self.config.threads)
         reset_peak_memory(self.device)
+        detector = self._detector(build)
+        neck = detector.backbone.neck
+        cost = self._cost(neck, twice=hooks.limited)
+        hooks.before_training(cost)
+        training = Training(detector, self.train_inputs, self.targets, self.config, seed, self.device)
+        attempt = Attempt(training, partial(self._evaluate, detector, cost), hooks)
+        metrics: dict[str, float | None] = {**attempt.run()}
+        if attempt.stopped_at is None:
+            metrics["latency_ms"] = min(cost["latency_ms"], latency_ms(neck, self.shapes, self.device))
+        metrics |= {"peak_memory_mb": peak_memory_mb(self.device), **attempt.seconds, "loss": training.loss}
+        if attempt.resumed_at is not None:
+            metrics["resumed_at"] = attempt.resumed_at
+        return Trained(metrics, neck.eval().cpu(), attempt.stopped_at)
+
+    def estimate(self) -> float:
+        """Seconds that a trial will take: a few steps of FPN, and a third of a step's time per image to score."""
+        build = partial(candidate_neck, known.fpn(self.config.neck.levels), config=self.config.neck)
+        training = Training(self._detector(build), self.train_inputs, self.targets, self.config, 0, self.device)
+        marks = [time.perf_counter()]
+        for _ in islice(training.steps(), ESTIMATE_STEPS):
+            training.check_loss()
+            marks.append(time.perf_counter())
+        if len(marks) == 1:
+            return 0.0
+        per_step = statistics.median(after - before for before, after in pairwise(marks))
+        scoring = len(self.reward_inputs) / min(self.config.batch_size, len(self.train_inputs)) / 3
+        return per_step * (self.config.steps + scoring)
+
+    def _detector(self, build: BuildNeck) -> RetinaNet:
         backbone = self.backbone
         if not self.config.backbone.frozen:
             backbone = build_backbone(self.config.backbone)
@@ -79,29 +116,20 @@ class ProxyTask:
         if neck.out_levels != self.config.neck.levels:
             raise ValueError(f"the proxy task takes necks of levels {self.config.neck.levels}, got {neck.out_levels}")
         detector = build_detector(backbone, neck, self.num_classes, self.config.head, self.config.image_size)
-        detector.to(self.device, memory_format=torch.channels_last)
+        return detector.to(self.device, memory_format=torch.channels_last)
+
+    def _cost(self, neck: Neck, *, twice: bool) -> dict[str, float]:
+        """`params`, `macs` and `latency_ms`, the latter measured once or the smaller of two."""
         cost = neck_cost(neck, self.shapes)
-        latency = latency_ms(neck, self.shapes, self.device)
-        if before_training is not None:
-            latency = min(latency, latency_ms(neck, self.shapes, self.device))
-            before_training({"params": cost.params, "macs": cost.macs, "latency_ms": latency})
-        start = time.perf_counter()
-        loss = train(detector, self.train_inputs, self.targets, self.config, seed, self.device)
-        trained = time.perf_counter()
+        latency = min(latency_ms(neck, self.shapes, self.device) for _ in range(2 if twice else 1))
+        return {"params": cost.params, "macs": cost.macs, "latency_ms": latency}
+
+    def _evaluate(self, detector: RetinaNet, cost: Mapping[str, float]) -> dict[str, float]:
         anchors = [level.to(self.device) for level in self.anchors]
-        ap = score(detector, self.reward_inputs, self.reward_images, anchors, self.config, self.device)
-        scored = time.perf_counter()
-        metrics = {
-            **ap,
-            "params": cost.params,
-            "macs": cost.macs,
-            "latency_ms": min(latency, latency_ms(neck, self.shapes, self.device)),
-            "peak_memory_mb": peak_memory_mb(self.device),
-            "train_seconds": trained - start,
-            "eval_seconds": scored - trained,
-            "loss": loss,
+        return {
+            **score(detector, self.reward_inputs, self.reward_images, anchors, self.config, self.device),
+            **cost,
         }
-        return Trained(metrics, neck.eval().cpu())
 
     def _open(self, split: CocoSplit, root: Path) -> tuple[Letterboxed, Inputs]:
         images = Letterboxed(split, self.config.image_size)

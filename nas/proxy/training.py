@@ -6,7 +6,10 @@ Shapes: N images, A anchors over all levels, K classes.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from itertools import islice
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,33 +25,103 @@ NAN_CHECK_PERIOD = 10
 FINAL_LR_SHARE = 0.02
 
 
-def train(
-    detector: RetinaNet,
-    inputs: Inputs,
-    targets: TargetCache,
-    config: ProxyConfig,
-    seed: int,
-    device: torch.device,
-) -> float:
-    """Train what is not frozen for `config.steps` steps; returns the last loss that was looked at.
+class Training:
+    """Trains what is not frozen of a detector, a step at a time.
 
     Args:
         inputs: maps for a detector with a frozen backbone, else images.
         targets: of the same images.
         seed: of the order in which images are drawn.
 
-    Raises:
-        TrialError: when the loss is no longer finite.
+    Attributes:
+        step: steps done.
     """
-    forward = trained_part(detector, config)
-    detector.train()
-    parameters = [parameter for parameter in detector.parameters() if parameter.requires_grad]
-    optimizer = _optimizer(parameters, config.optimizer)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: lr_share(config.optimizer, step, config.steps))
-    last = math.nan
-    for step, indices in enumerate(_batches(len(inputs), config, seed)):
-        outputs = forward(inputs.batch(indices, device))
-        batch = _to(targets.batch(indices), device)
+
+    def __init__(
+        self,
+        detector: RetinaNet,
+        inputs: Inputs,
+        targets: TargetCache,
+        config: ProxyConfig,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        self.config = config
+        self.device = device
+        self.step = 0
+        self._inputs = inputs
+        self._targets = targets
+        self._seed = seed
+        self._part = trained_part(detector.train(), config)
+        self._parameters = [parameter for parameter in detector.parameters() if parameter.requires_grad]
+        self._optimizer = _optimizer(self._parameters, config.optimizer)
+        self._schedule = torch.optim.lr_scheduler.LambdaLR(
+            self._optimizer, lambda step: lr_share(config.optimizer, step, config.steps)
+        )
+        self._loss = torch.tensor(math.nan)
+
+    @property
+    def loss(self) -> float:
+        """Of the last step; NaN before the first."""
+        return float(self._loss)
+
+    def steps(self) -> Iterator[int]:
+        """Train from where it stands to `config.steps`, giving the steps done after each.
+
+        Raises:
+            TrialError: when the loss is no longer finite, which is looked at every few steps and at the last.
+        """
+        for indices in islice(_batches(len(self._inputs), self.config, self._seed), self.step, None):
+            self._advance(indices)
+            yield self.step
+
+    def check_loss(self) -> None:
+        """
+        Raises:
+            TrialError: when the loss of the last step is not finite.
+        """
+        if not math.isfinite(self.loss):
+            raise TrialError(
+                f"loss is {self.loss} at step {self.step - 1}; lower proxy.optimizer.lr or set "
+                "proxy.optimizer.clip_norm"
+            )
+
+    def facts(self) -> dict[str, Any]:
+        """What another training must share with this one to continue its state; where it runs is left out."""
+        return {
+            "seed": self._seed,
+            "images": len(self._inputs),
+            "settings": repr(replace(self.config, threads=1, device="cpu")),
+            "tensors": {name: list(value.shape) for name, value in self._part.state_dict().items()},
+        }
+
+    def state(self) -> dict[str, Any]:
+        """Everything that the steps to come depend on; of a detector with a frozen backbone, neck and head only."""
+        return {
+            "step": self.step,
+            "loss": self.loss,
+            "part": self._part.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "schedule": self._schedule.state_dict(),
+            "rng": torch.get_rng_state(),
+            "cuda_rng": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
+        }
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Continue a training with the same facts."""
+        self.step = state["step"]
+        self._loss = torch.tensor(state["loss"])
+        self._part.load_state_dict(state["part"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._schedule.load_state_dict(state["schedule"])
+        torch.set_rng_state(state["rng"].cpu())
+        if self.device.type == "cuda" and state["cuda_rng"] is not None:
+            torch.cuda.set_rng_state(state["cuda_rng"].cpu(), self.device)
+
+    def _advance(self, indices: list[int]) -> None:
+        config = self.config
+        outputs = self._part(self._inputs.batch(indices, self.device))
+        batch = _to(self._targets.batch(indices), self.device)
         focal, box = retinanet_loss(
             outputs["cls_logits"],
             outputs["bbox_regression"],
@@ -57,15 +130,16 @@ def train(
             gamma=config.focal_gamma,
         )
         loss = focal + box
-        if step % NAN_CHECK_PERIOD == 0 or step == config.steps - 1:
-            last = _checked(loss, step)
-        optimizer.zero_grad(set_to_none=True)
+        self._loss = loss.detach()
+        self.step += 1
+        if self.step % NAN_CHECK_PERIOD == 1 or self.step == config.steps:
+            self.check_loss()
+        self._optimizer.zero_grad(set_to_none=True)
         loss.backward()
         if config.optimizer.clip_norm is not None:
-            nn.utils.clip_grad_norm_(parameters, config.optimizer.clip_norm)
-        optimizer.step()
-        schedule.step()
-    return last
+            nn.utils.clip_grad_norm_(self._parameters, config.optimizer.clip_norm)
+        self._optimizer.step()
+        self._schedule.step()
 
 
 def trained_part(detector: RetinaNet, config: ProxyConfig) -> nn.Module:
@@ -111,13 +185,6 @@ def _batches(num_images: int, config: ProxyConfig, seed: int) -> Iterator[list[i
                 return
             yield order[start : start + size]
             step += 1
-
-
-def _checked(loss: Tensor, step: int) -> float:
-    value = float(loss.detach())
-    if not math.isfinite(value):
-        raise TrialError(f"loss is {value} at step {step}; lower proxy.optimizer.lr or set proxy.optimizer.clip_norm")
-    return value
 
 
 def _to(targets: BatchTargets, device: torch.device) -> BatchTargets:

@@ -7,11 +7,12 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import ray
 
+from nas.cluster.demand import demanded
 from nas.configuration import ConfigError
 from nas.search.config import ResourceConfig
 
@@ -25,7 +26,6 @@ ENVIRONMENT = {
 """The C library's allocator, told to keep large buffers, makes a training step on the CPU a tenth quicker."""
 
 QUIET = {"logging_level": logging.ERROR, "log_to_driver": False}
-CONNECT_SECONDS = 20
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,9 @@ def connected(resources: ResourceConfig, address: str | None) -> Iterator[None]:
     settings = {
         **ENVIRONMENT,
         "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry),
-        "RAY_AUTH_MODE": os.environ.get("RAY_AUTH_MODE", "disabled"),
-        "RAY_gcs_rpc_server_reconnect_timeout_s": str(CONNECT_SECONDS),
     }
+    if address is None:
+        settings["RAY_AUTH_MODE"] = os.environ.get("RAY_AUTH_MODE", "disabled")
     ours = not ray.is_initialized()
     with _environment(settings):
         if ours and address is None:
@@ -64,7 +64,8 @@ def connected(resources: ResourceConfig, address: str | None) -> Iterator[None]:
         elif ours:
             _connect(str(address))
         try:
-            yield
+            with nullcontext() if address is None else demanded(resources):
+                yield
         finally:
             if ours:
                 ray.shutdown()
@@ -125,6 +126,12 @@ def shortage(resources: ResourceConfig) -> str:
         f"one trial needs {resources.cpus:g} CPUs and {resources.gpus:g} GPUs on one machine, "
         f"Ray has {len(alive)} ({each}{more})"
     )
+
+
+def accelerators() -> tuple[str, ...]:
+    """Kinds of GPUs in the cluster, as Ray calls them."""
+    prefix = "accelerator_type:"
+    return tuple(sorted(name.removeprefix(prefix) for name in ray.cluster_resources() if name.startswith(prefix)))
 
 
 def _local_cpus(resources: ResourceConfig) -> int:

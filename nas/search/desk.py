@@ -32,6 +32,10 @@ class Desk:
         """See `Rungs.stops`."""
         return self._rungs.stops(number, step, reward)
 
+    def rewards(self, number: int) -> dict[int, float]:
+        """What a trial scored at the rungs in earlier attempts."""
+        return self._rungs.of(number)
+
     def save_checkpoint(self, key: str, data: bytes) -> None:
         """Durable and whole when this returns, or not there."""
         self._checkpoints.mkdir(parents=True, exist_ok=True)

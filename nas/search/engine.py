@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from nas.errors import UserError
-from nas.search.cluster import connected, nodes, require_room
+from nas.search.cluster import accelerators, connected, nodes, require_room
 from nas.search.config import SearchConfig
 from nas.search.desk import Desk, checkpoint_file
 from nas.search.journal import open_journal
@@ -23,6 +23,7 @@ from nas.search.pool import Job, Pool, WorkersError, make_workers
 from nas.search.records import Trial
 from nas.search.reward import reward_of
 from nas.search.run_directory import RunDirectory
+from nas.search.usage import Listener, Usage
 from nas.search.weights import KeptWeights
 from nas.search.worker import MakeTask, Reply, make_proxy_task
 
@@ -39,37 +40,20 @@ class InterruptedSearchError(UserError):
     """The search stopped before its end; everything finished is in the journal."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Usage:
-    """What a search took.
-
-    Args:
-        seconds: from start to end.
-        worker_seconds: of all trials together, those that were lost included.
-        lost: attempts that lost their worker.
-    """
-
-    seconds: float
-    worker_seconds: float
-    lost: int
-
-
 def run_search(
     config: SearchConfig,
     run: RunDirectory,
+    listener: Listener,
     *,
-    on_outcome: Callable[[Trial, Plan], None],
     address: str | None = None,
     make_task: MakeTask = make_proxy_task,
-    on_end: Callable[[Usage], None] = lambda usage: None,
 ) -> list[Trial]:
     """Run the search to its end, or go on with it; the caller has claimed the run directory.
 
     Args:
-        on_outcome: called in this process with each trial that finishes.
+        listener: is told how the search gets on.
         address: of a running Ray cluster; None starts Ray on this machine and stops it afterwards.
         make_task: makes what trains candidates, once in every worker; a module-level function.
-        on_end: called with what it took, however it ends.
 
     Returns:
         All trials by number.
@@ -85,7 +69,7 @@ def run_search(
 
     def tell() -> None:
         for trial in finished:
-            on_outcome(trial, plan)
+            listener.finished(trial, plan)
         finished.clear()
 
     if plan.left:
@@ -94,7 +78,8 @@ def run_search(
         with connected(config.resources, address):
             require_room(config.resources, wait=config.resources.wait_seconds if address else 0)
             make_task(placed)
-            with _pool(placed, run, journal.trials(), make_task, on_end) as pool:
+            with _pool(placed, run, journal.trials(), make_task, listener) as pool:
+                pool.on_first = lambda estimate: listener.expect(plan, pool.size, estimate)
                 _drive(plan, pool, run, tell)
     if left := plan.left:
         raise InterruptedSearchError(f"stopped with {left} trials to go; run the same command again to go on")
@@ -107,7 +92,7 @@ def _pool(
     run: RunDirectory,
     trials: list[Trial],
     make_task: MakeTask,
-    on_end: Callable[[Usage], None],
+    listener: Listener,
 ) -> Iterator[Pool]:
     """The workers; a Ctrl-C ends them and is not passed on."""
     start = time.monotonic()
@@ -121,7 +106,15 @@ def _pool(
         pool.close()
         if desk is not None:
             ray.kill(desk)
-        on_end(Usage(seconds=time.monotonic() - start, worker_seconds=pool.busy_seconds, lost=pool.lost))
+        listener.ended(
+            Usage(
+                seconds=time.monotonic() - start,
+                worker_seconds=pool.busy_seconds,
+                lost=pool.lost,
+                workers=pool.most,
+                gpus=accelerators(),
+            )
+        )
 
 
 def _desk(config: SearchConfig, run: RunDirectory, trials: list[Trial]) -> ActorHandle[Any] | None:

@@ -16,7 +16,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from nas.errors import UserError
 from nas.search.cluster import Node
 from nas.search.config import ResourceConfig
-from nas.search.worker import Reply, Worker
+from nas.search.worker import Ready, Reply, Worker
 
 _log = logging.getLogger(__name__)
 
@@ -67,6 +67,12 @@ class Pool:
         make: makes the actor of a worker, given Ray's options for it.
         resources: what a trial takes, how long it may, and how often it is tried again.
         nodes: the machines there are now.
+
+    Attributes:
+        on_first: called once, when the first worker is ready, with its estimate of a trial's seconds, if it has one.
+        lost: attempts that lost their worker.
+        most: trials at once, at most so far.
+        busy_seconds: of workers with trials.
     """
 
     def __init__(
@@ -82,7 +88,10 @@ class Pool:
         self._dead_starts: Counter[str] = Counter()
         self._next_refresh = 0.0
         self._roomless_since: float | None = None
+        self._any_ready = False
+        self.on_first: Callable[[float | None], None] = lambda estimate: None
         self.lost = 0
+        self.most = 0
         self.busy_seconds = 0.0
 
     @property
@@ -118,6 +127,7 @@ class Pool:
     def _start(self, worker: _Worker, job: Job) -> None:
         worker.job, worker.started = job, time.monotonic()
         worker.deadline = worker.started + (self._resources.trial_seconds or float("inf"))
+        self.most = max(self.most, self.running + 1)
         self._waiting[worker.actor.run.remote(job.number, job.key, job.genotype, job.limited)] = worker
 
     def replies(self) -> list[tuple[Job, Reply]]:
@@ -151,19 +161,22 @@ class Pool:
 
     def _take_prepared(self, worker: _Worker, ref: Any) -> None:
         try:
-            reason = ray.get(ref)
+            ready: Ready = ray.get(ref)
         except RayError as error:
             self._end(worker)
             self._dead_starts[worker.node.id] += 1
             if self._dead_starts[worker.node.id] >= MAX_DEAD_STARTS:
-                self._exclude(worker.node, f"its workers die while they get ready: {_first_line(error)}")
+                self._exclude(worker.node, f"its workers die while they get ready: {_why(error)}")
             return
-        if reason is not None:
+        if ready.failure is not None:
             self._end(worker)
-            self._exclude(worker.node, reason)
+            self._exclude(worker.node, ready.failure)
             return
         self._dead_starts[worker.node.id] = 0
         self._idle.append(worker)
+        if not self._any_ready:
+            self._any_ready = True
+            self.on_first(ready.estimate)
 
     def _take_reply(self, worker: _Worker, job: Job, ref: Any) -> Iterator[tuple[Job, Reply]]:
         self.busy_seconds += time.monotonic() - worker.started
@@ -221,7 +234,7 @@ class Pool:
             "scheduling_strategy": NodeAffinitySchedulingStrategy(node.id, soft=False),
         }
         actor = self._make(options)
-        self._waiting[actor.prepare.remote()] = _Worker(node, actor)
+        self._waiting[actor.prepare.remote(estimate=not self._any_ready)] = _Worker(node, actor)
 
     def _end(self, worker: _Worker) -> None:
         ray.kill(worker.actor)

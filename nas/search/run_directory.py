@@ -35,7 +35,7 @@ class RunDirectory:
 
     `config.json` holds the resolved configuration with versions and hardware, `journal.log` every proposal and
     outcome (unless they are in a database), `trials/NNNN/` the trained neck of a trial, `best/` the exported best,
-    `report/` the report, and `checkpoints/` how far trials in work are.
+    `report/` the report, `checkpoints/` how far trials in work are, `tensorboard/` event files if asked for.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -45,6 +45,7 @@ class RunDirectory:
         self.trials = self.path / "trials"
         self.best = self.path / "best"
         self.report = self.path / "report"
+        self.tensorboard = self.path / "tensorboard"
         self.checkpoints = self.path / "checkpoints"
         self._lock = FileLock(self.path / "search.lock")
 

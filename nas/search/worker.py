@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import ray
 
@@ -37,6 +37,15 @@ class Task(Protocol):
         Raises:
             TrialError: when this candidate cannot be scored; any other exception is a failed trial, too.
         """
+        ...
+
+
+@runtime_checkable
+class Estimating(Protocol):
+    """A task that can tell how long a trial will take."""
+
+    def estimate(self) -> float:
+        """Seconds, from a few steps of training."""
         ...
 
 
@@ -72,6 +81,18 @@ class Reply:
     stopped: bool = False
     neck: Mapping[str, bytes] = field(default_factory=dict)
     seconds: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ready:
+    """A worker that can run trials, or why it cannot.
+
+    Args:
+        estimate: seconds that a trial will take, if asked for and known.
+    """
+
+    failure: str | None = None
+    estimate: float | None = None
 
 
 def trial_seed(config: SearchConfig, number: int) -> int:
@@ -114,6 +135,9 @@ class TrialHooks(Hooks):
         if self._desk is None or self.checkpoint_seconds is None:
             return None
         data: bytes | None = ray.get(self._desk.load_checkpoint.remote(self._key))
+        if data is not None:
+            earlier: dict[int, float] = ray.get(self._desk.rewards.remote(self._number))
+            self.rewards |= {f"{RUNG_METRIC}{step}": reward for step, reward in earlier.items()}
         return data
 
     def save_checkpoint(self, data: bytes) -> None:
@@ -162,14 +186,19 @@ class Worker:
         self._desk = desk
         self._task: Task | None = None
 
-    def prepare(self) -> str | None:
-        """Make the task; the reason if that fails."""
+    def prepare(self, *, estimate: bool) -> Ready:
+        """Make the task.
+
+        Args:
+            estimate: whether to find out how long a trial will take, if the task can tell.
+        """
         try:
             self._task = self._make_task(self._config)
+            seconds = self._task.estimate() if estimate and isinstance(self._task, Estimating) else None
         except Exception as error:
             logging.getLogger(__name__).exception("the task could not be set up on %s", platform.node())
-            return f"{type(error).__name__}: {error}"
-        return None
+            return Ready(failure=f"{type(error).__name__}: {error}")
+        return Ready(estimate=seconds)
 
     def run(self, number: int, key: str, genotype: str, limited: bool) -> Reply:
         """See `run_trial`."""

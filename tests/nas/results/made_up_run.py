@@ -7,7 +7,8 @@ from pathlib import Path
 
 from experiments import signs
 from nas.search.config import SearchConfig, build_space
-from nas.search.journal import Candidate, Journal, Trial
+from nas.search.journal import Journal
+from nas.search.records import Candidate, Trial
 from nas.search.run_directory import RunDirectory
 from necks import build_neck, save_exported
 from search_space import known_genotype

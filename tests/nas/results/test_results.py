@@ -18,7 +18,7 @@ from nas.results.front import pareto_front
 from nas.results.report import write_report
 from nas.results.summary import best_found, cell, closing_rows, columns, front_rows, rejections, status
 from nas.search.constraints import ConstraintConfig
-from nas.search.journal import Candidate, Trial
+from nas.search.records import Candidate, Trial
 from nas.search.reward import RewardConfig
 from necks import load_exported
 from search_space import KNOWN, nas_fpn_space

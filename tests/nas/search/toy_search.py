@@ -18,7 +18,10 @@ from nas.proxy.config import ProxyConfig
 from nas.proxy.trial import Hooks, Trained, TrialError
 from nas.search.config import ControllerConfig, ResourceConfig, SearchConfig
 from nas.search.engine import run_search
+from nas.search.plan import Plan
+from nas.search.records import Trial
 from nas.search.run_directory import RunDirectory
+from nas.search.usage import Usage
 from necks import build_neck
 from search_space import Genotype
 
@@ -78,14 +81,29 @@ def toy_config(orders: Path, *, trials: int = 6, milliseconds: int = 50, **chang
 
 
 def search(config: SearchConfig, run_dir: Path, verbose: bool = False) -> list:
-    def show(trial: object, plan: object) -> None:
-        if verbose:
-            sys.stdout.write(f"finished {trial.number}\n")  # type: ignore[attr-defined]
-            sys.stdout.flush()
-
     run = RunDirectory(run_dir)
     with run.claim(config):
-        return run_search(config, run, on_outcome=show, make_task=make_toy)
+        return run_search(config, run, Teller(verbose), make_task=make_toy)
+
+
+class Teller:
+    """Says on standard output which trials finished, and remembers the rest."""
+
+    def __init__(self, verbose: bool = False) -> None:
+        self.verbose = verbose
+        self.expected: list[tuple[int, float | None]] = []
+        self.usage: list[Usage] = []
+
+    def expect(self, plan: Plan, workers: int, estimate: float | None) -> None:
+        self.expected.append((workers, estimate))
+
+    def finished(self, trial: Trial, plan: Plan) -> None:
+        if self.verbose:
+            sys.stdout.write(f"finished {trial.number}\n")
+            sys.stdout.flush()
+
+    def ended(self, usage: Usage) -> None:
+        self.usage.append(usage)
 
 
 def starts(orders: Path) -> Counter[int]:

@@ -1,0 +1,126 @@
+"""What is sent to the cluster: the command of a search, its files and its environment."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from nas.errors import UserError
+
+EXCLUDES = (
+    "/runs",
+    "/data",
+    "/build",
+    "/dist",
+    "/site",
+    "*.egg-info",
+    ".*_cache",
+    ".hypothesis",
+    ".venv",
+    "venv",
+    ".git",
+)
+"""Patterns of `.gitignore`, beside the `.gitignore` of the directory itself: results, data, what can be made again."""
+
+
+class JobError(UserError):
+    """A job that cannot be sent as asked; the message says what to do."""
+
+
+def search_command(
+    experiment: str,
+    run_dir: str,
+    *,
+    trials: int | None = None,
+    controller: str | None = None,
+    workers: int | None = None,
+    assignments: Sequence[str] = (),
+) -> list[str]:
+    """The words of a search on the cluster that it is started on.
+
+    Raises:
+        JobError: if `run_dir` is relative.
+    """
+    require_lasting(run_dir)
+    command = ["python", "-m", "nas.cli", "search", experiment, "--address", "auto", "--run-dir", run_dir]
+    for option, value in (("--trials", trials), ("--controller", controller), ("--workers", workers)):
+        if value is not None:
+            command += [option, str(value)]
+    for assignment in assignments:
+        command += ["--set", assignment]
+    return command
+
+
+def require_lasting(run_dir: str) -> None:
+    """
+    Raises:
+        JobError: if `run_dir` is relative: a job runs in a copy of the working directory that Ray deletes.
+    """
+    if not is_url(run_dir) and not PurePosixPath(run_dir).is_absolute():
+        raise JobError(
+            f"--run-dir {run_dir} is relative, and a job's directory is a temporary copy that is deleted afterwards; "
+            "give an absolute path on storage that all nodes share, such as /shared/runs/signs, or a URL such as s3://..."
+        )
+
+
+def is_url(place: str) -> bool:
+    return "://" in place
+
+
+def runtime_env(working_dir: str, variables: Sequence[str]) -> dict[str, Any]:
+    """Ray's runtime environment of the job; `variables` are NAME=VALUE.
+
+    The authentication mode of this process goes along, so that the search speaks to the cluster as its user does;
+    the token does not, the cluster has it.
+
+    Raises:
+        JobError: if there is no such directory, or a variable is not written as NAME=VALUE.
+    """
+    environment = {}
+    if mode := os.environ.get("RAY_AUTH_MODE"):
+        environment["RAY_AUTH_MODE"] = mode
+    environment.update(_variable(text) for text in variables)
+    if is_url(working_dir):
+        return {"working_dir": working_dir, "env_vars": environment}
+    if not Path(working_dir).is_dir():
+        raise JobError(f"--working-dir {working_dir} is no directory; give the one that the experiment lies in")
+    return {"working_dir": working_dir, "excludes": list(EXCLUDES), "env_vars": environment}
+
+
+def _variable(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+        raise JobError(f"write --env NAME=VALUE, got {text!r}")
+    return name, value
+
+
+def require_experiment(experiment: str, working_dir: str) -> None:
+    """
+    Raises:
+        JobError: if the experiment is a file that does not travel with the working directory.
+    """
+    place, _, function = experiment.rpartition(":")
+    if not place or not function:
+        raise JobError(f"an experiment is module:function or file.py:function, got {experiment!r}")
+    inside = is_url(working_dir) or Path(place).is_absolute() or (Path(working_dir) / place).is_file()
+    if place.endswith(".py") and not inside:
+        raise JobError(f"no file {place} in {working_dir}; name it as seen from --working-dir, which is what is sent")
+
+
+def holds_project(working_dir: str) -> bool:
+    """Whether the directory has nas-fpn itself, so that the cluster need not have it installed."""
+    try:
+        project = tomllib.loads((Path(working_dir) / "pyproject.toml").read_text()).get("project", {})
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
+        return False
+    return bool(project.get("name") == "nas-fpn")
+
+
+def quoted(command: Sequence[str]) -> str:
+    """One line for a shell."""
+    return shlex.join(command)

@@ -1,0 +1,116 @@
+"""What a search says while it runs: one line per trial, what it will cost and what it did cost."""
+
+from __future__ import annotations
+
+import math
+import platform
+import statistics
+from pathlib import Path
+
+from rich.console import Console
+
+from nas.results.summary import cell, scored
+from nas.search.config import SearchConfig
+from nas.search.plan import Plan
+from nas.search.records import Trial
+from nas.search.usage import Usage
+
+console = Console(highlight=False)
+
+
+class TensorBoard:
+    """Rewards and costs as event files: `tensorboard --logdir RUN_DIR`. (tensorboardX comes with Ray.)"""
+
+    def __init__(self, directory: Path) -> None:
+        from tensorboardX import SummaryWriter  # type: ignore[import-untyped]
+
+        self._writer = SummaryWriter(str(directory))
+
+    def add(self, trial: Trial, best: float) -> None:
+        """One point per finished trial, at its number in the order of finishing."""
+        values = {"reward": trial.reward, "best": best, **trial.metrics}
+        for name, value in values.items():
+            if isinstance(value, int | float) and math.isfinite(value):
+                self._writer.add_scalar(name, value, trial.order)
+        self._writer.flush()
+
+
+class Progress:
+    """Prints to the terminal.
+
+    Args:
+        board: gets every trial with a reward, too.
+    """
+
+    def __init__(self, config: SearchConfig, board: TensorBoard | None = None) -> None:
+        self.config = config
+        self._board = board
+        self._best = -math.inf
+
+    def expect(self, plan: Plan, workers: int, estimate: float | None) -> None:
+        """What is left will take so long.
+
+        Args:
+            workers: trials at once.
+            estimate: seconds per trial, for a search that has measured none yet.
+        """
+        measured = [trial.metrics["seconds"] for trial in scored(plan.journal.trials()) if "seconds" in trial.metrics]
+        seconds = statistics.median(measured) if measured else estimate
+        line = f"{plan.left} trials to go, {workers} at once"
+        if seconds is not None:
+            how = f"median of {len(measured)}" if measured else "estimated from a few steps"
+            rounds = math.ceil(plan.left / workers)
+            line += f"; {duration(seconds)} per trial ({how}): about {duration(rounds * seconds)}"
+            line += f", {_hours(self.config, plan.left * seconds)}"
+        console.print(line, soft_wrap=True)
+
+    def finished(self, trial: Trial, plan: Plan) -> None:
+        """Rejected candidates get no line: there may be many for each that is trained."""
+        if trial.rejected:
+            return
+        if self._best == -math.inf:
+            self._best = max((t.reward or 0.0 for t in scored(plan.journal.trials())), default=-math.inf)
+        if trial.state == "complete" and trial.reward is not None:
+            self._best = max(self._best, trial.reward)
+        if self._board is not None and trial.reward is not None:
+            self._board.add(trial, self._best)
+        line = f"[{plan.total - plan.left:3d}/{plan.total}] {trial.candidate.origin:14s} {self._result(trial)}"
+        console.print(line, markup=False, soft_wrap=True)
+
+    def ended(self, usage: Usage) -> None:
+        """What it took."""
+        lost = f"; {usage.lost} attempts were lost with their workers" if usage.lost else ""
+        gpus = f", {', '.join(usage.gpus)}" if usage.gpus else ""
+        console.print(
+            f"took {duration(usage.seconds)}, {_hours(self.config, usage.worker_seconds)} on up to {usage.workers} "
+            f"workers ({platform.machine()}{gpus}){lost}",
+            soft_wrap=True,
+        )
+
+    def _result(self, trial: Trial) -> str:
+        if trial.reward is None:
+            return f"failed: {trial.error}"
+        text = f"{self.config.reward.name} {trial.reward:5.1f}  "
+        if trial.copied_from is not None:
+            return text + f"the same function as trial {trial.copied_from}"
+        seconds = f"{trial.metrics.get('seconds', 0):5.1f} s"
+        if trial.state == "stopped":
+            return text + f"stopped early, {seconds}"
+        cost = f"{cell(trial, 'params'):>6s} k params {cell(trial, 'macs'):>6s} M MACs"
+        return text + f"best {self._best:5.1f}  {cost} {seconds}"
+
+
+def duration(seconds: float) -> str:
+    """Such as `40 s`, `7 min`, `3.2 h`, `12 days`."""
+    for limit, unit, size in ((90, "s", 1), (5400, "min", 60), (172_800, "h", 3600)):
+        if seconds < limit:
+            value = seconds / size
+            return f"{value:.1f} {unit}" if value < 10 else f"{value:.0f} {unit}"
+    return f"{seconds / 86_400:.0f} days"
+
+
+def _hours(config: SearchConfig, worker_seconds: float) -> str:
+    resources = config.resources
+    kind, share = ("GPU", resources.gpus) if resources.gpus else ("CPU", resources.cpus)
+    hours = worker_seconds * share / 3600
+    return f"{hours:.1f} {kind}-hours" if hours >= 1 else f"{60 * hours:.1f} {kind}-minutes"

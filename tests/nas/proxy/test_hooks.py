@@ -1,0 +1,93 @@
+"""What a trial tells and asks while it runs: costs and rungs, neither of which changes its result."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from recorded import STEPS, TINY, Recorded, assert_same, dropout_neck
+
+from nas.proxy import task as task_module
+from nas.proxy.config import OptimizerConfig
+from nas.proxy.task import ProxyTask
+from nas.proxy.trial import Hooks, Trained, TrialError
+from search_space import known
+
+
+def test_costs_are_told_before_the_training_and_looked_at_twice_only_if_limited(task, monkeypatch):
+    times = iter([5.0, 9.0, 6.0, 4.0, 7.0])
+    monkeypatch.setattr(task_module, "latency_ms", lambda *_: next(times))
+    free, limited = Recorded(), Recorded()
+    limited.limited = True
+    assert task.run(known.fpn(), 0, free).metrics["latency_ms"] == 5
+    assert task.run(known.fpn(), 0, limited).metrics["latency_ms"] == 4
+    assert [hooks.costs[0]["latency_ms"] for hooks in (free, limited)] == [5, 4]
+    assert free.costs[0].keys() == {"params", "macs", "latency_ms"}
+
+
+@pytest.mark.parametrize("build", [dropout_neck, None], ids=["dropout", "nas_fpn"])
+def test_rungs_that_do_not_stop_change_nothing(task, build):
+    def run(hooks: Hooks) -> Trained:
+        return task.run_neck(build, 3, hooks) if build else task.run(known.nas_fpn(), 3, hooks)
+
+    hooks = Recorded(rungs=(1, 3, STEPS - 1))
+    passed = run(hooks)
+    assert [step for step, _ in hooks.asked] == [1, 3, STEPS - 1]
+    assert passed.stopped_at is None
+    assert_same(run(Hooks()), passed)
+
+
+def test_rungs_outside_the_training_are_not_asked(task):
+    hooks = Recorded(rungs=(0, STEPS, STEPS + 1), stop=STEPS)
+    assert task.run(known.fpn(), 0, hooks).stopped_at is None
+    assert hooks.asked == []
+
+
+def test_a_training_stops_at_a_rung_with_what_the_rung_was_told(task):
+    hooks = Recorded(rungs=(2, 5, 6), stop=5)
+    trained = task.run(known.fpn(), 0, hooks)
+    step, told = hooks.asked[-1]
+    assert trained.stopped_at == step == 5
+    assert told.items() <= trained.metrics.items()
+    assert told.keys() > {"AP", "params", "macs", "latency_ms"}
+    assert trained.metrics.keys() - told.keys() == {"peak_memory_mb", "train_seconds", "eval_seconds", "loss"}
+    assert not trained.neck.training
+
+
+def test_a_rung_scores_as_the_end_of_a_shorter_training(data):
+    warming_up = replace(TINY, optimizer=replace(TINY.optimizer, warmup_steps=1000))
+    stopped = ProxyTask(warming_up, data).run(known.fpn(), 0, Recorded(rungs=(4,), stop=4))
+    assert_same(ProxyTask(replace(warming_up, steps=4), data).run(known.fpn(), 0), stopped)
+
+
+def test_time_at_rungs_is_time_of_scoring(task, clock, monkeypatch):
+    def evaluate(*_: object) -> dict[str, float]:
+        clock.now += 100
+        return {"AP": 0.0, "latency_ms": 0.0}
+
+    monkeypatch.setattr(task, "_evaluate", evaluate)
+    metrics = task.run(known.fpn(), 0, Recorded(rungs=(1, 2))).metrics
+    assert (metrics["train_seconds"], metrics["eval_seconds"]) == (STEPS, 300)
+
+
+def test_an_infinite_loss_at_a_rung_is_the_trials_error(data):
+    wild = replace(TINY, optimizer=OptimizerConfig(name="sgd", lr=1e8, warmup_steps=0))
+    hooks = Recorded(rungs=(6,))
+    with pytest.raises(TrialError, match=r"loss is (nan|inf) at step 5; lower"):
+        ProxyTask(wild, data).run(known.fpn(), 0, hooks)
+    assert hooks.asked == []
+
+
+@pytest.mark.parametrize("hook", ["before_training", "stops_at", "load_checkpoint", "save_checkpoint"])
+def test_what_a_hook_raises_comes_out_as_it_is(task, hook):
+    error = KeyError("the hook's own")
+
+    def fail(*_: object) -> None:
+        raise error
+
+    hooks = Recorded(rungs=(2,), every=0)
+    setattr(hooks, hook, fail)
+    with pytest.raises(KeyError) as raised:
+        task.run(known.fpn(), 0, hooks)
+    assert raised.value is error
+    assert task.run(known.fpn(), 0).stopped_at is None
