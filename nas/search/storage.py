@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from time import sleep
 from typing import Any, TypeVar
 
 from optuna.exceptions import StorageInternalError
@@ -92,7 +92,7 @@ class Connection:
                 if wait is None or not _may_come_back(error):
                     raise JournalError(f"the database {self._name} cannot be used: {reason}") from error
                 _log.warning("the database %s cannot be used (%s); trying again", self._name, reason)
-                time.sleep(wait)
+                sleep(wait)
                 self.retrying = True
             except OSError as error:
                 raise JournalError(f"the journal {self._name} cannot be used: {error}") from error

@@ -35,6 +35,7 @@ class RayNodes:
         self.auth = auth
         gcs, dashboard, client = free_ports(3)
         self.address = f"http://127.0.0.1:{dashboard}"
+        self.gcs = f"127.0.0.1:{gcs}"
         self.processes: list[subprocess.Popen[bytes]] = []
         try:
             self._start(
@@ -93,6 +94,18 @@ class RayNodes:
             time.sleep(0.5)
         raise RuntimeError("\n".join(f"{log.name}:\n{log.read_text()[-2000:]}" for log in self.home.glob("*.log")))
 
+    def kill_workers(self, name: str) -> int:
+        """Kill -9 every process that a node started for tasks or actors of that name; how many there were."""
+        pids = [pid for pid in _processes_naming(str(self.home)) if _command(pid).startswith(f"ray::{name}")]
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+        return len(pids)
+
+    def kill_node(self, name: str) -> None:
+        """Kill -9 a whole machine: `head`, `worker0`, ..."""
+        for pid in _processes_naming(str(self.home / name)):
+            os.kill(pid, signal.SIGKILL)
+
     def stop(self) -> None:
         """Raylet and GCS lie in the sessions of `ray start`, workers and jobs in sessions that they made themselves."""
         ours = {process.pid for process in self.processes}
@@ -104,6 +117,13 @@ class RayNodes:
         for process in self.processes:
             process.wait(timeout=10)
         shutil.rmtree(self.home, ignore_errors=True)
+
+
+def _command(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    except OSError:
+        return ""
 
 
 def _processes_naming(text: str) -> set[int]:

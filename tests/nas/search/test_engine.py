@@ -69,7 +69,7 @@ def finished(tmp_path_factory, shared_ray) -> Finished:
     """A search run to its end; tests that go on with it copy it."""
     run_dir = tmp_path_factory.mktemp("finished") / "run"
     changes = {"controller": ControllerConfig(name="random", initial=("nas_fpn",)), "trials": 4, "keep_weights": 2}
-    config, orders = misbehaving(run_dir, **changes)
+    config, orders = misbehaving(run_dir, "TOY_NECKS", **changes)
     return Finished(config, orders, run_dir, search(config, run_dir))
 
 

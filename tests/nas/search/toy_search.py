@@ -6,12 +6,14 @@ misbehave. Run as a script, this is a search in a process that tests can kill.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
 import time
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nas.data.config import DataConfig
 from nas.proxy.config import ProxyConfig
@@ -22,8 +24,10 @@ from nas.search.plan import Plan
 from nas.search.records import Trial
 from nas.search.run_directory import RunDirectory
 from nas.search.usage import Usage
-from necks import build_neck
 from search_space import Genotype
+
+if TYPE_CHECKING:
+    from necks import Neck
 
 
 class ToyTask:
@@ -40,6 +44,12 @@ class ToyTask:
         number = seed
         cost = {"params": 1000, "macs": 2_000_000, "latency_ms": latency_ms(genotype)}
         hooks.before_training(cost)
+        ap = int(genotype.fingerprint, 16) % 10_000 / 100
+        for rung in hooks.rungs:
+            if hooks.stops_at(rung, {"AP": ap * rung / 100}):
+                return Trained({"AP": ap * rung / 100, **cost}, None, stopped_at=rung)
+        if hooks.checkpoint_seconds is not None:
+            self.continue_or_die(number, hooks)
         with (self.orders / "starts.log").open("a") as file:
             file.write(f"{number}\n")
         time.sleep(self.seconds)
@@ -51,9 +61,27 @@ class ToyTask:
         if once.exists() or (self.orders / f"TOY_DIE_{number}").exists():
             once.unlink(missing_ok=True)
             os.kill(os.getpid(), signal.SIGKILL)
-        ap = int(genotype.fingerprint, 16) % 10_000 / 100
-        neck = build_neck(genotype, in_channels=(4, 4, 4), out_channels=4)
-        return Trained({"AP": ap, **cost}, neck.eval())
+        if (self.orders / f"TOY_SLOW_{number}").exists():
+            time.sleep(600)
+        if (self.orders / f"TOY_MEMORY_{number}").exists():
+            raise MemoryError("cannot allocate 3 TiB")
+        return Trained({"AP": ap, **cost}, self.neck(genotype))
+
+    def neck(self, genotype: Genotype) -> Neck | None:
+        """Only where a test wants it: it brings torch with it, which takes a worker seconds to import."""
+        if not (self.orders / "TOY_NECKS").exists():
+            return None
+        from necks import build_neck
+
+        return build_neck(genotype, in_channels=(4, 4, 4), out_channels=4).eval()
+
+    def continue_or_die(self, number: int, hooks: Hooks) -> None:
+        """The first attempt of every trial is killed after its checkpoint; later ones note what they got back."""
+        if (data := hooks.load_checkpoint()) is None:
+            hooks.save_checkpoint(f"checkpoint of {number}".encode())
+            os.kill(os.getpid(), signal.SIGKILL)
+        else:
+            (self.orders / f"continued_{number}").write_bytes(data)
 
 
 def latency_ms(genotype: Genotype) -> float:
@@ -80,10 +108,10 @@ def toy_config(orders: Path, *, trials: int = 6, milliseconds: int = 50, **chang
     return SearchConfig(**(fields | changes))  # type: ignore[arg-type]
 
 
-def search(config: SearchConfig, run_dir: Path, verbose: bool = False) -> list:
+def search(config: SearchConfig, run_dir: Path, teller: Teller | None = None, address: str | None = None) -> list:
     run = RunDirectory(run_dir)
     with run.claim(config):
-        return run_search(config, run, Teller(verbose), make_task=make_toy)
+        return run_search(config, run, teller or Teller(), make_task=make_toy, address=address)
 
 
 class Teller:
@@ -91,6 +119,7 @@ class Teller:
 
     def __init__(self, verbose: bool = False) -> None:
         self.verbose = verbose
+        self.plan: Plan | None = None
         self.expected: list[tuple[int, float | None]] = []
         self.usage: list[Usage] = []
 
@@ -98,6 +127,7 @@ class Teller:
         self.expected.append((workers, estimate))
 
     def finished(self, trial: Trial, plan: Plan) -> None:
+        self.plan = plan
         if self.verbose:
             sys.stdout.write(f"finished {trial.number}\n")
             sys.stdout.flush()
@@ -106,11 +136,20 @@ class Teller:
         self.usage.append(usage)
 
 
+def states(plan: Plan) -> dict[str, dict]:
+    """Of all its controllers."""
+    return {origin: controller.state_dict() for origin, controller in plan.controllers.items()}
+
+
 def starts(orders: Path) -> Counter[int]:
     """How often each trial was started."""
     return Counter(int(line) for line in (orders / "starts.log").read_text().split())
 
 
 if __name__ == "__main__":
-    ORDERS, RUN_DIR, TRIALS, MILLISECONDS = sys.argv[1:]
-    search(toy_config(Path(ORDERS), trials=int(TRIALS), milliseconds=int(MILLISECONDS)), Path(RUN_DIR), verbose=True)
+    ORDERS, RUN_DIR, TRIALS, MILLISECONDS, *REST = sys.argv[1:]
+    STORAGE, ADDRESS = (*REST, "", "")[:2]
+    CONFIG = toy_config(Path(ORDERS), trials=int(TRIALS), milliseconds=int(MILLISECONDS), storage=STORAGE or None)
+    TELLER = Teller(verbose=True)
+    search(CONFIG, Path(RUN_DIR), TELLER, ADDRESS or None)
+    (Path(ORDERS) / "controllers.json").write_text(json.dumps(states(TELLER.plan)))

@@ -1,0 +1,145 @@
+"""A search of 40 trials on a cluster from which everything is taken, one after the other."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import toy_search
+from postgres import Postgres, binaries
+from ray_nodes import RayNodes
+from toy_search import starts, states
+
+from nas.search.journal import open_journal
+from nas.search.plan import Plan
+from nas.search.run_directory import RunDirectory
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+TRIALS = 40
+MILLISECONDS = 700
+
+
+@pytest.fixture
+def nodes() -> Iterator[RayNodes]:
+    cluster = RayNodes(workers=2, cpus=2)
+    yield cluster
+    cluster.stop()
+
+
+@pytest.fixture
+def postgres() -> Iterator[Postgres]:
+    if binaries() is None:
+        pytest.skip("PostgreSQL's server (pg_ctl, initdb) is not installed on this machine")
+    server = Postgres()
+    yield server
+    server.remove()
+
+
+class Driver:
+    """A search in a process of its own, whose outcomes are counted as they come."""
+
+    def __init__(self, nodes: RayNodes, directory: Path, storage: str = "") -> None:
+        self.orders, self.run_dir = directory / "orders", directory / "run"
+        self.orders.mkdir(exist_ok=True)
+        self.errors = (directory / "errors.log").open("a")
+        arguments = [str(self.orders), str(self.run_dir), str(TRIALS - 4), str(MILLISECONDS), storage, nodes.gcs]
+        self.process = subprocess.Popen(
+            [sys.executable, toy_search.__file__, *arguments],
+            env=nodes.environment(),
+            stdout=subprocess.PIPE,
+            stderr=self.errors,
+            text=True,
+        )
+
+    def wait_for(self, outcomes: int) -> None:
+        """Read until so many more trials have finished."""
+        while outcomes:
+            line = self.process.stdout.readline()
+            assert line, Path(self.errors.name).read_text()
+            outcomes -= line.startswith("finished")
+
+    def finish(self) -> None:
+        self.process.communicate(timeout=600)
+        assert self.process.returncode == 0, Path(self.errors.name).read_text()
+
+    def kill(self) -> None:
+        os.kill(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+def is_complete(driver: Driver) -> None:
+    """40 trials, each finished once; the controllers are what a replay makes; the best is the journal's."""
+    run = RunDirectory(driver.run_dir)
+    journal = open_journal(run)
+    trials = journal.trials()
+    assert [trial.number for trial in trials] == list(range(TRIALS))
+    assert all(trial.state == "complete" for trial in trials)
+    assert sorted(trial.order for trial in trials) == list(range(TRIALS))
+    replayed = states(Plan(run.read_config(), journal, lambda trial: None))
+    assert json.loads((driver.orders / "controllers.json").read_text()) == json.loads(json.dumps(replayed))
+    best = max(trials, key=lambda trial: trial.reward)
+    assert best.reward == max(int(trial.candidate.genotype.fingerprint, 16) % 10_000 / 100 for trial in trials)
+
+
+def lose_a_worker_a_node_and_the_driver(nodes: RayNodes, driver: Driver, meanwhile: Callable[[], None]) -> None:
+    driver.wait_for(6)
+    assert nodes.kill_workers("Worker") > 0
+    driver.wait_for(6)
+    nodes.kill_node("worker0")
+    driver.wait_for(4)
+    meanwhile()
+    driver.wait_for(4)
+    driver.kill()
+
+
+def finished_in(driver: Driver) -> dict[int, object]:
+    trials = open_journal(RunDirectory(driver.run_dir)).trials()
+    return {trial.number: trial for trial in trials if trial.state == "complete"}
+
+
+def test_a_worker_a_node_and_the_driver_are_killed(nodes, tmp_path):
+    driver = Driver(nodes, tmp_path)
+    lose_a_worker_a_node_and_the_driver(nodes, driver, lambda: None)
+    before, begun = finished_in(driver), starts(driver.orders)
+    assert len(before) >= 20
+    resumed = Driver(nodes, tmp_path)
+    resumed.finish()
+    is_complete(resumed)
+    after, trials = starts(resumed.orders), finished_in(resumed)
+    for number, trial in before.items():
+        assert after[number] == begun[number], "what was finished is not run again"
+        assert trials[number] == trial
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_the_journal_is_torn_at_any_byte(nodes, tmp_path, seed):
+    driver = Driver(nodes, tmp_path)
+    lose_a_worker_a_node_and_the_driver(nodes, driver, lambda: None)
+    path = driver.run_dir / "journal.log"
+    content = path.read_bytes()
+    path.write_bytes(content[: random.Random(seed).randrange(len(content) // 3, len(content))])
+    resumed = Driver(nodes, tmp_path)
+    resumed.finish()
+    is_complete(resumed)
+
+
+def test_postgres_is_restarted_in_the_middle(nodes, postgres, tmp_path):
+    def restart() -> None:
+        postgres.kill()
+        postgres.start()
+
+    driver = Driver(nodes, tmp_path, postgres.url)
+    lose_a_worker_a_node_and_the_driver(nodes, driver, restart)
+    resumed = Driver(nodes, tmp_path, postgres.url)
+    resumed.wait_for(3)
+    restart()
+    resumed.finish()
+    is_complete(resumed)
