@@ -28,7 +28,7 @@ app.add_typer(cluster_app, name="cluster")
 ADDRESS = "Ray cluster to use, such as auto or HOST:6379; default: this machine."
 TENSORBOARD = "Also write event files, to RUN_DIR/tensorboard."
 
-RunDir = Annotated[Path, typer.Argument(metavar="RUN_DIR", help="Directory of a search.")]
+RunDir = Annotated[str, typer.Argument(metavar="RUN_DIR", help="Directory of a search, or its URL.")]
 
 
 def main() -> None:
@@ -47,7 +47,10 @@ def main() -> None:
 @app.command()
 def search(
     experiment: Annotated[str, typer.Argument(help="module:function or file.py:function that returns a SearchConfig.")],
-    run_dir: Annotated[Path, typer.Option(help="The one directory that the search writes to; used again, it goes on.")],
+    run_dir: Annotated[
+        str,
+        typer.Option(metavar="DIR|URL", help="The one directory that the search writes to; used again, it goes on."),
+    ],
     trials: Annotated[int | None, typer.Option(help="Candidates that the controller proposes.")] = None,
     controller: Annotated[
         str | None, typer.Option(help="What proposes them: random, evolution, ppo, tpe, nsga2.")

@@ -3,26 +3,36 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import resource
 import statistics
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import ray
+
 from experiments.benchmarks.results import write_result
 from nas.data.config import DataConfig
 from nas.proxy.config import ProxyConfig
 from nas.proxy.trial import Trained
+from nas.search.cluster import Node, connected
 from nas.search.config import ControllerConfig, ResourceConfig, SearchConfig
-from nas.search.engine import run_search
+from nas.search.engine import drive, run_search
+from nas.search.journal import Journal
 from nas.search.plan import Plan
+from nas.search.pool import Pool
 from nas.search.records import Trial
 from nas.search.run_directory import RunDirectory
 from nas.search.usage import Usage
+from nas.search.worker import Ready, Reply
 from search_space import Genotype
+
+Search = Callable[[SearchConfig, RunDirectory, "Notes"], None]
 
 KIB_PER_MIB = 2**10
 STAGES = 10
@@ -49,8 +59,7 @@ class Measured:
 
     Attributes:
         wall: seconds from the call to the last outcome, start of Ray and workers included.
-        steady: seconds from the first outcome to the last.
-        busy: share of the slots' time between first and last outcome that trials slept.
+        busy: share of the slots' time from the first trial's start to the last one's end that trials slept.
         stages: per tenth of the trials, milliseconds of wall time per trial.
         memory: largest resident set of the driver so far at the end of each tenth, in MiB.
         journal: size of the journal in MiB.
@@ -60,7 +69,6 @@ class Measured:
     slots: int
     seconds: float
     wall: float
-    steady: float
     busy: float
     stages: list[float]
     memory: list[float]
@@ -85,8 +93,35 @@ class Notes:
         pass
 
 
-def measure(trials: int, slots: int, seconds: float) -> Measured:
-    config = SearchConfig(
+class Crowd:
+    """Many simulated workers in one process: each trial is a coroutine that sleeps."""
+
+    async def prepare(self, *, estimate: bool) -> Ready:
+        return Ready()
+
+    async def run(self, number: int, key: str, genotype: str, limited: bool, seconds: float) -> Reply:
+        await asyncio.sleep(seconds)
+        return Reply(metrics={"AP": number % 100}, seconds=seconds)
+
+
+class _Slot:
+    """A worker of the crowd, as the pool sees it."""
+
+    def __init__(self, crowd: Any, seconds: float) -> None:
+        self.prepare = crowd.prepare
+        self.run = _Run(crowd, seconds)
+
+
+class _Run:
+    def __init__(self, crowd: Any, seconds: float) -> None:
+        self._crowd, self._seconds = crowd, seconds
+
+    def remote(self, *arguments: Any) -> Any:
+        return self._crowd.run.remote(*arguments, self._seconds)
+
+
+def config_of(trials: int, slots: int, seconds: float) -> SearchConfig:
+    return SearchConfig(
         name="engine",
         data=DataConfig(root="."),
         proxy=ProxyConfig(steps=round(1000 * seconds)),
@@ -96,25 +131,49 @@ def measure(trials: int, slots: int, seconds: float) -> Measured:
         random_trials=0,
         trials=trials,
     )
-    notes = Notes()
-    times, memory = notes.times, notes.memory
+
+
+def run_processes(config: SearchConfig, run: RunDirectory, notes: Notes) -> None:
+    """The whole engine, a process per worker."""
+    run_search(config, run, notes, make_task=make_sleeper)
+
+
+def run_crowd(config: SearchConfig, run: RunDirectory, notes: Notes) -> None:
+    """Plan, journal, controller and pool as in the engine; the workers are simulated."""
+    slots, seconds = config.resources.workers or 1, config.proxy.steps / 1000
+    plan = Plan(config, Journal(run.journal_file, writable=True), lambda trial: notes.finished(trial, plan))
+    with connected(replace(config.resources, workers=1), None):
+        crowd = ray.remote(Crowd).options(max_concurrency=2 * slots).remote()
+        pool = Pool(lambda _: _Slot(crowd, seconds), config.resources, lambda: [Node("0" * 56, "simulated", slots)])
+        drive(plan, pool, run, lambda: None)
+        ray.kill(crowd)
+
+
+KINDS: dict[Search, str] = {run_processes: "processes", run_crowd: "simulated"}
+
+
+def measure(trials: int, slots: int, seconds: float, search: Search) -> Measured:
+    config, notes = config_of(trials, slots, seconds), Notes()
     with TemporaryDirectory() as directory:
         run = RunDirectory(Path(directory) / "run")
         start = time.perf_counter()
         with run.claim(config):
-            run_search(config, run, notes, make_task=make_sleeper)
+            search(config, run, notes)
         journal = run.journal_file.stat().st_size / 2**20
-    steady = times[-1] - times[0]
+    return summarised(notes, trials, slots, seconds, notes.times[-1] - start, journal)
+
+
+def summarised(notes: Notes, trials: int, slots: int, seconds: float, wall: float, journal: float) -> Measured:
+    times = notes.times
     marks = [len(times) * stage // STAGES for stage in range(STAGES)] + [len(times) - 1]
     return Measured(
         trials,
         slots,
         seconds,
-        times[-1] - start,
-        steady,
-        seconds * (len(times) - 1) / (slots * steady),
+        wall,
+        seconds * (len(times) - 1) / (slots * (times[-1] - times[0] + seconds)),
         [1000 * (times[last] - times[first]) / max(1, last - first) for first, last in pairwise(marks)],
-        [memory[mark] for mark in marks[1:]],
+        [notes.memory[mark] for mark in marks[1:]],
         journal,
     )
 
@@ -123,22 +182,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--name", default="engine", help="of the result files")
     parser.add_argument("--free", type=int, nargs="*", default=[1000, 10_000], help="trials that train in no time")
-    parser.add_argument("--sleep", type=int, nargs="*", default=[8, 100], help="slots, for trials of a second")
+    parser.add_argument("--processes", type=int, nargs="*", default=[8], help="workers, for trials of a second")
+    parser.add_argument("--simulated", type=int, nargs="*", default=[100, 200], help="the same, simulated workers")
     parser.add_argument("--per-slot", type=int, default=20, help="trials of a second per slot")
     arguments = parser.parse_args()
-    jobs = [(trials, 2, 0.0) for trials in arguments.free]
-    jobs += [(slots * arguments.per_slot, slots, 1.0) for slots in arguments.sleep]
-    runs = []
-    for job in jobs:
-        runs.append(measure(*job))
-        print(row(runs[-1]), flush=True)
+    jobs = [(trials, 2, 0.0, run_processes) for trials in arguments.free]
+    jobs += [(slots * arguments.per_slot, slots, 1.0, run_processes) for slots in arguments.processes]
+    jobs += [(slots * arguments.per_slot, slots, 1.0, run_crowd) for slots in arguments.simulated]
+    runs, rows = [], []
+    for trials, slots, seconds, search in jobs:
+        runs.append(measure(trials, slots, seconds, search))
+        rows.append(f"| {KINDS[search]} {row(runs[-1])}")
+        print(rows[-1], flush=True)
     header = (
-        "The whole engine: evolution, journal on disk, Ray's workers as processes of this one machine.\n`free` trials "
-        "return at once, the others sleep a second. Milliseconds per trial between the first outcome and the last.\n\n"
-        "| trials | slots | s per trial | wall s | ms per trial | first tenth | last tenth | slots busy | "
-        "driver MiB | journal MiB |\n|---|---|---|---|---|---|---|---|---|---|\n"
+        "The whole engine: evolution, journal on disk, Ray; everything on this one machine. Trials return at once, or "
+        "sleep\na second. Milliseconds of wall time per trial from the first outcome to the last. `processes`: real "
+        "workers;\n`simulated`: all workers are coroutines of one process, since this machine has no room for more.\n\n"
+        "| workers | trials | slots | s per trial | wall s | ms per trial | first tenth | last tenth | slots busy | "
+        "driver MiB | journal MiB |\n|---|---|---|---|---|---|---|---|---|---|---|\n"
     )
-    body = header + "\n".join(map(row, runs))
+    body = header + "\n".join(rows)
     print(write_result(arguments.name, "Overhead of the engine", body, [asdict(run) for run in runs]))
 
 

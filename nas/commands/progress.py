@@ -12,7 +12,8 @@ from rich.console import Console
 from nas.results.summary import cell, scored
 from nas.search.config import SearchConfig
 from nas.search.plan import Plan
-from nas.search.records import Trial
+from nas.search.proposing import staleness
+from nas.search.records import SEARCH, Trial
 from nas.search.usage import Usage
 
 console = Console(highlight=False)
@@ -63,6 +64,8 @@ class Progress:
             line += f"; {duration(seconds)} per trial ({how}): about {duration(rounds * seconds)}"
             line += f", {_hours(self.config, plan.left * seconds)}"
         console.print(line, soft_wrap=True)
+        if (warning := staleness(plan.controllers[SEARCH], workers)) is not None:
+            console.print(f"warning: {warning}", soft_wrap=True)
 
     def finished(self, trial: Trial, plan: Plan) -> None:
         """Rejected candidates get no line: there may be many for each that is trained."""

@@ -12,6 +12,7 @@ from nas.errors import UserError
 from nas.results.summary import status
 from nas.search.config import SearchConfig
 from nas.search.journal import open_journal
+from nas.search.places import fetched, publish, shown
 from nas.search.records import Trial
 from nas.search.run_directory import RunDirectory
 
@@ -20,9 +21,10 @@ console = Console(highlight=False)
 REWARD_TOLERANCE = 1e-6
 
 
-def show_status(run_dir: Path, as_json: bool) -> None:
-    run, config, trials = _open(run_dir)
-    now = status(config, trials, run.is_live())
+def show_status(run_dir: str, as_json: bool) -> None:
+    with fetched(run_dir) as run:
+        config, trials = _read(run)
+        now = status(config, trials, run.is_live())
     if as_json:
         sys.stdout.write(json.dumps(now, indent=2) + "\n")
         return
@@ -44,25 +46,31 @@ def show_status(run_dir: Path, as_json: bool) -> None:
             )
 
 
-def make_report(run_dir: Path) -> None:
-    run, config, trials = _open(run_dir)
-    from nas.results.report import write_report
+def make_report(run_dir: str) -> None:
+    with fetched(run_dir) as run:
+        config, trials = _read(run)
+        from nas.results.report import write_report
 
-    console.print(f"report: {write_report(run, config, trials)}", soft_wrap=True)
+        page = write_report(run, config, trials)
+        publish(run_dir, run, run.report)
+        console.print(f"report: {shown(run_dir, run, page)}", soft_wrap=True)
 
 
-def export_neck(run_dir: Path, output: Path, number: int | None) -> None:
-    run, config, trials = _open(run_dir)
-    from nas.results.export import export
+def export_neck(run_dir: str, output: Path, number: int | None) -> None:
+    with fetched(run_dir, "trials") as run:
+        config, trials = _read(run)
+        from nas.results.export import export
 
-    trial = export(run, trials, output, number)
+        trial = export(run, trials, output, number)
     console.print(f"trial {trial.number} ({config.reward.name} {trial.reward:.1f}) exported to {output}")
 
 
-def rerun_trial(run_dir: Path, number: int) -> None:
-    run, config, trials = _open(run_dir)
+def rerun_trial(run_dir: str, number: int) -> None:
+    with fetched(run_dir) as run:
+        config, trials = _read(run)
+        place = shown(run_dir, run)
     if not 0 <= number < len(trials):
-        raise UserError(f"there is no trial {number}; {run.path} has trials 0..{len(trials) - 1}")
+        raise UserError(f"there is no trial {number}; {place} has trials 0..{len(trials) - 1}")
     trial = trials[number]
     if trial.reward is None or trial.copied_from is not None:
         hint = f"trial {trial.copied_from}" if trial.copied_from is not None else "one with a reward"
@@ -79,7 +87,5 @@ def rerun_trial(run_dir: Path, number: int) -> None:
         raise SystemExit(1)
 
 
-def _open(run_dir: Path) -> tuple[RunDirectory, SearchConfig, list[Trial]]:
-    run = RunDirectory(run_dir)
-    run.require()
-    return run, run.read_config(), open_journal(run).trials()
+def _read(run: RunDirectory) -> tuple[SearchConfig, list[Trial]]:
+    return run.read_config(), open_journal(run).trials()

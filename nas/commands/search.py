@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
@@ -30,6 +29,7 @@ from nas.results.summary import (
     searcher_name,
 )
 from nas.search.config import SearchConfig, build_space, load_search
+from nas.search.places import opened, shown
 from nas.search.proposing import build_controller, known_neck
 from nas.search.records import KNOWN_PREFIX, Trial
 from nas.search.run_directory import RunDirectory
@@ -37,7 +37,7 @@ from nas.search.run_directory import RunDirectory
 
 def search(
     experiment: str,
-    run_dir: Path,
+    run_dir: str,
     assignments: list[str],
     controller: str | None,
     address: str | None,
@@ -48,60 +48,58 @@ def search(
     if controller is not None and controller != config.controller.name:
         config = override(config, [f"controller.name={json.dumps(controller)}", "controller.options={}"])
     config = override(config, assignments)
-    run = RunDirectory(run_dir)
-    if resume:
-        run.require()
-    _search(config, run, address, tensorboard)
+    with opened(run_dir, existing=resume) as run:
+        _search(config, run, run_dir, address, tensorboard)
 
 
-def extend(run_dir: Path, trials: str, workers: int | None, address: str | None, tensorboard: bool) -> None:
+def extend(run_dir: str, trials: str, workers: int | None, address: str | None, tensorboard: bool) -> None:
     """Go on with a search as it was configured, with more trials: `+N` more, or `N` in all."""
-    run = RunDirectory(run_dir)
-    run.require()
-    config = run.read_config()
-    config = override(config, [f"trials={_extended(config.trials, trials)}"])
-    if workers is not None:
-        config = override(config, [f"resources.workers={workers}"])
-    _search(config, run, address, tensorboard)
+    with opened(run_dir, existing=True) as run:
+        config = run.read_config()
+        config = override(config, [f"trials={_extended(config.trials, trials)}"])
+        if workers is not None:
+            config = override(config, [f"resources.workers={workers}"])
+        _search(config, run, run_dir, address, tensorboard)
 
 
 def _extended(before: int, wish: str) -> int:
     number = wish.removeprefix("+")
-    total = before + int(number) if wish.startswith("+") else int(number) if number.isdecimal() else 0
-    if not number.isdecimal() or total < before:
-        raise ConfigError(
-            f"--trials takes +N for N more candidates, or a number of at least the {before} there are; got {wish!r}"
-        )
-    return total
+    if number.isdecimal():
+        total = int(number) + (before if wish.startswith("+") else 0)
+        if total >= before:
+            return total
+    raise ConfigError(
+        f"--trials takes +N for N more candidates, or a number of at least the {before} there are; got {wish!r}"
+    )
 
 
-def _search(config: SearchConfig, run: RunDirectory, address: str | None, tensorboard: bool) -> None:
+def _search(config: SearchConfig, run: RunDirectory, place: str, address: str | None, tensorboard: bool) -> None:
     build_controller(config, build_space(config))
     for name in config.known:
         known_neck(name, config)
     with run.claim(config):
-        trials = _run(config, run, address, tensorboard)
+        trials = _run(config, run, place, address, tensorboard)
     _print_tables(config, trials)
-    console.print(f"report: {write_report(run, config, trials)}", soft_wrap=True)
+    console.print(f"report: {shown(place, run, write_report(run, config, trials))}", soft_wrap=True)
     if best_found(trials) is not None:
-        _export_best(config, run, trials)
+        _export_best(config, run, place, trials)
 
 
-def _run(config: SearchConfig, run: RunDirectory, address: str | None, tensorboard: bool) -> list[Trial]:
+def _run(config: SearchConfig, run: RunDirectory, place: str, address: str | None, tensorboard: bool) -> list[Trial]:
     from nas.data.check import check_data
     from nas.search.engine import run_search
 
     _refuse_bad_data(config.data.root, check_data(config.data))
     console.print(
         f"[bold]{config.name}[/]: {len(set(config.known))} known necks, {config.random_trials} random, "
-        f"{config.trials} by {searcher_name(config)}; everything goes to {run.path}",
+        f"{config.trials} by {searcher_name(config)}; everything goes to {shown(place, run)}",
         soft_wrap=True,
     )
     progress = Progress(config, TensorBoard(run.tensorboard) if tensorboard else None)
     return run_search(config, run, progress, address=address)
 
 
-def _export_best(config: SearchConfig, run: RunDirectory, trials: list[Trial]) -> None:
+def _export_best(config: SearchConfig, run: RunDirectory, place: str, trials: list[Trial]) -> None:
     from nas.results.export import export
 
     trial = export(run, trials, run.best)
@@ -112,7 +110,7 @@ def _export_best(config: SearchConfig, run: RunDirectory, trials: list[Trial]) -
         verb = "beats" if trial.reward > known.reward else "does not beat"
         neck = known.candidate.origin.removeprefix(KNOWN_PREFIX) + over_limits(config, known)
         line += f"; it {verb} the best known neck, {neck}, {name} {known.reward:.1f}"
-    console.print(f"{line}\nexported to {run.best}", soft_wrap=True)
+    console.print(f"{line}\nexported to {shown(place, run, run.best)}", soft_wrap=True)
 
 
 def _print_tables(config: SearchConfig, trials: list[Trial]) -> None:

@@ -13,22 +13,22 @@ from typing import Any
 from PIL import Image
 
 from nas.data.annotations import Annotations, check_annotations, check_classes, check_scorable
+from nas.data.archive import open_root
 from nas.data.coco import draw_ids, read_instances
 from nas.data.config import DataConfig, DataError, SplitConfig
 from nas.data.problems import Findings, Problem
-from nas.data.signs import make_signs
 
 
 def check_data(config: DataConfig, full: bool = False) -> list[Problem]:
     """All problems of a data set and its splits; errors first within each split.
 
     Args:
-        config: the data set; the embedded one is made if it is asked for and missing.
+        config: the data set; an embedded one or one in an archive is made if it is missing.
         full: open every image too, and compare its size with the stated one. Without it only annotations and the
             existence of files are checked, which takes seconds.
     """
     root, overall = Path(config.root), Findings("data")
-    if not _has_root(root, config, overall):
+    if not _has_root(config, overall):
         return overall.problems()
     found: dict[str, tuple[Annotations, Path]] = {}
     problems: list[Problem] = []
@@ -55,16 +55,13 @@ def check_split(root: Path, split: SplitConfig, name: str = "train", full: bool 
     return findings.problems()
 
 
-def _has_root(root: Path, config: DataConfig, findings: Findings) -> bool:
+def _has_root(config: DataConfig, findings: Findings) -> bool:
     try:
-        if config.embedded is not None:
-            make_signs(root, config.embedded)
+        open_root(config)
     except DataError as error:
-        findings.error("embedded", str(error))
+        findings.error("root" if config.embedded is None else "embedded", str(error))
         return False
-    if not root.is_dir():
-        findings.error("root", f"the root {root} is not a directory; set data.root to the data set's directory")
-    return root.is_dir()
+    return True
 
 
 def _check_split(root: Path, split: SplitConfig, full: bool, findings: Findings) -> Annotations | None:

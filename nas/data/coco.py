@@ -20,8 +20,8 @@ from torch.utils.data import Dataset
 from torchvision.ops import box_convert, clip_boxes_to_image
 from torchvision.transforms.functional import pil_to_tensor
 
+from nas.data.archive import open_root
 from nas.data.config import DataConfig, DataError, SplitConfig
-from nas.data.signs import make_signs
 
 _NEEDED_KEYS = ("images", "annotations", "categories")
 
@@ -134,17 +134,13 @@ class Splits:
 
 
 def open_splits(config: DataConfig) -> Splits:
-    """Open a data set, after making the embedded one where the configuration asks for it.
+    """Open a data set, after making or unpacking it where the configuration asks for that.
 
     Raises:
         DataError: if the root or an annotation file is missing or broken, the splits' categories differ, or
             more images are to be held out than there are.
     """
-    root = Path(config.root)
-    if config.embedded is not None:
-        make_signs(root, config.embedded)
-    if not root.is_dir():
-        raise DataError(f"the data set's root {root} is not a directory; set data.root, then run `nasfpn data check`")
+    root = open_root(config)
     train = _open(root, config.train)
     test = None if config.test is None else _open(root, config.test)
     if config.reward is None:

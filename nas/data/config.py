@@ -89,6 +89,15 @@ class DataConfig:
     """Seed that draws the held-out images."""
     embedded: SignsConfig | None = None
     """Make this data set at the root if it is not there yet."""
+    archive: str | None = None
+    """Path or URL (fsspec's: s3://, gs://, https://) of a tar or zip with the data set, at its top or in one directory;
+    every machine unpacks it at the root, as long as that is missing or empty."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if self.embedded is not None and self.archive is not None:
+            raise ValueError("a data set is either embedded or comes in an archive; set one of the two to null")
+        return self
 
     @model_validator(mode="after")
     def _one_reward(self) -> Self:

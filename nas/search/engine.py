@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from nas.data.archive import absolute
 from nas.errors import UserError
 from nas.search.cluster import accelerators, connected, nodes, require_room
 from nas.search.config import SearchConfig
@@ -80,7 +80,7 @@ def run_search(
             make_task(placed)
             with _pool(placed, run, journal.trials(), make_task, listener) as pool:
                 pool.on_first = lambda estimate: listener.expect(plan, pool.size, estimate)
-                _drive(plan, pool, run, tell)
+                drive(plan, pool, run, tell)
     if left := plan.left:
         raise InterruptedSearchError(f"stopped with {left} trials to go; run the same command again to go on")
     return journal.trials()
@@ -127,7 +127,7 @@ def _desk(config: SearchConfig, run: RunDirectory, trials: list[Trial]) -> Actor
     return actor
 
 
-def _drive(plan: Plan, pool: Pool, run: RunDirectory, tell: Callable[[], None]) -> None:
+def drive(plan: Plan, pool: Pool, run: RunDirectory, tell: Callable[[], None]) -> None:
     """Hand out the plan's trials, and take what becomes of them; `tell` is called when that is in the journal."""
     weights = KeptWeights(run, plan.config.keep_weights, plan.journal.trials())
     first = _FirstTrials()
@@ -188,4 +188,4 @@ def _take(plan: Plan, weights: KeptWeights, job: Job, reply: Reply) -> None:
 
 def _with_absolute_root(config: SearchConfig) -> SearchConfig:
     """Workers may run in another directory."""
-    return replace(config, data=replace(config.data, root=str(Path(config.data.root).resolve())))
+    return replace(config, data=absolute(config.data))

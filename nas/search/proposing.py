@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from controllers import CONTROLLERS, Controller, OptunaController, Outcome, Proposal, RandomController
+import math
+
+from controllers import (
+    CONTROLLERS,
+    Controller,
+    OptunaController,
+    Outcome,
+    PPOController,
+    Proposal,
+    RandomController,
+)
 from nas.configuration import ConfigError
 from nas.search.config import SearchConfig
 from nas.search.records import Candidate, Trial
@@ -28,6 +38,21 @@ def build_controller(config: SearchConfig, space: SearchSpace) -> Controller:
         raise ConfigError(f"controller {config.controller.name} (its options or initial necks): {error}") from error
     _check_objectives(config, controller)
     return controller
+
+
+def staleness(controller: Controller, workers: int) -> str | None:
+    """What to change where so many trials at once would leave PPO without outcomes to learn from.
+
+    As many outcomes overtake a trial as there are others in work, at times three times as many, and the policy is
+    updated once per batch of them (`experiments/results/simulated_clusters.md`).
+    """
+    if not isinstance(controller, PPOController) or controller.batch_size * controller.max_lag >= 3 * workers:
+        return None
+    lag = math.ceil(3 * workers / controller.batch_size)
+    return (
+        f"with {workers} trials at once many outcomes will come too late for PPO to learn from: set "
+        f"controller.options.max_lag={lag}, or a larger controller.options.batch_size"
+    )
 
 
 def build_baseline(config: SearchConfig, space: SearchSpace) -> Controller:

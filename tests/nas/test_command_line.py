@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ import torch
 from nas.cli import main
 from nas.data.config import SignsConfig
 from nas.data.signs import make_signs
+from nas.search.journal import Journal
 from necks import MergeNeck, load_exported
 
 SMOKE = ("search", "experiments.signs:smoke", "--run-dir", "r")
@@ -97,6 +99,43 @@ def test_status_report_and_export_of_the_finished_run(finished, tmp_path, in_pro
     shown = in_process("describe", tmp_path / "neck")[1]
     assert "afe5316ec3df9f6f, 1 x 32 channels" in shown
     assert "RetinaNet" not in shown
+
+
+def test_a_finished_run_is_extended_and_a_trial_of_it_trained_again(finished, tmp_path, in_process):
+    run_dir = Path(shutil.copytree(finished[0], tmp_path / "copy"))
+    before = Journal(run_dir / "journal.log").trials()
+    done = nasfpn("extend", run_dir, "--trials", "+1", "--tensorboard")
+    assert done.returncode == 0, done.stderr
+    assert "1 trials to go" in done.stdout
+    assert "CPU-minutes on up to 1 workers" in done.stdout
+    trials = Journal(run_dir / "journal.log").trials()
+    assert trials[:-1] == before
+    assert list((run_dir / "tensorboard").iterdir())
+    status, out, _ = in_process("rerun", run_dir, len(trials) - 1)
+    assert (status, out.split(": ")[-1].strip()) == (0, "the same")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("extend", "--trials", "-1"), "--trials takes +N for N more candidates, or a number of at least the 2"),
+        (("extend", "--trials", "1"), "--trials takes +N for N more candidates"),
+        (("extend", "--trials", "+x"), "--trials takes +N for N more candidates"),
+        (("rerun", "99"), "there is no trial 99"),
+    ],
+)
+def test_extend_and_rerun_say_what_they_take(finished, in_process, arguments, message):
+    command, *rest = arguments
+    status, _, errors = in_process(command, finished[0], *rest)
+    assert status == 2
+    assert message in errors
+
+
+def test_resume_begins_nothing(tmp_path, in_process):
+    status, _, errors = in_process("search", "experiments.signs:smoke", "--run-dir", tmp_path / "new", "--resume")
+    assert status == 2
+    assert "holds no search" in errors
+    assert not (tmp_path / "new").exists()
 
 
 def test_the_same_command_on_other_settings_is_refused_in_one_line(finished, in_process):

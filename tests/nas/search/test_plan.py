@@ -18,7 +18,7 @@ from nas.search.config import ControllerConfig, SearchConfig, SpaceConfig, build
 from nas.search.constraints import ConstraintConfig
 from nas.search.journal import Journal
 from nas.search.plan import Plan
-from nas.search.proposing import build_controller, candidate_of, known_neck
+from nas.search.proposing import build_baseline, build_controller, candidate_of, known_neck, staleness
 from nas.search.records import Candidate
 from nas.search.reward import RewardConfig
 from search_space import Genotype, NasFpnSpace, PyramidSpace, known_genotype
@@ -255,3 +255,11 @@ def test_candidates_without_choices_need_no_space(path):
     journal = Journal(path, writable=True)
     journal.add(Candidate(origin="known:fpn", genotype=known_genotype("fpn")), space_choices={})
     assert journal.trials()[0].candidate.is_known
+
+
+@pytest.mark.parametrize(("workers", "options", "lag"), [(33, {}, None), (34, {}, 11), (1000, {"batch_size": 50}, 60)])
+def test_more_workers_than_ppo_can_learn_from_are_warned_of(tmp_path, workers, options, lag):
+    config = toy_config(tmp_path, controller=ControllerConfig(name="ppo", options=options))
+    warning = staleness(build_controller(config, build_space(config)), workers)
+    assert warning is None if lag is None else f"controller.options.max_lag={lag}," in warning
+    assert staleness(build_baseline(config, build_space(config)), workers) is None

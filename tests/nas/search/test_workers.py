@@ -7,12 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from toy_search import Teller, search, starts, toy_config
+from toy_search import Teller, make_toy, search, starts, toy_config
 
+from nas.search.again import train_again
 from nas.search.cluster import fitting
 from nas.search.config import ResourceConfig
 from nas.search.journal import Journal
+from nas.search.records import Candidate, Trial
 from nas.search.stopping import StoppingConfig
+from search_space import known
 
 pytestmark = pytest.mark.usefixtures("shared_ray")
 
@@ -74,6 +77,19 @@ def test_a_trial_whose_worker_died_goes_on_from_its_checkpoint(run_dir):
     assert (usage.lost, usage.workers) == (len(trials), 2)
     assert usage.worker_seconds > 0.05 * len(trials)
     assert teller.expected == [(2, None)]
+
+
+def test_a_trial_trained_again_gives_its_reward_again_and_stops_where_it_stopped(run_dir):
+    config, _ = ordered(run_dir, stopping=StoppingConfig(rungs=(25, 50), reduction_factor=2), milliseconds=1)
+    for number, (state, reward) in enumerate((("complete", 41.5), ("stopped", 10.25))):
+        genotype = known.fpn() if state == "complete" else known.pafpn()
+        full = int(genotype.fingerprint, 16) % 10_000 / 100
+        metrics = {"AP": reward, "reward@25": full / 4} | ({"reward@50": full / 2} if state == "complete" else {})
+        trial = Trial(
+            number=number, candidate=Candidate(origin="search", genotype=genotype), state=state, reward=reward,
+            metrics=metrics, error=None, copied_from=None, order=number,
+        )  # fmt: skip
+        assert train_again(config, trial, make_toy) == (full if state == "complete" else full / 4)
 
 
 def test_losses_and_retries_are_told(run_dir, caplog):
