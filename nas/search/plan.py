@@ -63,6 +63,7 @@ class Plan:
         trials = journal.trials()
         self.admission = Admission(config.constraints, lambda: cost(config), trials)
         self._candidates = {trial.number: trial.candidate for trial in trials}
+        self._origins = {trial.candidate.origin for trial in trials}
         interrupted = [trial for trial in trials if trial.state == "running"]
         interrupted.sort(key=lambda trial: (not trial.candidate.is_known, trial.number))
         self._ready = deque(trial.number for trial in interrupted)
@@ -192,6 +193,7 @@ class Plan:
     def _add(self, candidate: Candidate) -> int:
         number = self.journal.add(candidate, space_choices=fixed_choices(self.space, candidate.choices))
         self._candidates[number] = candidate
+        self._origins.add(candidate.origin)
         return number
 
     def _finish(
@@ -219,9 +221,8 @@ class Plan:
         return trial
 
     def _next_known(self) -> Candidate | None:
-        seen = {candidate.origin for candidate in self._candidates.values()}
         for origin, genotype in self._known.items():
-            if origin not in seen:
+            if origin not in self._origins:
                 return Candidate(origin=origin, genotype=genotype)
         return None
 

@@ -26,6 +26,9 @@ RETRY_SECONDS = (0.5, 1, 2, 4, 8, 8, 8, 8, 8, 8)
 """Waits before a database is tried again."""
 
 
+GO_ON = "what was recorded is kept: once that is mended, the same command goes on"
+
+
 class JournalError(UserError):
     """A journal that cannot be read or written."""
 
@@ -76,7 +79,7 @@ class Connection:
             with self._backend.together():
                 yield
         except OSError as error:
-            raise JournalError(f"the journal {self._name} cannot be written: {error}") from error
+            raise JournalError(f"the journal {self._name} cannot be written: {error}; {GO_ON}") from error
 
     def do(self, operation: Callable[[], Result]) -> Result:
         """
@@ -90,12 +93,12 @@ class Connection:
             except (StorageInternalError, SQLAlchemyError) as error:
                 reason = _first_line(error.__cause__ or error)
                 if wait is None or not _may_come_back(error):
-                    raise JournalError(f"the database {self._name} cannot be used: {reason}") from error
+                    raise JournalError(f"the database {self._name} cannot be used: {reason}; {GO_ON}") from error
                 _log.warning("the database %s cannot be used (%s); trying again", self._name, reason)
                 sleep(wait)
                 self.retrying = True
             except OSError as error:
-                raise JournalError(f"the journal {self._name} cannot be used: {error}") from error
+                raise JournalError(f"the journal {self._name} cannot be used: {error}; {GO_ON}") from error
             except (ValueError, KeyError, ImportError) as error:
                 raise JournalError(f"{self._name} cannot be read as a journal: {error}") from error
         raise AssertionError

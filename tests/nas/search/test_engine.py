@@ -236,7 +236,7 @@ def test_a_search_in_which_everything_fails_is_stopped_with_the_reason(run_dir):
 def test_a_task_that_cannot_be_made_in_a_worker_stops_the_search(run_dir):
     config, orders = misbehaving(run_dir)
     (orders / f"TOY_NO_TASK_BUT_IN_{os.getpid()}").touch()
-    with pytest.raises(WorkersError, match="a worker could not be set up: OSError: no task here"):
+    with pytest.raises(WorkersError, match="a worker could not be set up on any of 1 machines: OSError: no task here"):
         search(config, run_dir)
     assert not (orders / "starts.log").exists()
 
