@@ -85,7 +85,7 @@ def test_machines_that_join_are_used(tmp_path, monkeypatch):
 
 
 def test_no_more_workers_than_were_asked_for(tmp_path):
-    config = toy_config(tmp_path, trials=4)
+    config = toy_config(tmp_path, trials=3, random_trials=0, known=(), milliseconds=2000)
     pool = Pool(make_workers(config), ResourceConfig(workers=2), lambda: NODES)
     search(config, tmp_path, pool)
     assert pool.most == 2
@@ -98,7 +98,7 @@ def test_when_all_machines_leave_for_too_long_the_search_ends(tmp_path, monkeypa
     pool = Pool(make_workers(config), ResourceConfig(wait_seconds=0.5), lambda: there)
 
     def leave() -> None:
-        if there:
+        if there and pool.busy_seconds:
             there.clear()
             for worker in (*pool._waiting.values(), *pool._idle):
                 ray.kill(worker.actor)

@@ -74,7 +74,8 @@ def test_a_trial_whose_worker_died_goes_on_from_its_checkpoint(run_dir):
         assert (orders / f"continued_{trial.number}").read_text() == f"checkpoint of {trial.number}"
     assert not list((run_dir / "checkpoints").iterdir()), "finished trials need none"
     (usage,) = teller.usage
-    assert (usage.lost, usage.workers) == (len(trials), 2)
+    assert usage.lost == len(trials)
+    assert usage.workers in (1, 2)
     assert usage.worker_seconds > 0.05 * len(trials)
     assert teller.expected == [(2, None)]
 
