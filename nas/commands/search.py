@@ -59,6 +59,8 @@ def extend(run_dir: str, trials: str, workers: int | None, address: str | None, 
         config = override(config, [f"trials={_extended(config.trials, trials)}"])
         if workers is not None:
             config = override(config, [f"resources.workers={workers}"])
+        line = f"{config.trials} candidates in all; cut off, it goes on with: nasfpn extend {run_dir} --trials +0"
+        console.print(line, soft_wrap=True)
         _search(config, run, run_dir, address, tensorboard)
 
 

@@ -8,9 +8,10 @@ from nas.search.records import Trial
 
 
 def pareto_front(trials: Sequence[Trial], cost: str = "macs", gain: str = "AP") -> list[Trial]:
-    """Scored trials that no other one beats in one metric without being behind in the other, cheapest first.
+    """Trials that no other one beats in one metric without being behind in the other, cheapest first.
 
-    Of trials with equal metrics, such as copies of one function, the earliest is there. Known necks take part.
+    Only those trained to the end count, known necks among them. Of trials with equal metrics, such as copies of one
+    function, the earliest is there.
 
     Args:
         cost: metric to keep low; trials without it are left out.
@@ -19,7 +20,7 @@ def pareto_front(trials: Sequence[Trial], cost: str = "macs", gain: str = "AP") 
     measured = [
         (trial.metrics[cost], -trial.metrics[gain], trial.number, trial)
         for trial in trials
-        if trial.reward is not None and trial.metrics.get(cost) is not None and trial.metrics.get(gain) is not None
+        if trial.state == "complete" and trial.metrics.get(cost) is not None and trial.metrics.get(gain) is not None
     ]
     front: list[Trial] = []
     for *_, trial in sorted(measured, key=lambda entry: entry[:3]):

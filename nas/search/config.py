@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
@@ -150,6 +151,16 @@ class SearchConfig:
         for name in (*self.known, *self.controller.initial):
             if name not in KNOWN:
                 raise ValueError(f"known necks are {', '.join(KNOWN)}; got {name!r}")
+        return self
+
+    @model_validator(mode="after")
+    def _same_database_everywhere(self) -> Self:
+        scheme = "sqlite:///"
+        if self.storage is not None and self.storage.startswith(scheme):
+            path = self.storage.removeprefix(scheme)
+            if path in ("", ":memory:"):
+                raise ValueError(f"storage {self.storage!r} forgets everything at the end; give a file, sqlite:///FILE")
+            object.__setattr__(self, "storage", scheme + str(Path(path).resolve()))
         return self
 
     @property

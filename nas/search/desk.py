@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from nas.search.records import Trial
@@ -23,18 +23,18 @@ class Desk:
         self._rungs = Rungs(stopping)
         self._checkpoints = checkpoints
         for trial in trials:
-            if not trial.candidate.is_known:
-                for name, reward in trial.metrics.items():
-                    if name.startswith(RUNG_METRIC):
-                        self._rungs.remember(trial.number, int(name.removeprefix(RUNG_METRIC)), reward)
+            if not trial.candidate.is_known and trial.copied_from is None:
+                self.remember(trial.number, trial.metrics)
 
     def stops(self, number: int, step: int, reward: float) -> bool:
         """See `Rungs.stops`."""
         return self._rungs.stops(number, step, reward)
 
-    def rewards(self, number: int) -> dict[int, float]:
-        """What a trial scored at the rungs in earlier attempts."""
-        return self._rungs.of(number)
+    def remember(self, number: int, rewards: Mapping[str, float]) -> None:
+        """What a trial scored at the rungs in an earlier attempt, as in its metrics."""
+        for name, reward in rewards.items():
+            if name.startswith(RUNG_METRIC):
+                self._rungs.remember(number, int(name.removeprefix(RUNG_METRIC)), reward)
 
     def save_checkpoint(self, key: str, data: bytes) -> None:
         """Durable and whole when this returns, or not there."""

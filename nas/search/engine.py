@@ -19,10 +19,11 @@ from nas.search.config import SearchConfig
 from nas.search.desk import Desk, checkpoint_file
 from nas.search.journal import open_journal
 from nas.search.plan import Plan
-from nas.search.pool import Job, Pool, WorkersError, make_workers
+from nas.search.pool import Job, Pool, make_workers
 from nas.search.records import Trial
 from nas.search.reward import reward_of
 from nas.search.run_directory import RunDirectory
+from nas.search.staffing import WorkersError
 from nas.search.usage import Listener, Usage
 from nas.search.weights import KeptWeights
 from nas.search.worker import MakeTask, Reply, make_proxy_task
@@ -77,7 +78,8 @@ def run_search(
         placed = _with_absolute_root(config)
         with connected(config.resources, address):
             require_room(config.resources, wait=config.resources.wait_seconds if address else 0)
-            make_task(placed)
+            if address is None and not config.resources.gpus:
+                make_task(placed)
             with _pool(placed, run, journal.trials(), make_task, listener) as pool:
                 pool.on_first = lambda estimate: listener.expect(plan, pool.size, estimate)
                 drive(plan, pool, run, tell)
@@ -132,16 +134,18 @@ def drive(plan: Plan, pool: Pool, run: RunDirectory, tell: Callable[[], None]) -
     weights = KeptWeights(run, plan.config.keep_weights, plan.journal.trials())
     first = _FirstTrials()
     exhausted = False
-    while not exhausted or pool.running or plan.may_go_on:
+    while plan.left and (not exhausted or pool.running or plan.may_go_on):
         replies = pool.replies()
         with plan.journal.together():
-            for job, reply in replies:
-                _take(plan, weights, job, reply)
-            exhausted = not pool.assign(lambda: _next_job(plan))
+            errors = [error for job, reply in replies if (error := _take(plan, weights, job, reply)) is not None]
+            exhausted = not errors and not pool.assign(lambda: _next_job(plan))
         tell()
+        weights.clear()
         for job, reply in replies:
             checkpoint_file(run.checkpoints, job.key).unlink(missing_ok=True)
             first.check(reply)
+        if errors:
+            raise errors[0]
 
 
 class _FirstTrials:
@@ -174,16 +178,21 @@ def _next_job(plan: Plan) -> Job | None:
     return Job(number, key, candidate.genotype.to_json(indent=None), limited=not candidate.is_known)
 
 
-def _take(plan: Plan, weights: KeptWeights, job: Job, reply: Reply) -> None:
-    if reply.rejected is not None:
-        plan.reject(job.number, reply.rejected)
-    elif reply.metrics is None:
-        plan.fail(job.number, reply.error or "no reason was given")
-    else:
-        if not reply.stopped:
-            reward = reward_of(plan.config.reward, reply.metrics)
-            weights.add(job.number, reply.neck, reward=reward, is_known=not job.limited)
-        plan.complete(job.number, reply.metrics, stopped=reply.stopped)
+def _take(plan: Plan, weights: KeptWeights, job: Job, reply: Reply) -> UserError | None:
+    """Record what became of a trial; what ends the search is returned, so that the other trials are recorded, too."""
+    try:
+        if reply.rejected is not None:
+            plan.reject(job.number, reply.rejected)
+        elif reply.metrics is None:
+            plan.fail(job.number, reply.error or "no reason was given")
+        else:
+            if not reply.stopped:
+                reward = reward_of(plan.config.reward, reply.metrics)
+                weights.add(job.number, reply.neck, reward=reward, is_known=not job.limited)
+            plan.complete(job.number, reply.metrics, stopped=reply.stopped)
+    except UserError as error:
+        return error
+    return None
 
 
 def _with_absolute_root(config: SearchConfig) -> SearchConfig:

@@ -109,13 +109,13 @@ class Mirror:
             TakenOverError: if another search has written to the URL.
         """
         self._renew()
+        before = set(self._staging.files())
         journal = self._staging.whole_journal()
-        files = self._staging.files()
-        for name, path in files.items():
+        for name, path in self._staging.files().items():
             self._send(name, path)
         self._require_ours()
         self._send_journal(journal)
-        for name in set(self._sent) - set(files):
+        for name in set(self._sent) - before - set(self._staging.files()):
             self._remote.remove(name)
             del self._sent[name]
         self._staging.uploaded = True

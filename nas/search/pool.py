@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,22 +13,12 @@ import ray
 from ray.exceptions import OutOfMemoryError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from nas.errors import UserError
 from nas.search.cluster import Node
 from nas.search.config import ResourceConfig
+from nas.search.staffing import Staffing
 from nas.search.worker import Ready, Reply, Worker
 
 _log = logging.getLogger(__name__)
-
-REFRESH_SECONDS = 3.0
-"""How often the pool looks for machines that joined, and for workers to replace."""
-
-MAX_DEAD_STARTS = 3
-"""Workers of a machine that may die before they are ready; then nothing more is started there."""
-
-
-class WorkersError(UserError):
-    """No candidate can be scored, for a reason that is not the candidates'."""
 
 
 @dataclass(frozen=True)
@@ -80,14 +70,10 @@ class Pool:
     ) -> None:
         self._make = make
         self._resources = resources
-        self._nodes = nodes
+        self._staffing = Staffing(resources, nodes)
         self._waiting: dict[Any, _Worker] = {}
         self._idle: list[_Worker] = []
         self._again: deque[Job] = deque()
-        self._bad: dict[str, str] = {}
-        self._dead_starts: Counter[str] = Counter()
-        self._next_refresh = 0.0
-        self._roomless_since: float | None = None
         self._any_ready = False
         self.on_first: Callable[[float | None], None] = lambda estimate: None
         self.lost = 0
@@ -136,7 +122,8 @@ class Pool:
         Raises:
             WorkersError: when no machine can run a trial.
         """
-        self._refresh()
+        for node in self._staffing.vacancies([worker.node for worker in (*self._waiting.values(), *self._idle)]):
+            self._hire(node)
         return list(self._replies())
 
     def _replies(self) -> Iterator[tuple[Job, Reply]]:
@@ -163,16 +150,14 @@ class Pool:
         try:
             ready: Ready = ray.get(ref)
         except RayError as error:
-            self._end(worker)
-            self._dead_starts[worker.node.id] += 1
-            if self._dead_starts[worker.node.id] >= MAX_DEAD_STARTS:
-                self._exclude(worker.node, f"its workers die while they get ready: {_why(error)}")
+            self._lose(worker)
+            self._staffing.died_early(worker.node, _why(error))
             return
         if ready.failure is not None:
             self._end(worker)
-            self._exclude(worker.node, ready.failure)
+            self._staffing.cannot_start(worker.node, ready.failure)
             return
-        self._dead_starts[worker.node.id] = 0
+        self._staffing.is_ready(worker.node)
         self._idle.append(worker)
         if not self._any_ready:
             self._any_ready = True
@@ -183,7 +168,7 @@ class Pool:
         try:
             reply: Reply = ray.get(ref)
         except RayError as error:
-            self._end(worker)
+            self._lose(worker)
             yield from self._try_again(job, _why(error))
             return
         worker.job, worker.deadline = None, float("inf")
@@ -209,24 +194,6 @@ class Pool:
             limit = self._resources.trial_seconds
             yield worker.job, Reply(error=f"took longer than resources.trial_seconds = {limit:g}; it was ended")
 
-    def _refresh(self) -> None:
-        """Start workers where there is room for more."""
-        now = time.monotonic()
-        if now < self._next_refresh:
-            return
-        self._next_refresh = now + REFRESH_SECONDS
-        there = self._nodes()
-        workers = (*self._waiting.values(), *self._idle)
-        used = Counter(worker.node.id for worker in workers)
-        room = [
-            (index, node) for node in there if node.id not in self._bad for index in range(used[node.id], node.slots)
-        ]
-        room.sort(key=lambda place: place[0])
-        wanted = (self._resources.workers or len(room) + len(workers)) - len(workers)
-        for _, node in room[: max(0, wanted)]:
-            self._hire(node)
-        self._refuse_to_wait_for_ever(there, now)
-
     def _hire(self, node: Node) -> None:
         options = {
             "num_cpus": self._resources.cpus,
@@ -236,28 +203,16 @@ class Pool:
         actor = self._make(options)
         self._waiting[actor.prepare.remote(estimate=not self._any_ready)] = _Worker(node, actor)
 
+    def _lose(self, worker: _Worker) -> None:
+        """Its machine may be gone: the idle workers there are not trusted with a trial, but replaced."""
+        self._end(worker)
+        for idle in [other for other in self._idle if other.node.id == worker.node.id]:
+            self._idle.remove(idle)
+            self._end(idle)
+
     def _end(self, worker: _Worker) -> None:
         ray.kill(worker.actor)
-        self._next_refresh = 0.0
-
-    def _exclude(self, node: Node, reason: str) -> None:
-        if node.id not in self._bad:
-            _log.warning("nothing runs on %s: %s", node.name, reason)
-        self._bad[node.id] = reason
-
-    def _refuse_to_wait_for_ever(self, there: list[Node], now: float) -> None:
-        if self.size:
-            self._roomless_since = None
-            return
-        if there and all(node.id in self._bad for node in there):
-            reason = self._bad[there[-1].id]
-            raise WorkersError(f"a worker could not be set up on any of {len(there)} machines: {reason}")
-        self._roomless_since = self._roomless_since or now
-        if now - self._roomless_since > self._resources.wait_seconds:
-            raise WorkersError(
-                f"no machine with room for a trial was there for {self._resources.wait_seconds:g} s "
-                "(resources.wait_seconds); everything finished is kept: run the same command again to go on"
-            )
+        self._staffing.look_again()
 
 
 def make_workers(*arguments: Any) -> Callable[[dict[str, Any]], Any]:
@@ -276,6 +231,8 @@ def _why(error: RayError) -> str:
         return "its machine ran out of memory"
     if isinstance(error, RayTaskError):
         return _first_line(error.cause)
+    if getattr(error, "actor_init_failed", False):
+        return str(error).strip().splitlines()[-1]
     return "killed, out of memory, a broken GPU context, or its machine went away"
 
 

@@ -129,7 +129,8 @@ class Staging:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir()
         yield partial
-        if not (journal or b"").startswith(self.whole_journal() or b""):
+        ours = self.whole_journal()
+        if (self.path / CONFIG).is_file() if ours is None else not (journal or b"").startswith(ours):
             self._set_aside()
         shutil.rmtree(self.path, ignore_errors=True)
         partial.rename(self.path)

@@ -44,10 +44,6 @@ class Rungs:
         if step in self._rewards:
             self._rewards[step][number] = reward
 
-    def of(self, number: int) -> dict[int, float]:
-        """Rewards of one trial by step."""
-        return {step: rewards[number] for step, rewards in self._rewards.items() if number in rewards}
-
     def stops(self, number: int, step: int, reward: float) -> bool:
         """Whether the trial ends here; the reward is remembered."""
         self.remember(number, step, reward)

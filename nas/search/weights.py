@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from bisect import insort
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 from nas.search.records import Trial
 from nas.search.run_directory import RunDirectory, RunDirectoryError
@@ -12,6 +13,8 @@ from nas.search.run_directory import RunDirectory, RunDirectoryError
 
 class KeptWeights:
     """Known necks keep their weights, and of the other candidates the best by reward; of equals the earlier.
+
+    Directories that a killed driver left, and that belong to none of these, are deleted.
 
     Args:
         keep: how many of the others.
@@ -22,24 +25,37 @@ class KeptWeights:
         self._run = run
         self._keep = keep
         self._best: list[tuple[float, int]] = []
+        self._spent: set[Path] = set(run.trials.iterdir()) if run.trials.is_dir() else set()
         for trial in trials:
-            if trial.state == "complete" and trial.copied_from is None and not trial.candidate.is_known:
-                self._rank(trial.number, trial.reward or 0.0)
+            if trial.state == "complete" and trial.copied_from is None:
+                if trial.candidate.is_known:
+                    self._spent.discard(run.trial(trial.number))
+                else:
+                    self._rank(trial.number, trial.reward or 0.0)
+        self._spent -= {run.trial(number) for _, number in self._best}
+        self.clear()
 
     def add(self, number: int, files: Mapping[str, bytes], *, reward: float, is_known: bool) -> None:
-        """Write the files of a trial that is about to be recorded, if it is to be kept; delete those it displaces.
+        """Write the files of a trial that is about to be recorded, if it is to be kept.
 
         Raises:
             RunDirectoryError: if they cannot be written.
         """
         displaced = None if is_known else self._rank(number, reward)
-        if not files or displaced == number:
-            return
-        self._write(number, files)
+        if displaced != number:
+            self._write(number, files)
         if displaced is not None:
-            shutil.rmtree(self._run.trial(displaced), ignore_errors=True)
+            self._spent.add(self._run.trial(displaced))
+
+    def clear(self) -> None:
+        """Delete what was displaced; to be called when what displaced it is recorded."""
+        for directory in self._spent:
+            shutil.rmtree(directory, ignore_errors=True)
+        self._spent.clear()
 
     def _write(self, number: int, files: Mapping[str, bytes]) -> None:
+        if not files:
+            return
         directory = self._run.trial(number)
         try:
             directory.mkdir(parents=True, exist_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import logging
 import platform
 import sys
@@ -15,6 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import ray
+from ray.exceptions import RayTaskError
 
 from nas.proxy.trial import Hooks, Trained, TrialError
 from nas.search.config import SearchConfig
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
     from ray.actor import ActorHandle
 
     from necks import Neck
+
+
+_log = logging.getLogger(__name__)
 
 
 class Task(Protocol):
@@ -132,24 +137,32 @@ class TrialHooks(Hooks):
         return bool(ray.get(self._desk.stops.remote(self._number, step, reward)))
 
     def load_checkpoint(self) -> bytes | None:
+        """As the task saved it; what was scored at rungs before comes back with it."""
         if self._desk is None or self.checkpoint_seconds is None:
             return None
-        data: bytes | None = ray.get(self._desk.load_checkpoint.remote(self._key))
-        if data is not None:
-            earlier: dict[int, float] = ray.get(self._desk.rewards.remote(self._number))
-            self.rewards |= {f"{RUNG_METRIC}{step}": reward for step, reward in earlier.items()}
+        kept: bytes | None = ray.get(self._desk.load_checkpoint.remote(self._key))
+        if kept is None:
+            return None
+        rewards, _, data = kept.partition(b"\n")
+        self.rewards |= json.loads(rewards)
+        ray.get(self._desk.remember.remote(self._number, self.rewards))
         return data
 
     def save_checkpoint(self, data: bytes) -> None:
+        """A checkpoint that cannot be kept, on a full disk say, is no reason to fail."""
         assert self._desk is not None
-        ray.get(self._desk.save_checkpoint.remote(self._key, data))
+        kept = json.dumps(self.rewards).encode() + b"\n" + data
+        try:
+            ray.get(self._desk.save_checkpoint.remote(self._key, kept))
+        except RayTaskError as error:
+            _log.warning("no checkpoint of trial %d could be saved: %s", self._number, error.cause)
 
 
 def run_trial(task: Task, config: SearchConfig, number: int, genotype: Genotype, hooks: TrialHooks) -> Reply:
     """Train and score; an error of the candidate comes back as a reply, so that nobody tries it again.
 
     Raises:
-        torch.AcceleratorError: when this process can no longer use its GPU.
+        torch.AcceleratorError, OSError: when it is this process or its machine that can no longer run trials.
     """
     start = time.perf_counter()
     _free_gpu()
@@ -162,9 +175,9 @@ def run_trial(task: Task, config: SearchConfig, number: int, genotype: Genotype,
     except (TrialError, RewardError) as error:
         return Reply(error=str(error), seconds=time.perf_counter() - start)
     except Exception as error:
-        if _gpu_is_broken(error):
+        if isinstance(error, OSError) or _gpu_is_broken(error):
             raise  # another process has to try again
-        logging.getLogger(__name__).exception("trial %d failed", number)
+        _log.exception("trial %d failed", number)
         return Reply(error=_described(error), seconds=time.perf_counter() - start)
     seconds = time.perf_counter() - start
     metrics = {**trained.metrics, **hooks.rewards, "seconds": seconds}
@@ -196,7 +209,7 @@ class Worker:
             self._task = self._make_task(self._config)
             seconds = self._task.estimate() if estimate and isinstance(self._task, Estimating) else None
         except Exception as error:
-            logging.getLogger(__name__).exception("the task could not be set up on %s", platform.node())
+            _log.exception("the task could not be set up on %s", platform.node())
             return Ready(failure=f"{type(error).__name__}: {error}")
         return Ready(estimate=seconds)
 

@@ -23,9 +23,9 @@ from nas.search.config import ControllerConfig, ResourceConfig, SearchConfig
 from nas.search.constraints import ConstraintConfig
 from nas.search.journal import Journal
 from nas.search.plan import Plan
-from nas.search.pool import WorkersError
 from nas.search.records import Trial
 from nas.search.run_directory import RunDirectory, RunDirectoryError
+from nas.search.staffing import WorkersError
 from necks import load_exported
 
 pytestmark = pytest.mark.usefixtures("shared_ray")

@@ -13,17 +13,21 @@ from toy_search import make_toy, toy_config
 
 from nas.configuration import ConfigError
 from nas.data.config import DataError
-from nas.search import pool as pool_module
+from nas.search import staffing
 from nas.search.cluster import Node, connected, require_room
 from nas.search.config import ResourceConfig, SearchConfig
+from nas.search.desk import Desk
 from nas.search.engine import drive
 from nas.search.journal import Journal
 from nas.search.plan import Plan
-from nas.search.pool import Pool, WorkersError
-from nas.search.records import Trial
+from nas.search.pool import Job, Pool
+from nas.search.records import Candidate, Trial
 from nas.search.run_directory import RunDirectory, RunDirectoryError
+from nas.search.staffing import WorkersError
+from nas.search.stopping import StoppingConfig
 from nas.search.weights import KeptWeights
-from nas.search.worker import Worker
+from nas.search.worker import Reply, TrialHooks, Worker
+from search_space import known
 
 pytestmark = pytest.mark.usefixtures("shared_ray")
 
@@ -53,7 +57,7 @@ def search(config: SearchConfig, path: Path, pool: Pool, tell: Callable[[], None
 
 
 def test_a_machine_without_the_data_is_left_out_and_the_search_goes_on(tmp_path, caplog):
-    config = toy_config(tmp_path, trials=4)
+    config = toy_config(tmp_path, trials=4, milliseconds=1500)
     make = make_workers(config, lambda options: no_data if is_on(options, NODES[0]) else make_toy)
     pool = Pool(make, ResourceConfig(), lambda: NODES[:2])
     with caplog.at_level(logging.WARNING):
@@ -71,7 +75,7 @@ def test_where_no_machine_has_the_data_the_search_ends_with_the_reason(tmp_path)
 
 
 def test_machines_that_join_are_used(tmp_path, monkeypatch):
-    monkeypatch.setattr(pool_module, "REFRESH_SECONDS", 0.1)
+    monkeypatch.setattr(staffing, "REFRESH_SECONDS", 0.1)
     config = toy_config(tmp_path, trials=30, milliseconds=300)
     there = NODES[:1]
 
@@ -92,7 +96,7 @@ def test_no_more_workers_than_were_asked_for(tmp_path):
 
 
 def test_when_all_machines_leave_for_too_long_the_search_ends(tmp_path, monkeypatch):
-    monkeypatch.setattr(pool_module, "REFRESH_SECONDS", 0.1)
+    monkeypatch.setattr(staffing, "REFRESH_SECONDS", 0.1)
     config = toy_config(tmp_path, trials=30)
     there = NODES[:1]
     pool = Pool(make_workers(config), ResourceConfig(wait_seconds=0.5), lambda: there)
@@ -123,9 +127,9 @@ def test_ray_client_addresses_are_sent_to_submit(monkeypatch):
 def test_a_full_disk_under_the_weights_is_one_line(tmp_path):
     """`/dev/full` takes no byte."""
     run = RunDirectory(tmp_path)
+    weights = KeptWeights(run, 2, [])
     run.trial(3).mkdir(parents=True)
     (run.trial(3) / "neck.safetensors").symlink_to("/dev/full")
-    weights = KeptWeights(run, 2, [])
     with pytest.raises(RunDirectoryError, match=r"No space left on device.*run the same command again"):
         weights.add(3, {"neck.safetensors": b"weights"}, reward=1.0, is_known=False)
 
@@ -136,4 +140,130 @@ def test_the_best_keep_their_weights_and_what_they_displace_is_deleted(tmp_path)
     rewards = [3.0, 1.0, 2.0, 0.5, 2.0, 9.0]
     for number, reward in enumerate(rewards):
         weights.add(number, {"w": b"x"}, reward=reward, is_known=number == 1)
-    assert sorted(path.name for path in run.trials.iterdir()) == ["0000", "0001", "0005"]
+    assert kept_in(run) == ["0000", "0001", "0002", "0005"], "what is displaced stays until that is recorded"
+    weights.clear()
+    assert kept_in(run) == ["0000", "0001", "0005"]
+
+
+def kept_in(run: RunDirectory) -> list[str]:
+    return sorted(path.name for path in run.trials.iterdir())
+
+
+def test_weights_that_a_killed_driver_left_are_deleted(tmp_path):
+    run = RunDirectory(tmp_path)
+    journal = Journal(tmp_path / "journal.log", writable=True)
+    for number, (origin, reward) in enumerate((("known:fpn", 1.0), ("search", 2.0), ("search", 3.0), ("search", None))):
+        journal.add(Candidate(origin=origin, genotype=known.fpn(), proposal=number), space_choices={})
+        run.trial(number).mkdir(parents=True)
+        if reward is not None:
+            journal.finish(number, "complete", reward, {"AP": reward})
+    weights = KeptWeights(run, 1, journal.trials())
+    assert kept_in(run) == ["0000", "0002"]
+    weights.add(3, {"w": b"x"}, reward=2.5, is_known=False)
+    weights.clear()
+    assert kept_in(run) == ["0000", "0002"]
+
+
+class Fake:
+    """A pool that has a round's replies ready, and then none."""
+
+    running = 0
+
+    def __init__(self, replies: Callable[[Job], Reply], together: int) -> None:
+        self._reply, self._together, self._jobs = replies, together, []
+
+    def assign(self, jobs: Callable[[], Job | None]) -> bool:
+        while len(self._jobs) < self._together:
+            if (job := jobs()) is None:
+                return False
+            self._jobs.append(job)
+        return True
+
+    def replies(self) -> list[tuple[Job, Reply]]:
+        found, self._jobs = [(job, self._reply(job)) for job in self._jobs], []
+        return found
+
+
+def test_what_ends_the_search_loses_none_of_the_other_outcomes(tmp_path):
+    """The first of four outcomes cannot be written: the disk has no room for its weights."""
+    config = toy_config(tmp_path, trials=10)
+    run = RunDirectory(tmp_path)
+    journal = Journal(run.journal_file, writable=True)
+    told: list[int] = []
+    plan = Plan(config, journal, lambda trial: told.append(trial.number))
+
+    def reply(job: Job) -> Reply:
+        if job.number == 0:
+            run.trial(0).mkdir(parents=True)
+            (run.trial(0) / "w").symlink_to("/dev/full")
+        return Reply(metrics={"AP": 1.0}, neck={"w": b"x"})
+
+    with pytest.raises(RunDirectoryError, match="No space left"):
+        drive(plan, Fake(reply, together=4), run, lambda: None)
+    assert told == [1, 2, 3]
+    assert [trial.state for trial in Journal(run.journal_file).trials()] == ["running"] + ["complete"] * 3
+
+
+def test_a_search_ends_without_a_worker_when_nothing_is_left(tmp_path):
+    """The last trial takes its worker with it; none need be started to find that all is done."""
+    config = toy_config(tmp_path, trials=1, known=(), random_trials=0)
+
+    class Alone(Fake):
+        def assign(self, jobs: Callable[[], Job | None]) -> bool:
+            if self.gone:
+                return True
+            self.gone = True
+            return super().assign(jobs)
+
+        gone = False
+
+    journal = Journal(tmp_path / "journal.log", writable=True)
+    plan = Plan(config, journal, lambda trial: None)
+    drive(plan, Alone(lambda job: Reply(error="too slow"), together=1), RunDirectory(tmp_path), lambda: None)
+    assert plan.left == 0
+
+
+def test_idle_workers_of_a_machine_that_lost_one_are_not_given_its_trial(tmp_path):
+    """Three of four idle workers on one machine are dead already when the fourth is lost."""
+    config = toy_config(tmp_path, trials=1, known=(), random_trials=0, milliseconds=500)
+    machine = Node("a" * 56, "machine a", 4)
+    pool = Pool(make_workers(config), ResourceConfig(max_retries=1), lambda: [machine])
+    while len(pool._idle) < 4:
+        pool.replies()
+    plan = Plan(config, Journal(tmp_path / "journal.log", writable=True), lambda trial: None)
+
+    def kill_all() -> None:
+        if pool.running and not pool.lost and not pool.busy_seconds:
+            for worker in (*pool._idle, *pool._waiting.values()):
+                ray.kill(worker.actor)
+
+    drive(plan, pool, RunDirectory(tmp_path), kill_all)
+    pool.close()
+    assert [trial.state for trial in plan.journal.trials()] == ["complete"]
+    assert pool.lost == 1
+
+
+def test_a_checkpoint_that_cannot_be_saved_is_no_reason_to_fail(tmp_path, caplog):
+    config = toy_config(tmp_path, resources=ResourceConfig(checkpoint_seconds=0))
+    (tmp_path / "checkpoints").write_text("a file where the directory should be")
+    desk = ray.remote(Desk).options(num_cpus=0).remote(StoppingConfig(), tmp_path / "checkpoints", [])
+    TrialHooks(config, 3, "0003-f", True, desk).save_checkpoint(b"data")
+    assert "no checkpoint of trial 3 could be saved" in caplog.text
+
+
+def test_what_was_scored_at_rungs_comes_back_with_the_checkpoint(tmp_path):
+    stopping = StoppingConfig(rungs=(10, 20), reduction_factor=2)
+    config = toy_config(tmp_path, resources=ResourceConfig(checkpoint_seconds=0), stopping=stopping)
+
+    def hooks() -> TrialHooks:
+        return TrialHooks(config, 3, "0003-f", True, desk)
+
+    desk = ray.remote(Desk).options(num_cpus=0).remote(stopping, tmp_path, [])
+    first = hooks()
+    first.stops_at(10, {"AP": 5.0})
+    first.save_checkpoint(b"line\nline")
+    desk = ray.remote(Desk).options(num_cpus=0).remote(stopping, tmp_path, [])
+    second = hooks()
+    assert second.load_checkpoint() == b"line\nline"
+    assert second.rewards == {"reward@10": 5.0}
+    assert ray.get(desk.stops.remote(4, 10, 4.0)) is True

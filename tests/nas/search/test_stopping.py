@@ -24,7 +24,6 @@ def test_a_trial_that_asks_again_is_not_compared_with_itself():
     rungs = Rungs(StoppingConfig(rungs=(10,), reduction_factor=2))
     rungs.stops(0, 10, 9.0)
     assert rungs.stops(1, 10, 5.0)
-    assert rungs.of(1) == {10: 5.0}
     assert not rungs.stops(1, 10, 10.0)
     assert not rungs.stops(1, 10, 10.0)
 
@@ -37,13 +36,16 @@ def test_rungs_are_ascending_steps(rungs):
 
 def test_a_desk_knows_what_the_journal_says_and_leaves_known_necks_out(tmp_path):
     journal = Journal(tmp_path / "journal.log", writable=True)
-    for number, origin in enumerate(("known:fpn", "search", "search")):
+    for number, origin in enumerate(("known:fpn", "search", "search", "search")):
         journal.add(Candidate(origin=origin, genotype=known.fpn(), proposal=number), space_choices={})
-        journal.finish(number, "stopped", 9.0 - number, {"AP": 1.0, "reward@10": 9.0 - number})
+        metrics = {"AP": 1.0, "reward@10": 9.0 - number}
+        journal.finish(number, "stopped", 9.0 - number, metrics, copied_from=2 if number == 3 else None)
     desk = Desk(StoppingConfig(rungs=(10,), reduction_factor=2), tmp_path, journal.trials())
-    assert [desk.rewards(number) for number in range(3)] == [{}, {10: 8.0}, {10: 7.0}]
-    assert desk.stops(3, 10, 7.5) is False
-    assert desk.stops(4, 10, 6.0) is True
+    assert desk.stops(4, 10, 7.5) is False, "8 and 7 were scored there; neither the known neck nor the copy counts"
+    assert desk.stops(5, 10, 6.0) is True
+    for number in (6, 8):
+        desk.remember(number, {"reward@10": 9.0, "AP": 3.0})
+    assert desk.stops(7, 10, 7.2) is True
 
 
 def test_checkpoints_are_whole_or_not_there(tmp_path):

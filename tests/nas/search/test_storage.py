@@ -146,6 +146,14 @@ def test_two_searches_in_one_database_are_two_studies(tmp_path):
     assert [len(open_journal(RunDirectory(tmp_path / name)).trials()) for name in "ab"] == [1, 3]
 
 
+def test_a_relative_database_is_the_same_one_from_everywhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = toy_config(tmp_path, storage="sqlite:///journal.db")
+    assert config.storage == f"sqlite:///{tmp_path}/journal.db"
+    with pytest.raises(ValueError, match="forgets everything at the end"):
+        toy_config(tmp_path, storage="sqlite:///:memory:")
+
+
 @pytest.fixture
 def postgres():
     if binaries() is None:
