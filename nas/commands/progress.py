@@ -47,6 +47,7 @@ class Progress:
         self.config = config
         self._board = board
         self._best = -math.inf
+        self._done = 0
 
     def expect(self, plan: Plan, workers: int, estimate: float | None) -> None:
         """What is left will take so long.
@@ -55,6 +56,7 @@ class Progress:
             workers: trials at once.
             estimate: seconds per trial, for a search that has measured none yet.
         """
+        self._done = plan.total - plan.left
         measured = [trial.metrics["seconds"] for trial in scored(plan.journal.trials()) if "seconds" in trial.metrics]
         seconds = statistics.median(measured) if measured else estimate
         line = f"{plan.left} trials to go, {workers} at once"
@@ -77,7 +79,8 @@ class Progress:
             self._best = max(self._best, trial.reward)
         if self._board is not None and trial.reward is not None:
             self._board.add(trial, self._best)
-        line = f"[{plan.total - plan.left:3d}/{plan.total}] {trial.candidate.origin:14s} {self._result(trial)}"
+        self._done += 1
+        line = f"[{self._done:3d}/{plan.total}] {trial.candidate.origin:14s} {self._result(trial)}"
         console.print(line, markup=False, soft_wrap=True)
 
     def ended(self, usage: Usage) -> None:
