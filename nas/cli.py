@@ -28,6 +28,12 @@ app.add_typer(cluster_app, name="cluster")
 ADDRESS = "Ray cluster to use, such as auto or HOST:6379; default: this machine."
 TENSORBOARD = "Also write event files, to RUN_DIR/tensorboard."
 
+Trials = Annotated[int | None, typer.Option(help="Candidates that the controller proposes.")]
+ControllerName = Annotated[str | None, typer.Option(help="What proposes them: random, evolution, ppo, tpe, nsga2.")]
+Workers = Annotated[int | None, typer.Option(help="Trials at once; default: what the machines allow.")]
+Assignments = Annotated[
+    list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Any field, such as proxy.steps=600.")
+]
 RunDir = Annotated[str, typer.Argument(metavar="RUN_DIR", help="Directory of a search, or its URL.")]
 
 
@@ -51,14 +57,10 @@ def search(
         str,
         typer.Option(metavar="DIR|URL", help="The one directory that the search writes to; used again, it goes on."),
     ],
-    trials: Annotated[int | None, typer.Option(help="Candidates that the controller proposes.")] = None,
-    controller: Annotated[
-        str | None, typer.Option(help="What proposes them: random, evolution, ppo, tpe, nsga2.")
-    ] = None,
-    workers: Annotated[int | None, typer.Option(help="Trials at once; default: what the machines allow.")] = None,
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Any field, such as proxy.steps=600.")
-    ] = None,
+    trials: Trials = None,
+    controller: ControllerName = None,
+    workers: Workers = None,
+    set_: Assignments = None,
     address: Annotated[str | None, typer.Option(help=ADDRESS)] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Refuse to begin a new search.")] = False,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help=TENSORBOARD)] = False,
@@ -102,15 +104,11 @@ def rerun(
 def submit(
     experiment: Annotated[str, typer.Argument(help="module:function or file.py:function, as seen from --working-dir.")],
     address: Annotated[str, typer.Option(help="URL of the cluster's Ray dashboard, such as http://head:8265.")],
-    run_dir: Annotated[str, typer.Option(help="Absolute path on storage that all nodes share, or a URL.")],
-    trials: Annotated[int | None, typer.Option(help="Candidates that the controller proposes.")] = None,
-    controller: Annotated[
-        str | None, typer.Option(help="What proposes them: random, evolution, ppo, tpe, nsga2.")
-    ] = None,
-    workers: Annotated[int | None, typer.Option(help="Trials at once; default: what the machines allow.")] = None,
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Any field, such as proxy.steps=600.")
-    ] = None,
+    run_dir: Annotated[str, typer.Option(help="Absolute path on storage that outlives the head, or a URL.")],
+    trials: Trials = None,
+    controller: ControllerName = None,
+    workers: Workers = None,
+    set_: Assignments = None,
     working_dir: Annotated[
         str, typer.Option(help="Directory that is sent to the cluster, without data and runs.")
     ] = ".",

@@ -101,7 +101,7 @@ class Crowd:
 
     async def run(self, number: int, key: str, genotype: str, limited: bool, seconds: float) -> Reply:
         await asyncio.sleep(seconds)
-        return Reply(metrics={"AP": number % 100}, seconds=seconds)
+        return Reply(metrics={"AP": number % 100})
 
 
 class _Slot:

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from nas.errors import UserError
+from nas.search.remote import is_url
 
 EXCLUDES = (
     "/runs",
@@ -64,12 +65,8 @@ def require_lasting(run_dir: str) -> None:
     if not is_url(run_dir) and not PurePosixPath(run_dir).is_absolute():
         raise JobError(
             f"--run-dir {run_dir} is relative, and a job's directory is a temporary copy that is deleted afterwards; "
-            "give an absolute path on storage that all nodes share, such as /shared/runs/signs, or a URL such as s3://..."
+            "give an absolute path on storage that outlives the head, such as /shared/runs/signs, or a URL such as s3://..."
         )
-
-
-def is_url(place: str) -> bool:
-    return "://" in place
 
 
 def runtime_env(working_dir: str, variables: Sequence[str]) -> dict[str, Any]:

@@ -9,8 +9,9 @@ from pathlib import Path
 import typer
 
 from nas.cluster.client import ClusterError, Jobs, connect, follow, submit_when_ready
-from nas.cluster.job import holds_project, is_url, quoted, require_experiment, runtime_env
+from nas.cluster.job import holds_project, quoted, require_experiment, runtime_env
 from nas.cluster.manifests import Manifest, render
+from nas.search.remote import is_url
 
 DETACHED = 130
 

@@ -14,6 +14,7 @@ import ray
 
 from nas.cluster.demand import demanded
 from nas.configuration import ConfigError
+from nas.errors import first_line
 from nas.search.config import ResourceConfig
 
 _log = logging.getLogger(__name__)
@@ -148,10 +149,9 @@ def _connect(address: str) -> None:
     try:
         ray.init(address, **QUIET)
     except (OSError, RuntimeError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
         raise ConfigError(
-            f"no Ray cluster at {address!r} ({reason}); start one (ray start --head), check host and port (6379 unless "
-            "chosen otherwise), or leave --address out to use this machine"
+            f"no Ray cluster at {address!r} ({first_line(error)}); start one (ray start --head), check host and "
+            "port (6379 unless chosen otherwise), or leave --address out to use this machine"
         ) from error
 
 

@@ -71,7 +71,7 @@ class Journal:
         """Record a candidate as running; returns its number.
 
         Args:
-            space_choices: the fixed choices of each of the candidate's decisions.
+            space_choices: the fixed choices of the space's decisions, those that the candidate lacks among them.
         """
         attributes = {
             "origin": candidate.origin,

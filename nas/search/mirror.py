@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from nas.errors import UserError
+from nas.errors import UserError, first_line
 from nas.search import heartbeat
 from nas.search.heartbeat import HEARTBEAT, is_alive, new_owner, read_beat, write_beat
-from nas.search.remote import Remote, described, without_password
+from nas.search.remote import Remote, without_password
 from nas.search.staging import CONFIG, JOURNAL, Staging
 
 _log = logging.getLogger(__name__)
@@ -146,7 +146,7 @@ class Mirror:
                 os.kill(os.getpid(), signal.SIGINT)
                 return
             except Exception as error:
-                _log.warning("%s could not be brought up to date (%s); trying again", self._name, described(error))
+                _log.warning("%s could not be brought up to date (%s); trying again", self._name, first_line(error))
 
     def _finish(self, ended: UserError | None) -> None:
         """The last round.
@@ -160,7 +160,7 @@ class Mirror:
         if problem is not None:
             before = "" if ended is None else f"{ended}; and "
             raise MirrorError(
-                f"{before}{self._name} could not be written: {described(problem)}; nothing is lost, all of it is in "
+                f"{before}{self._name} could not be written: {first_line(problem)}; nothing is lost, all of it is in "
                 f"{self._staging.path}: run the same command again on this machine, which goes on and uploads it"
             ) from problem
 
@@ -175,7 +175,7 @@ class Mirror:
             except TakenOverError as error:
                 return error
             except Exception as error:
-                _log.warning("%s could not be brought up to date (%s)", self._name, described(error))
+                _log.warning("%s could not be brought up to date (%s)", self._name, first_line(error))
                 problem = error
         return problem
 

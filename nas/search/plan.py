@@ -15,7 +15,6 @@ from nas.search.proposing import (
     build_baseline,
     build_controller,
     candidate_of,
-    fixed_choices,
     known_neck,
     outcome_of,
     replay,
@@ -55,6 +54,10 @@ class Plan:
         self.journal = journal
         self.on_outcome = on_outcome
         self.space = build_space(config)
+        self._fixed_choices = {
+            name: tuple(choice for choice in choices if choice is not None)
+            for name, choices in self.space.decisions().items()
+        }
         self.controllers = {
             RANDOM: build_baseline(config, self.space),
             SEARCH: build_controller(config, self.space),
@@ -191,7 +194,7 @@ class Plan:
         return None if candidate is None else self._add(candidate)
 
     def _add(self, candidate: Candidate) -> int:
-        number = self.journal.add(candidate, space_choices=fixed_choices(self.space, candidate.choices))
+        number = self.journal.add(candidate, space_choices=self._fixed_choices)
         self._candidates[number] = candidate
         self._origins.add(candidate.origin)
         return number

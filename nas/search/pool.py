@@ -13,6 +13,7 @@ import ray
 from ray.exceptions import OutOfMemoryError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from nas.errors import first_line
 from nas.search.cluster import Node
 from nas.search.config import ResourceConfig
 from nas.search.staffing import Staffing
@@ -230,11 +231,7 @@ def _why(error: RayError) -> str:
     if isinstance(error, OutOfMemoryError):
         return "its machine ran out of memory"
     if isinstance(error, RayTaskError):
-        return _first_line(error.cause)
+        return first_line(error.cause)
     if getattr(error, "actor_init_failed", False):
         return str(error).strip().splitlines()[-1]
     return "killed, out of memory, a broken GPU context, or its machine went away"
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -17,7 +17,7 @@ from nas.configuration import ConfigError
 from nas.search.config import SearchConfig
 from nas.search.records import Candidate, Trial
 from nas.search.reward import RewardConfig, objectives_of
-from search_space import Choice, Choices, Genotype, PyramidSpace, SearchSpace, known_genotype
+from search_space import Genotype, PyramidSpace, SearchSpace, known_genotype
 
 
 def build_controller(config: SearchConfig, space: SearchSpace) -> Controller:
@@ -95,16 +95,6 @@ def replay(controller: Controller, trials: list[Trial], reward: RewardConfig) ->
     finished = [trial for trial in trials if trial.state != "running"]
     finished.sort(key=lambda trial: trial.order or 0)
     controller.replay(proposals, [outcome_of(trial, reward) for trial in finished])
-
-
-def fixed_choices(space: SearchSpace, choices: Choices) -> dict[str, tuple[Choice, ...]]:
-    """The fixed choices of every decision of one sequence."""
-    prefix: dict[str, Choice] = {}
-    fixed = {}
-    while len(prefix) < len(choices) and (decision := space.next_decision(prefix)) is not None:
-        fixed[decision.name] = decision.choices
-        prefix[decision.name] = choices[decision.name]
-    return fixed
 
 
 def _check_objectives(config: SearchConfig, controller: Controller) -> None:

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import fsspec.core
 
-from nas.errors import UserError
+from nas.errors import UserError, first_line
 
 PARTIAL = ".partial"
 
@@ -52,7 +52,7 @@ class Remote:
             ) from error
         except Exception as error:
             raise RemoteError(
-                f"{without_password(url)} cannot be used: {described(error)}; give a directory or a URL that fsspec "
+                f"{without_password(url)} cannot be used: {first_line(error)}; give a directory or a URL that fsspec "
                 "knows, such as s3://BUCKET/DIRECTORY"
             ) from error
         self._root = root.rstrip("/")
@@ -131,11 +131,6 @@ def reachable(url: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise RemoteError(
-            f"{without_password(url)} cannot be used: {described(error)}; check the URL, the network and your "
+            f"{without_password(url)} cannot be used: {first_line(error)}; check the URL, the network and your "
             "credentials"
         ) from error
-
-
-def described(error: BaseException) -> str:
-    """One line."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -16,7 +16,7 @@ from optuna.storages.journal import BaseJournalBackend, JournalFileBackend
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from nas.errors import UserError
+from nas.errors import UserError, first_line
 
 _log = logging.getLogger(__name__)
 
@@ -91,7 +91,7 @@ class Connection:
             try:
                 return operation()
             except (StorageInternalError, SQLAlchemyError) as error:
-                reason = _first_line(error.__cause__ or error)
+                reason = first_line(error.__cause__ or error)
                 if wait is None or not _may_come_back(error):
                     raise JournalError(f"the database {self._name} cannot be used: {reason}; {GO_ON}") from error
                 _log.warning("the database %s cannot be used (%s); trying again", self._name, reason)
@@ -161,7 +161,3 @@ def _may_come_back(error: BaseException) -> bool:
     """Whether it is about the connection; a URL with an unknown dialect, say, stays wrong."""
     chain = [error, error.__cause__, error.__context__]
     return any(isinstance(one, DBAPIError | StorageInternalError) for one in chain)
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -77,7 +77,6 @@ class Reply:
     Args:
         stopped: whether the metrics are those of a rung at which the training ended.
         neck: files of the exported neck, contents by name.
-        seconds: that the trial took of its worker.
     """
 
     metrics: Mapping[str, Any] | None = None
@@ -85,7 +84,6 @@ class Reply:
     error: str | None = None
     stopped: bool = False
     neck: Mapping[str, bytes] = field(default_factory=dict)
-    seconds: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,17 +169,16 @@ def run_trial(task: Task, config: SearchConfig, number: int, genotype: Genotype,
         reward_of(config.reward, trained.metrics)
         files = {} if trained.neck is None else _files(trained.neck)
     except RejectedError as rejection:
-        return Reply(rejected=rejection.measured, seconds=time.perf_counter() - start)
+        return Reply(rejected=rejection.measured)
     except (TrialError, RewardError) as error:
-        return Reply(error=str(error), seconds=time.perf_counter() - start)
+        return Reply(error=str(error))
     except Exception as error:
         if isinstance(error, OSError) or _gpu_is_broken(error):
             raise  # another process has to try again
         _log.exception("trial %d failed", number)
-        return Reply(error=_described(error), seconds=time.perf_counter() - start)
-    seconds = time.perf_counter() - start
-    metrics = {**trained.metrics, **hooks.rewards, "seconds": seconds}
-    return Reply(metrics=metrics, stopped=trained.stopped_at is not None, neck=files, seconds=seconds)
+        return Reply(error=_described(error))
+    metrics = {**trained.metrics, **hooks.rewards, "seconds": time.perf_counter() - start}
+    return Reply(metrics=metrics, stopped=trained.stopped_at is not None, neck=files)
 
 
 class Worker:
