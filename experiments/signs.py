@@ -18,6 +18,8 @@ PROXY = ProxyConfig(
     steps=400,
     batch_size=8,
     focal_gamma=2.0,
+    augment="flip",
+    scorer="faster_coco_eval",
 )
 """About 15 seconds of one CPU core. The smallest anchor is 12 px, for objects of 8 to 200 px in 256 px images; the head
 predicts straight from the pyramid, so that the neck is most of what is trained."""

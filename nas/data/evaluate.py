@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from nas.data.coco import CocoSplit, quiet
 from nas.data.config import DataError
+from nas.errors import UserError
 
 _AREAS = {"AP": 0, "APs": 1, "APm": 2, "APl": 3}
 _MAX_DETECTIONS = 100  # per image and class, the surest ones
@@ -48,12 +49,15 @@ class Detections:
             )
 
 
-def coco_ap(split: CocoSplit, detections: Mapping[int, Detections]) -> dict[str, float]:
+def coco_ap(
+    split: CocoSplit, detections: Mapping[int, Detections], *, scorer: str = "pycocotools"
+) -> dict[str, float]:
     """Average precision in percent, 0..100.
 
     Args:
         split: the ground truth; it is left as it is.
         detections: image id -> detections. Images without an entry count as images where nothing was found.
+        scorer: `pycocotools` or `faster_coco_eval`; they agree to 1e-12, the second is several times as fast.
 
     Returns:
         `AP` (the mean over IoU 0.50:0.95), `AP50`, `AP75`, `APs`, `APm`, `APl` (by box area below 32^2, up to
@@ -62,13 +66,16 @@ def coco_ap(split: CocoSplit, detections: Mapping[int, Detections]) -> dict[str,
     Raises:
         ValueError: if a detection's image id or label does not belong to the split.
         DataError: if the split holds no box to be found.
+        UserError: if the scorer is not installed.
     """
     truth = _truth(split)
     if not any(not item["iscrowd"] for item in truth["annotations"]):
         raise DataError(f"{split.annotations} holds no box for the {len(split)} images in use, so AP is undefined")
     found = _results(split, detections)
+    make_coco, make_evaluation = _scorer(scorer)
     with quiet():
-        evaluation = COCOeval(_coco(truth), _coco({**truth, "annotations": found}), "bbox")
+        ground, guessed = _coco(make_coco, truth), _coco(make_coco, {**truth, "annotations": found})
+        evaluation = make_evaluation(ground, guessed, "bbox")
         evaluation.params.maxDets = [_MAX_DETECTIONS]
         evaluation.evaluate()
         evaluation.accumulate()
@@ -124,8 +131,21 @@ def _results(split: CocoSplit, detections: Mapping[int, Detections]) -> list[dic
     return results
 
 
-def _coco(content: dict[str, Any]) -> COCO:
-    coco: Any = COCO()
+def _scorer(name: str) -> tuple[Callable[[], Any], Callable[..., Any]]:
+    """What makes COCO's data sets and evaluations."""
+    if name == "pycocotools":
+        return COCO, COCOeval
+    try:
+        import faster_coco_eval
+    except ImportError as error:
+        raise UserError(
+            f"scorer {name!r} is not installed ({error}): pip install 'nas-fpn[fast]', or set proxy.scorer to pycocotools"
+        ) from error
+    return faster_coco_eval.COCO, faster_coco_eval.COCOeval_faster
+
+
+def _coco(make: Callable[[], Any], content: dict[str, Any]) -> Any:
+    coco = make()
     coco.dataset = content
     coco.createIndex()
     return coco

@@ -71,6 +71,12 @@ def detector_cost(detector: RetinaNet, image_size: tuple[int, int]) -> Cost:
     return Cost(num_params(detector), macs)
 
 
+def neck_and_head_macs(detector: RetinaNet, image_size: tuple[int, int]) -> int:
+    """Multiply-adds of all but the backbone's own for one image of the given height and width."""
+    body = count_macs(detector.backbone.body, torch.empty(1, 3, *image_size, device="meta"))
+    return detector_cost(detector, image_size).macs - body
+
+
 def latency_ms(neck: Neck, shapes: OrderedDict[str, tuple[int, ...]], device: torch.device) -> float:
     """Median milliseconds of one forward pass of the neck, batch 1, on `device`, over 15 runs after 3."""
     maps = _maps(shapes, device)

@@ -71,8 +71,8 @@ def assign(boxes: Tensor, labels: Tensor, anchors: Tensor) -> Targets:
 
 def stack(targets: Sequence[Targets], num_anchors: int) -> BatchTargets:
     """The targets of a batch, on the CPU like its parts."""
-    labels = torch.full((len(targets), num_anchors), BACKGROUND)
-    for row, target in zip(labels, targets, strict=True):
-        row[target.ignored] = IGNORED
-        row[target.positive] = target.labels
-    return BatchTargets(labels, torch.cat([target.offsets for target in targets]))
+    labels = torch.full((len(targets) * num_anchors,), BACKGROUND)
+    labels[torch.cat([target.ignored + row * num_anchors for row, target in enumerate(targets)])] = IGNORED
+    positive = torch.cat([target.positive + row * num_anchors for row, target in enumerate(targets)])
+    labels[positive] = torch.cat([target.labels for target in targets])
+    return BatchTargets(labels.view(len(targets), num_anchors), torch.cat([target.offsets for target in targets]))

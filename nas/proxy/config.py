@@ -55,19 +55,53 @@ class ProxyConfig:
     neck: NeckConfig = Field(default_factory=NeckConfig)
     head: HeadConfig = Field(default_factory=HeadConfig)
     optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig)
+    warm_steps: int = Field(default=0, ge=0)
+    """Steps of one shared training of stem and head without any cell between them, that all candidates start from; its
+    result is kept beside the features. For frozen backbones."""
+
     image_size: int = Field(default=512, ge=32)
     """Images are scaled so that the longer side has this many pixels, and padded to a square."""
+
+    augment: Literal["none", "flip"] = "none"
+    """`flip` shows every image as it is or mirrored, drawn anew each epoch; cached features take twice the space."""
 
     steps: int = Field(default=17_330, ge=0)
     batch_size: int = Field(default=64, ge=1)
     eval_batch_size: int = Field(default=16, ge=1)
     focal_alpha: float = Field(default=0.25, gt=0, lt=1)
     focal_gamma: float = Field(default=1.5, ge=0)
+    scorer: Literal["pycocotools", "faster_coco_eval"] = "pycocotools"
+    """What computes AP; the second gives the same up to rounding, faster (pip install 'nas-fpn[fast]')."""
+
+    postprocess: Literal["batch", "image"] = "batch"
+    """Whether boxes are decoded and suppressed for a batch at once or, by torchvision's own loop, image by image."""
+
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """`bf16`: neck and head run under autocast; weights, loss and optimizer stay in single precision."""
+
+    channels_last: bool = True
+    """Memory layout of maps and weights; the numbers are the same up to rounding."""
+
+    compile: Literal["none", "default", "reduce-overhead"] = "none"
+    """Mode of `torch.compile` for every candidate; `reduce-overhead` records CUDA graphs. Compiling takes up to a
+    minute: for long trials on a GPU."""
+
+    cache_targets: bool = True
+    """Whether anchors are matched with boxes once per image, or at every use."""
+
     threads: int = Field(default=1, ge=1)
     """CPU threads of a trial; several trials with one thread each beat one trial with several."""
 
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     """`auto` takes the GPU that the worker was given (`resources.gpus`), else the CPU; or `cpu`, `cuda`, `cuda:1`."""
+
+    @model_validator(mode="after")
+    def _warm_is_frozen(self) -> Self:
+        if self.warm_steps and not self.backbone.frozen:
+            raise ValueError(
+                "warm_steps is for frozen backbones, which all candidates share; set backbone.frozen, or no warm_steps"
+            )
+        return self
 
     @model_validator(mode="after")
     def _head_fits(self) -> Self:

@@ -9,9 +9,11 @@ from torch import Tensor
 from torchvision.models.detection import RetinaNet
 
 from nas.data.evaluate import Detections, coco_ap
+from nas.detection.postprocess import Found, detections
 from nas.proxy.config import ProxyConfig
-from nas.proxy.inputs import Inputs, Letterboxed
-from nas.proxy.training import trained_part
+from nas.proxy.images import Letterboxed
+from nas.proxy.inputs import Inputs
+from nas.proxy.parts import precision, trained_part
 
 
 def score(
@@ -36,19 +38,28 @@ def score(
     for start in range(0, len(inputs), config.eval_batch_size):
         indices = list(range(start, min(start + config.eval_batch_size, len(inputs))))
         with torch.inference_mode():
-            outputs = forward(inputs.batch(indices, device))
-            results = _detect(detector, outputs, anchors, [images.size_of(index) for index in indices])
+            with precision(config, device):
+                outputs = forward(inputs.batch(indices, device))
+            results = _detect(detector, outputs, anchors, [images.size_of(index) for index in indices], config)
         for index, result in zip(indices, results, strict=True):
             boxes = result["boxes"].cpu() / images.scale(index)
             found[images.split.image_ids[index]] = Detections(boxes, result["scores"].cpu(), result["labels"].cpu())
     detector.train(mode)
-    return coco_ap(images.split, found)
+    return coco_ap(images.split, found, scorer=config.scorer)
 
 
 def _detect(
-    detector: RetinaNet, outputs: Mapping[str, Tensor], anchors: list[Tensor], sizes: list[tuple[int, int]]
-) -> list[dict[str, Tensor]]:
-    """torchvision's own decoding: threshold, top candidates per level, box decoding, NMS per class."""
+    detector: RetinaNet,
+    outputs: Mapping[str, Tensor],
+    anchors: list[Tensor],
+    sizes: list[tuple[int, int]],
+    config: ProxyConfig,
+) -> list[Found]:
+    """Threshold, top candidates per level, box decoding, NMS per class."""
+    outputs = {name: output.float() for name, output in outputs.items()}
+    if config.postprocess == "batch":
+        return detections(detector, outputs["cls_logits"], outputs["bbox_regression"], anchors, sizes)
     per_level = [len(level) for level in anchors]
     split = {name: list(output.split(per_level, dim=1)) for name, output in outputs.items()}
-    return detector.postprocess_detections(split, [anchors] * len(sizes), sizes)
+    found: list[Found] = detector.postprocess_detections(split, [anchors] * len(sizes), sizes)
+    return found

@@ -8,22 +8,27 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import islice, pairwise
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torchvision.models.detection import RetinaNet
 
-from nas.data.coco import CocoSplit, open_splits
-from nas.data.config import DataConfig
+from nas.data.coco import CocoSplit, Splits, open_splits
+from nas.data.config import DataConfig, DataError
 from nas.detection.backbone import build_backbone
 from nas.detection.cost import feature_shapes, latency_ms, neck_cost, peak_memory_mb, reset_peak_memory
 from nas.detection.detector import build_anchors, build_detector, grid_anchors
 from nas.proxy.attempt import Attempt
 from nas.proxy.config import NeckConfig, ProxyConfig
-from nas.proxy.inputs import FeatureInputs, ImageInputs, Inputs, Letterboxed, TargetCache, cached_features
+from nas.proxy.features import cached_features
+from nas.proxy.images import ImageInputs, Letterboxed
+from nas.proxy.inputs import Inputs, TargetCache
+from nas.proxy.phases import NO_PHASES, Phases
 from nas.proxy.scoring import score
 from nas.proxy.training import Training
 from nas.proxy.trial import Hooks, Trained
+from nas.proxy.warm import WARM_SEED, start_from, warm_config, warm_weights
 from necks import MergeNeck, Neck, Recipe
 from search_space import Genotype, known
 
@@ -40,24 +45,33 @@ BACKBONE_SEED = 0
 class ProxyTask:
     """Trains and scores candidates, keeping whatever they share.
 
+    Args:
+        score_on: the split that gives AP; candidates of a search are never scored on `test`.
+
     Raises:
         DataError, BackboneError: when data or weights cannot be had.
+        WarmError: when the shared training of stem and head fails.
     """
 
-    def __init__(self, config: ProxyConfig, data: DataConfig) -> None:
+    def __init__(self, config: ProxyConfig, data: DataConfig, score_on: Literal["reward", "test"] = "reward") -> None:
         torch.set_num_threads(config.threads)
         self.config = config
         self.device = pick_device(config.device)
         splits = open_splits(data)
+        scored = _scored(splits, score_on)
         self.num_classes = len(splits.train.classes)
         torch.manual_seed(BACKBONE_SEED)
         self.backbone = build_backbone(config.backbone).to(self.device)
         self.shapes = feature_shapes(self.backbone, (config.image_size, config.image_size))
         root = Path(data.root)
-        self.train_images, self.train_inputs = self._open(splits.train, root)
-        self.reward_images, self.reward_inputs = self._open(splits.reward, root)
+        self._layout = torch.channels_last if config.channels_last else torch.contiguous_format
+        self.train_images, self.train_inputs = self._open(splits.train, root, mirrored=config.augment == "flip")
+        self.scored_images, self.scored_inputs = self._open(scored, root)
         self.anchors = self._grid()
-        self.targets = TargetCache(self.train_images, torch.cat(self.anchors))
+        self.targets = TargetCache(self.train_images, torch.cat(self.anchors), keep=config.cache_targets)
+        self._warm: dict[str, Tensor] = {}
+        if config.warm_steps:
+            self._warm = self._warmed(root)
 
     def run(self, genotype: Genotype, seed: int, hooks: Hooks = NO_HOOKS) -> Trained:
         """Train and score one candidate; the same seed gives the same weights again, on the CPU to the last bit,
@@ -71,24 +85,27 @@ class ProxyTask:
         """
         return self.run_neck(partial(candidate_neck, genotype, config=self.config.neck), seed, hooks)
 
-    def run_neck(self, build: BuildNeck, seed: int, hooks: Hooks = NO_HOOKS) -> Trained:
+    def run_neck(self, build: BuildNeck, seed: int, hooks: Hooks = NO_HOOKS, phases: Phases = NO_PHASES) -> Trained:
         """As `run`, for any neck whose levels are those of the configuration.
 
         Args:
             build: (channels, levels) of the backbone's maps -> a neck with fresh weights.
+            phases: learns where the time goes.
         """
         torch.manual_seed(seed)
         torch.set_num_threads(self.config.threads)
         reset_peak_memory(self.device)
-        detector = self._detector(build)
-        neck = detector.backbone.neck
-        cost = self._cost(neck, twice=hooks.limited)
+        with phases.during("setup"):
+            detector = self._detector(build)
+            neck = detector.backbone.neck
+            cost = self._cost(neck, twice=hooks.limited)
         hooks.before_training(cost)
-        training = Training(detector, self.train_inputs, self.targets, self.config, seed, self.device)
-        attempt = Attempt(training, partial(self._evaluate, detector, cost), hooks)
+        training = Training(detector, self.train_inputs, self.targets, self.config, seed, self.device, phases)
+        attempt = Attempt(training, partial(self._evaluate, detector, cost, phases), hooks)
         metrics: dict[str, float | None] = {**attempt.run()}
         if attempt.stopped_at is None:
-            metrics["latency_ms"] = min(cost["latency_ms"], latency_ms(neck, self.shapes, self.device))
+            with phases.during("setup"):
+                metrics["latency_ms"] = min(cost["latency_ms"], latency_ms(neck, self.shapes, self.device))
         metrics |= {"peak_memory_mb": peak_memory_mb(self.device), **attempt.seconds, "loss": training.loss}
         if attempt.resumed_at is not None:
             metrics["resumed_at"] = attempt.resumed_at
@@ -105,7 +122,7 @@ class ProxyTask:
         if len(marks) == 1:
             return 0.0
         per_step = statistics.median(after - before for before, after in pairwise(marks))
-        scoring = len(self.reward_inputs) / min(self.config.batch_size, len(self.train_inputs)) / 3
+        scoring = len(self.scored_inputs) / min(self.config.batch_size, self.train_images.num_images) / 3
         return per_step * (self.config.steps + scoring)
 
     def _detector(self, build: BuildNeck) -> RetinaNet:
@@ -116,7 +133,20 @@ class ProxyTask:
         if neck.out_levels != self.config.neck.levels:
             raise ValueError(f"the proxy task takes necks of levels {self.config.neck.levels}, got {neck.out_levels}")
         detector = build_detector(backbone, neck, self.num_classes, self.config.head, self.config.image_size)
-        return detector.to(self.device, memory_format=torch.channels_last)
+        start_from(detector, self._warm)
+        return detector.to(self.device, memory_format=self._layout)
+
+    def _warmed(self, root: Path) -> dict[str, Tensor]:
+        return warm_weights(self.config, self.train_images.split, self.backbone, root, self._train_without_cells)
+
+    def _train_without_cells(self) -> RetinaNet:
+        torch.manual_seed(WARM_SEED)
+        config = warm_config(self.config)
+        detector = self._detector(partial(candidate_neck, known.none(config.neck.levels), config=config.neck))
+        training = Training(detector, self.train_inputs, self.targets, config, WARM_SEED, self.device)
+        for _ in training.steps():
+            pass
+        return detector
 
     def _cost(self, neck: Neck, *, twice: bool) -> dict[str, float]:
         """`params`, `macs` and `latency_ms`, the latter measured once or the smaller of two."""
@@ -124,20 +154,17 @@ class ProxyTask:
         latency = min(latency_ms(neck, self.shapes, self.device) for _ in range(2 if twice else 1))
         return {"params": cost.params, "macs": cost.macs, "latency_ms": latency}
 
-    def _evaluate(self, detector: RetinaNet, cost: Mapping[str, float]) -> dict[str, float]:
+    def _evaluate(self, detector: RetinaNet, cost: Mapping[str, float], phases: Phases) -> dict[str, float]:
         anchors = [level.to(self.device) for level in self.anchors]
-        return {
-            **score(detector, self.reward_inputs, self.reward_images, anchors, self.config, self.device),
-            **cost,
-        }
+        with phases.during("evaluation"):
+            found = score(detector, self.scored_inputs, self.scored_images, anchors, self.config, self.device)
+        return {**found, **cost}
 
-    def _open(self, split: CocoSplit, root: Path) -> tuple[Letterboxed, Inputs]:
-        images = Letterboxed(split, self.config.image_size)
+    def _open(self, split: CocoSplit, root: Path, *, mirrored: bool = False) -> tuple[Letterboxed, Inputs]:
+        images = Letterboxed(split, self.config.image_size, mirrored=mirrored)
         if self.config.backbone.frozen:
-            inputs: FeatureInputs | ImageInputs = cached_features(images, self.backbone, root, self.device)
-        else:
-            inputs = ImageInputs(images, self.backbone)
-        return images, inputs
+            return images, cached_features(images, self.backbone, root, self.device, self._layout)
+        return images, ImageInputs(images, self.backbone, self._layout)
 
     def _grid(self) -> list[Tensor]:
         """Anchors per level; map sizes depend on the input size alone, so a neck without cells shows them."""
@@ -149,6 +176,16 @@ class ProxyTask:
         )
         sizes = [(x.shape[-2], x.shape[-1]) for x in pyramid.values()]
         return grid_anchors(build_anchors(neck.out_levels, self.config.head), sizes, (size, size))
+
+
+def _scored(splits: Splits, name: Literal["reward", "test"]) -> CocoSplit:
+    split = splits.reward if name == "reward" else splits.test
+    if split is None:
+        raise DataError(
+            "there is no test split to score on (data.test is null); name one that no search has seen, for example "
+            '--set data.test=\'{"annotations": "annotations/instances_test.json", "images": "test"}\''
+        )
+    return split
 
 
 def candidate_neck(

@@ -6,7 +6,7 @@ Shapes: N images, A anchors over all levels, K classes.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
 from typing import Any
@@ -19,6 +19,8 @@ from nas.detection.loss import retinanet_loss
 from nas.detection.targets import BatchTargets
 from nas.proxy.config import OptimizerConfig, ProxyConfig
 from nas.proxy.inputs import Inputs, TargetCache
+from nas.proxy.parts import precision, trained_part
+from nas.proxy.phases import NO_PHASES, Phases
 from nas.proxy.trial import TrialError
 
 NAN_CHECK_PERIOD = 10
@@ -32,6 +34,7 @@ class Training:
         inputs: maps for a detector with a frozen backbone, else images.
         targets: of the same images.
         seed: of the order in which images are drawn.
+        phases: is told what the training does.
 
     Attributes:
         step: steps done.
@@ -45,6 +48,7 @@ class Training:
         config: ProxyConfig,
         seed: int,
         device: torch.device,
+        phases: Phases = NO_PHASES,
     ) -> None:
         self.config = config
         self.device = device
@@ -53,6 +57,11 @@ class Training:
         self._targets = targets
         self._seed = seed
         self._part = trained_part(detector.train(), config)
+        self._phases = phases
+        phases.watch(self._part)
+        self._forward: Callable[[Any], dict[str, Tensor]] = self._part
+        if config.compile != "none":
+            self._forward = torch.compile(self._part, mode=config.compile)
         self._parameters = [parameter for parameter in detector.parameters() if parameter.requires_grad]
         self._optimizer = _optimizer(self._parameters, config.optimizer)
         self._schedule = torch.optim.lr_scheduler.LambdaLR(
@@ -71,7 +80,8 @@ class Training:
         Raises:
             TrialError: when the loss is no longer finite, which is looked at every few steps and at the last.
         """
-        for indices in islice(_batches(len(self._inputs), self.config, self._seed), self.step, None):
+        images = self._targets.images
+        for indices in islice(_batches(images.num_images, images.views, self.config, self._seed), self.step, None):
             self._advance(indices)
             yield self.step
 
@@ -119,42 +129,38 @@ class Training:
             torch.cuda.set_rng_state(state["cuda_rng"].cpu(), self.device)
 
     def _advance(self, indices: list[int]) -> None:
+        self._phases.begin("inputs")
+        loss = self._loss_of(indices)
+        self._loss = loss.detach()
+        self.step += 1
+        if self.step % NAN_CHECK_PERIOD == 1 or self.step == self.config.steps:
+            self.check_loss()
+        loss.backward()
+        self._phases.begin("update")
+        self._update()
+        self._phases.begin(None)
+
+    def _loss_of(self, indices: list[int]) -> Tensor:
         config = self.config
-        outputs = self._part(self._inputs.batch(indices, self.device))
-        batch = _to(self._targets.batch(indices), self.device)
+        inputs = self._inputs.batch(indices, self.device)
+        targets = _to(self._targets.batch(indices), self.device)
+        with precision(config, self.device):
+            outputs = self._forward(inputs)
         focal, box = retinanet_loss(
-            outputs["cls_logits"],
-            outputs["bbox_regression"],
-            batch,
+            outputs["cls_logits"].float(),
+            outputs["bbox_regression"].float(),
+            targets,
             alpha=config.focal_alpha,
             gamma=config.focal_gamma,
         )
-        loss = focal + box
-        self._loss = loss.detach()
-        self.step += 1
-        if self.step % NAN_CHECK_PERIOD == 1 or self.step == config.steps:
-            self.check_loss()
-        self._optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        if config.optimizer.clip_norm is not None:
-            nn.utils.clip_grad_norm_(self._parameters, config.optimizer.clip_norm)
+        return focal + box
+
+    def _update(self) -> None:
+        if self.config.optimizer.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self._parameters, self.config.optimizer.clip_norm)
         self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
         self._schedule.step()
-
-
-def trained_part(detector: RetinaNet, config: ProxyConfig) -> nn.Module:
-    """From inputs to the head's outputs, `cls_logits` (N, A, K) and `bbox_regression` (N, A, 4)."""
-    return _NeckAndHead(detector.backbone.neck if config.backbone.frozen else detector.backbone, detector.head)
-
-
-class _NeckAndHead(nn.Module):
-    def __init__(self, pyramid: nn.Module, head: nn.Module) -> None:
-        super().__init__()
-        self.pyramid = pyramid
-        self.head = head
-
-    def forward(self, inputs: Tensor | dict[str, Tensor]) -> dict[str, Tensor]:
-        return self.head(list(self.pyramid(inputs).values()))
 
 
 def lr_share(config: OptimizerConfig, step: int, steps: int) -> float:
@@ -173,13 +179,20 @@ def _optimizer(parameters: list[nn.Parameter], config: OptimizerConfig) -> torch
     return torch.optim.AdamW(parameters, config.lr, weight_decay=config.weight_decay, fused=True)
 
 
-def _batches(num_images: int, config: ProxyConfig, seed: int) -> Iterator[list[int]]:
-    """Exactly `config.steps` batches, epoch after epoch in new order; what an epoch leaves over is dropped."""
+def _batches(num_images: int, views: int, config: ProxyConfig, seed: int) -> Iterator[list[int]]:
+    """Exactly `config.steps` batches, epoch after epoch in new order; what an epoch leaves over is dropped.
+
+    Args:
+        views: of each image, of which an epoch shows one; view v of image i has the position i + v * num_images.
+    """
     generator = torch.Generator().manual_seed(seed)
     size = min(config.batch_size, num_images)
     step = 0
     while True:
-        order = torch.randperm(num_images, generator=generator).tolist()
+        drawn = torch.randperm(num_images, generator=generator)
+        if views > 1:
+            drawn += num_images * torch.randint(views, (num_images,), generator=generator)
+        order = drawn.tolist()
         for start in range(0, num_images - size + 1, size):
             if step == config.steps:
                 return

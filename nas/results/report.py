@@ -63,6 +63,7 @@ def write_report(run: RunDirectory, config: SearchConfig, trials: Sequence[Trial
             f"<figure>{inline[name]}<figcaption>{html.escape(note)}</figcaption></figure>"
             for name, (_, note) in figures.items()
         ),
+        _final(run),
         f"<h2>{html.escape(front_title(config))}</h2>",
         _table(front_rows(config, trials), columns(config)),
         _genotype(trials),
@@ -128,6 +129,26 @@ def _table(rows: Sequence[Row], columns: Sequence[str]) -> str:
             cells = "".join(f"<td>{cell(row.trial, column)}</td>" for column in columns)
             body += f"<tr><td>{html.escape(row.label)}</td>{cells}</tr>"
     return f"<table><tr><th>neck</th>{head}</tr>{body}</table>"
+
+
+def _final(run: RunDirectory) -> str:
+    """What `nasfpn retrain` found, if it was run."""
+    try:
+        record = json.loads((run.final / "final.json").read_text())
+    except (OSError, ValueError):
+        return ""
+    rows = "".join(
+        f"<tr><td>{html.escape(entry['neck'])}</td><td>{entry['mean']:.2f}</td>"
+        f"<td>{'-' if entry['margin'] is None else format(entry['margin'], '.2f')}</td><td>{len(entry['AP'])}</td>"
+        f"<td>{entry['channels']}</td><td>{entry['macs'] / 1e6:.1f}</td><td>{entry['params'] / 1e3:.0f}</td></tr>"
+        for entry in record["standings"]
+    )
+    return (
+        "<h2>Trained in full, scored on the test split</h2><table><tr><th>neck</th><th>AP</th><th>± (95 %)</th>"
+        f"<th>seeds</th><th>channels</th><th>MACs (M)</th><th>params (k)</th></tr>{rows}</table>"
+        f"<p>{record['steps']} steps each; no candidate was chosen by these images. Multiply-adds are those of neck "
+        "and head.</p>"
+    )
 
 
 def _genotype(trials: Sequence[Trial]) -> str:

@@ -216,10 +216,14 @@ class Pool:
         self._staffing.look_again()
 
 
-def make_workers(*arguments: Any) -> Callable[[dict[str, Any]], Any]:
-    """What makes `Worker` actors with these arguments, which are sent to each machine once."""
+def make_workers(*arguments: Any, actor: type = Worker) -> Callable[[dict[str, Any]], Any]:
+    """What makes actors with these arguments, which are sent to each machine once.
+
+    Args:
+        actor: class with the methods of `Worker`.
+    """
     kept = [ray.put(argument) for argument in arguments[:-1]]
-    actor_class = ray.remote(Worker)
+    actor_class = ray.remote(actor)
 
     def make(options: dict[str, Any]) -> Any:
         return actor_class.options(**options).remote(*kept, arguments[-1])

@@ -35,7 +35,8 @@ class RunDirectory:
 
     `config.json` holds the resolved configuration with versions and hardware, `journal.log` every proposal and
     outcome (unless they are in a database), `trials/NNNN/` the trained neck of a trial, `best/` the exported best,
-    `report/` the report, `checkpoints/` how far trials in work are, `tensorboard/` event files if asked for.
+    `report/` the report, `final/` what was trained in full and scored on the test split, `checkpoints/` how far trials
+    in work are, `tensorboard/` event files if asked for.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -45,6 +46,7 @@ class RunDirectory:
         self.trials = self.path / "trials"
         self.best = self.path / "best"
         self.report = self.path / "report"
+        self.final = self.path / "final"
         self.tensorboard = self.path / "tensorboard"
         self.checkpoints = self.path / "checkpoints"
         self._lock = FileLock(self.path / "search.lock")

@@ -162,23 +162,43 @@ def run_trial(task: Task, config: SearchConfig, number: int, genotype: Genotype,
     Raises:
         torch.AcceleratorError, OSError: when it is this process or its machine that can no longer run trials.
     """
-    start = time.perf_counter()
-    _free_gpu()
-    try:
+
+    def train() -> Reply:
+        start = time.perf_counter()
         trained = task.run(genotype, trial_seed(config, number), hooks)
         reward_of(config.reward, trained.metrics)
         files = {} if trained.neck is None else _files(trained.neck)
+        metrics = {**trained.metrics, **hooks.rewards, "seconds": time.perf_counter() - start}
+        return Reply(metrics=metrics, stopped=trained.stopped_at is not None, neck=files)
+
+    try:
+        return guarded(train, f"trial {number}")
     except RejectedError as rejection:
         return Reply(rejected=rejection.measured)
+
+
+def guarded(train: Callable[[], Reply], name: str) -> Reply:
+    """What a training replies, or that it failed.
+
+    Args:
+        name: of the training, for the log.
+
+    Raises:
+        RejectedError: as `train` does.
+        torch.AcceleratorError, OSError: see `run_trial`.
+    """
+    _free_gpu()
+    try:
+        return train()
+    except RejectedError:
+        raise
     except (TrialError, RewardError) as error:
         return Reply(error=str(error))
     except Exception as error:
         if isinstance(error, OSError) or _gpu_is_broken(error):
             raise  # another process has to try again
-        _log.exception("trial %d failed", number)
+        _log.exception("%s failed", name)
         return Reply(error=_described(error))
-    metrics = {**trained.metrics, **hooks.rewards, "seconds": time.perf_counter() - start}
-    return Reply(metrics=metrics, stopped=trained.stopped_at is not None, neck=files)
 
 
 class Worker:

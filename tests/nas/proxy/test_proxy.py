@@ -19,7 +19,8 @@ from nas.data.config import DataConfig
 from nas.detection.backbone import build_backbone, weights_digest
 from nas.detection.config import BackboneConfig
 from nas.proxy.config import OptimizerConfig, ProxyConfig
-from nas.proxy.inputs import Letterboxed, cached_features, normalise
+from nas.proxy.features import cached_features
+from nas.proxy.images import Letterboxed, normalise
 from nas.proxy.task import ProxyTask
 from nas.proxy.training import lr_share
 from nas.proxy.trial import TrialError
@@ -108,7 +109,7 @@ def test_unfinished_features_are_not_read(data):
     images = Letterboxed(open_splits(data).reward, 48)
     cpu = torch.device("cpu")
     whole = cached_features(images, backbone, Path(data.root), cpu).batch([0], cpu)
-    (path,) = (found for found in (Path(data.root) / ".cache").glob("*-48") if found.is_dir())
+    (path,) = (found for found in (Path(data.root) / ".cache").glob("*-48-1") if found.is_dir())
     torn = path.rename(path.with_name(f"{path.name}.partial"))
     (torn / "c3.npy").write_bytes((torn / "c3.npy").read_bytes()[:200])
     again = cached_features(images, backbone, Path(data.root), cpu).batch([0], cpu)

@@ -10,6 +10,8 @@ from typing import Annotated
 
 import typer
 
+from nas.cli import cluster, data, proxy
+from nas.cli.options import ADDRESS, TENSORBOARD, Assignments, ControllerName, RunDir, Trials, Workers
 from nas.errors import UserError
 from search_space import GenotypeError
 
@@ -20,21 +22,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-data_app = typer.Typer(help="Make and check data sets in COCO format.", no_args_is_help=True)
-app.add_typer(data_app, name="data")
-cluster_app = typer.Typer(help="Start Ray clusters for searches.", no_args_is_help=True)
-app.add_typer(cluster_app, name="cluster")
-
-ADDRESS = "Ray cluster to use, such as auto or HOST:6379; default: this machine."
-TENSORBOARD = "Also write event files, to RUN_DIR/tensorboard."
-
-Trials = Annotated[int | None, typer.Option(help="Candidates that the controller proposes.")]
-ControllerName = Annotated[str | None, typer.Option(help="What proposes them: random, evolution, ppo, tpe, nsga2.")]
-Workers = Annotated[int | None, typer.Option(help="Trials at once; default: what the machines allow.")]
-Assignments = Annotated[
-    list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Any field, such as proxy.steps=600.")
-]
-RunDir = Annotated[str, typer.Argument(metavar="RUN_DIR", help="Directory of a search, or its URL.")]
+app.add_typer(data.app, name="data")
+app.add_typer(cluster.app, name="cluster")
+app.add_typer(proxy.app, name="proxy")
 
 
 def main() -> None:
@@ -101,6 +91,24 @@ def rerun(
 
 
 @app.command()
+def retrain(
+    run_dir: RunDir,
+    top: Annotated[int, typer.Option(help="Necks of the search, and as many random ones, beside all known.")] = 5,
+    seeds: Annotated[int, typer.Option(help="Trainings of each.")] = 5,
+    longer: Annotated[float, typer.Option(help="Steps of each, in trainings of the search.")] = 10,
+    same_width: Annotated[
+        bool, typer.Option("--same-width", help="Keep the search's width instead of equal multiply-adds.")
+    ] = False,
+    workers: Annotated[int | None, typer.Option(help="Trainings at once; default: as in the search.")] = None,
+    address: Annotated[str | None, typer.Option(help=ADDRESS)] = None,
+) -> None:
+    """Train the best necks in full, beside known and random ones, and score them on the test split."""
+    from nas.commands.retrain import retrain as run
+
+    run(run_dir, top, seeds, longer, same_width, workers, address)
+
+
+@app.command()
 def submit(
     experiment: Annotated[str, typer.Argument(help="module:function or file.py:function, as seen from --working-dir.")],
     address: Annotated[str, typer.Option(help="URL of the cluster's Ray dashboard, such as http://head:8265.")],
@@ -129,35 +137,6 @@ def submit(
     sys.exit(
         send(command, address, working_dir=working_dir, variables=env or [], submission_id=submission_id, wait=wait)
     )
-
-
-@cluster_app.command("render")
-def cluster_render(
-    target: Annotated[str, typer.Argument(help="aws, gcp, kuberay or slurm.")],
-    workers: Annotated[int, typer.Option(help="Nodes with GPUs, at most.")] = 4,
-    gpus_per_node: Annotated[int, typer.Option(help="GPUs of each.")] = 1,
-    image: Annotated[str, typer.Option(help="Container with Python, Ray and nas-fpn.")] = "nas-fpn:latest",
-    experiment: Annotated[str, typer.Option(help="module:function or file.py:function.")] = "experiments.signs:search",
-    run_dir: Annotated[str, typer.Option(help="Absolute path on shared storage, or a URL.")] = "/shared/runs/signs",
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Any field, such as proxy.steps=600.")
-    ] = None,
-    output: Annotated[Path | None, typer.Option(help="File to write; default: standard output.")] = None,
-) -> None:
-    """Print what starts a cluster: YAML for `ray up` or KubeRay, a script for Slurm; edit it as you like."""
-    from nas.cluster.manifests import Manifest
-    from nas.commands.cluster import show_manifest
-
-    manifest = Manifest(
-        target=target,
-        workers=workers,
-        gpus_per_node=gpus_per_node,
-        image=image,
-        experiment=experiment,
-        run_dir=run_dir,
-        assignments=tuple(set_ or []),
-    )
-    show_manifest(manifest, output)
 
 
 @app.command()
@@ -211,35 +190,3 @@ def describe(
         describe_all(backbone, channels, size)
         return
     describe_neck(neck, backbone, channels, repeats, size, classes)
-
-
-@data_app.command("make")
-def data_make(
-    name: Annotated[str, typer.Argument(help="An embedded data set: signs.")],
-    root: Annotated[Path | None, typer.Option(help="Where to write it; default data/NAME.")] = None,
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Its size and seed, such as train=2000.")
-    ] = None,
-) -> None:
-    """Write an embedded data set as PNG files and COCO annotations."""
-    from nas.commands.data import make_data
-
-    make_data(name, root or Path("data") / name, list(set_ or []))
-
-
-@data_app.command("check")
-def data_check(
-    target: Annotated[str, typer.Argument(help="A data set's directory, or an experiment (module:function).")],
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="FIELD=VALUE", help="Where the splits are, such as train.images=train2017."),
-    ] = None,
-) -> None:
-    """Open every image and annotation of a data set and list what is wrong; exit status 1 if there are errors."""
-    from nas.commands.data import check
-
-    check(target, list(set_ or []))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,18 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+ADDRESS = "Ray cluster to use, such as auto or HOST:6379; default: this machine."
+TENSORBOARD = "Also write event files, to RUN_DIR/tensorboard."
+
+Trials = Annotated[int | None, typer.Option(help="Candidates that the controller proposes.")]
+ControllerName = Annotated[str | None, typer.Option(help="What proposes them: random, evolution, ppo, tpe, nsga2.")]
+Workers = Annotated[int | None, typer.Option(help="Trials at once; default: what the machines allow.")]
+Assignments = Annotated[
+    list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Any field, such as proxy.steps=600.")
+]
+RunDir = Annotated[str, typer.Argument(metavar="RUN_DIR", help="Directory of a search, or its URL.")]

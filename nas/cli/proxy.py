@@ -1,0 +1,58 @@
+"""`nasfpn proxy`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nas.cli.options import ADDRESS, Assignments
+
+app = typer.Typer(help="Is the short training true, and how short may it be?", no_args_is_help=True)
+
+Experiment = Annotated[str, typer.Argument(help="module:function or file.py:function that returns a SearchConfig.")]
+Out = Annotated[Path, typer.Option(help="Directory for the results; used again, it goes on.")]
+Necks = Annotated[int, typer.Option(help="Necks to rank: all known ones, the rest random ones of the search space.")]
+Seeds = Annotated[int, typer.Option(help="Proxy trainings of each neck.")]
+LongSeeds = Annotated[int, typer.Option(help="Long trainings of each neck.")]
+Longer = Annotated[float, typer.Option(help="Steps of the long training, in trainings of the proxy.")]
+Address = Annotated[str | None, typer.Option(help=ADDRESS)]
+
+
+@app.command()
+def check(
+    experiment: Experiment,
+    out: Out,
+    necks: Necks = 17,
+    seeds: Seeds = 2,
+    long_seeds: LongSeeds = 2,
+    longer: Longer = 10,
+    set_: Assignments = None,
+    address: Address = None,
+) -> None:
+    """Measure noise, spread, time and rank correlation of a proxy task with a training ten times longer."""
+    from nas.commands.proxy import check_proxy
+
+    check_proxy(experiment, out, set_ or [], necks, seeds, long_seeds, longer, address)
+
+
+@app.command()
+def choose(
+    experiment: Experiment,
+    out: Out,
+    vary: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FIELD=VALUE,VALUE", help="Settings to try, all combinations; default: fewer steps."),
+    ] = None,
+    necks: Necks = 17,
+    seeds: Seeds = 2,
+    long_seeds: LongSeeds = 2,
+    longer: Longer = 10,
+    set_: Assignments = None,
+    address: Address = None,
+) -> None:
+    """Try cheaper settings of a proxy task and recommend the cheapest that ranks as the long training does."""
+    from nas.commands.proxy import choose_proxy
+
+    choose_proxy(experiment, out, set_ or [], vary or [], necks, seeds, long_seeds, longer, address)

@@ -1,0 +1,182 @@
+"""`nasfpn proxy`: whether a proxy task tells necks apart, and how cheap it may be."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from nas.commands.trainings import console, listed, make_table, train, write_record
+from nas.comparison.check import SEPARATION, TARGET_TAU, CheckPlan, CheckResult, check, longer
+from nas.comparison.choose import Judged, Setting, grid, judge, recommended
+from nas.comparison.necks import diverse_necks
+from nas.configuration import ConfigError, override
+from nas.search.config import load_search
+
+
+def check_proxy(
+    experiment: str,
+    out: Path,
+    assignments: Sequence[str],
+    necks: int,
+    seeds: int,
+    reference_seeds: int,
+    times: float,
+    address: str | None,
+) -> None:
+    plan = _plan(experiment, assignments, necks, seeds, reference_seeds, times)
+    bank = train(plan.cases(), plan.config.resources, out, address)
+    result = check(plan, bank)
+    _print_scores(result)
+    _print_shares(result)
+    _print_verdict(plan, result)
+    write_record(out, "check", plan.config, {"verdict": _verdict(result), **_plain(result)})
+    _draw(out, plan, result)
+
+
+def choose_proxy(
+    experiment: str,
+    out: Path,
+    assignments: Sequence[str],
+    variations: Sequence[str],
+    necks: int,
+    seeds: int,
+    reference_seeds: int,
+    times: float,
+    address: str | None,
+) -> None:
+    plan = _plan(experiment, assignments, necks, seeds, reference_seeds, times)
+    settings = grid(plan.proxy, variations)
+    cases = [case for setting in settings for case in _with(plan, setting).proxy_cases()]
+    bank = train([*plan.reference_cases(), *cases], plan.config.resources, out, address)
+    judged = judge(plan, settings, bank)
+    _print_settings(judged)
+    entry, why = recommended(judged)
+    flags = " ".join(f"--set proxy.{assignment}" for assignment in entry.setting.assignments)
+    console.print(f"recommended: {flags}\n  {why}; tau {entry.result.agreement.tau:.2f}", soft_wrap=True)
+    rows = [
+        {"setting": list(row.setting.assignments), "within": row.within, "enough": row.enough, **_plain(row.result)}
+        for row in judged
+    ]
+    write_record(out, "choose", plan.config, {"recommended": list(entry.setting.assignments), "settings": rows})
+
+
+def _plan(
+    experiment: str, assignments: Sequence[str], necks: int, seeds: int, reference_seeds: int, times: float
+) -> CheckPlan:
+    if min(seeds, reference_seeds) < 2:
+        raise ConfigError("noise can be told from two seeds on; give --seeds and --long-seeds at least 2")
+    if times <= 1:
+        raise ConfigError(f"the long training must be longer than the proxy; give --longer more than 1, got {times:g}")
+    config = override(load_search(experiment), assignments)
+    return CheckPlan(
+        config=config,
+        necks=diverse_necks(config, necks),
+        proxy=config.proxy,
+        reference=longer(config.proxy, times),
+        seeds=seeds,
+        reference_seeds=reference_seeds,
+    )
+
+
+def _with(plan: CheckPlan, setting: Setting) -> CheckPlan:
+    return CheckPlan(**{**vars(plan), "proxy": setting.proxy})
+
+
+def _print_scores(result: CheckResult) -> None:
+    table = make_table("AP by neck, each seed", "neck", "proxy", "long training")
+    for row in sorted(result.scores, key=lambda row: -sum(row.reference)):
+        table.add_row(row.neck.label, listed(row.proxy), listed(row.reference))
+    console.print(table)
+    for label, reason in result.failed.items():
+        console.print(f"{label} is left out: {reason}", markup=False, soft_wrap=True)
+
+
+def _print_shares(result: CheckResult) -> None:
+    shares = sorted(result.shares.items(), key=lambda item: -item[1])
+    parts = ", ".join(f"{name} {100 * share:.0f} %" for name, share in shares)
+    console.print(f"time of a trial: {result.seconds:.1f} s (median); {parts}", soft_wrap=True)
+
+
+def _print_verdict(plan: CheckPlan, result: CheckResult) -> None:
+    found = result.agreement
+    steps = plan.proxy.steps, plan.reference.steps
+    console.print(
+        f"noise: AP varies by {result.proxy_std:.2f} from seed to seed (standard deviation), "
+        f"{result.reference_std:.2f} in the long training\n"
+        f"spread: {result.known_spread:.1f} between known necks, {result.random_spread:.1f} between random ones, "
+        f"which is {result.separation:.1f} times the noise\n"
+        f"rank correlation with {steps[1]} steps: Kendall's tau {found.tau:.2f} (90 % interval {found.low:.2f} to "
+        f"{found.high:.2f}) for {steps[0]} steps and one seed; noise ceiling, one more long training: "
+        f"{found.ceiling:.2f}; were the proxy wrong by its own noise alone, it would reach {found.own_ceiling:.2f}",
+        soft_wrap=True,
+    )
+    if result.among_random is not None:
+        console.print(f"among the random necks alone: tau {result.among_random.tau:.2f}", soft_wrap=True)
+    console.print(f"[bold]{_verdict(result)}[/]", soft_wrap=True)
+
+
+def _verdict(result: CheckResult) -> str:
+    tau, goal = result.agreement.tau, min(TARGET_TAU, result.agreement.ceiling)
+    ranks = f"it ranks them {'as' if result.ranks else 'not as'} asked: tau {tau:.2f}, {goal:.2f} or more wanted"
+    if result.separates and result.ranks:
+        return f"the proxy tells necks apart; {ranks}"
+    if result.separates:
+        return f"the proxy tells necks apart, but {ranks}; train longer, or change what differs from the long training"
+    return (
+        f"the proxy does not tell random necks apart by one training (spread {result.separation:.1f} times the noise, "
+        f"{SEPARATION:g} wanted); {ranks}; take more reward images, or train longer"
+    )
+
+
+def _print_settings(judged: Sequence[Judged]) -> None:
+    table = make_table(
+        "settings, cheapest first",
+        *("setting", "s per trial", "tau", "90 % interval", "by noise alone", "noise", "spread / noise", "verdict"),
+    )
+    for row in judged:
+        found = row.result.agreement
+        verdict = "as a long training" if row.within else "good enough" if row.enough else "too poor"
+        table.add_row(
+            str(row.setting),
+            f"{row.result.seconds:.1f}",
+            f"{found.tau:.2f}",
+            f"{found.low:.2f}..{found.high:.2f}",
+            f"{found.own_ceiling:.2f}",
+            f"{row.result.proxy_std:.2f}",
+            f"{row.result.separation:.1f}",
+            verdict,
+        )
+    console.print(table)
+    found = judged[0].result.agreement
+    console.print(
+        f"noise ceiling: one more long training of one seed would reach tau {found.ceiling:.2f} on average, and "
+        f"{found.ceiling_low:.2f} or more 19 times of 20",
+        soft_wrap=True,
+    )
+
+
+def _draw(out: Path, plan: CheckPlan, result: CheckResult) -> None:
+    from nas.comparison.pictures import proxy_against_reference
+
+    path = out / "check.png"
+    labels = f"{plan.proxy.steps} steps", f"{plan.reference.steps} steps"
+    proxy_against_reference(result.scores, *labels).savefig(path, dpi=150)
+    console.print(f"picture: {path}", soft_wrap=True)
+
+
+def _plain(result: CheckResult) -> dict[str, object]:
+    """As JSON takes it."""
+    plain = asdict(result)
+    plain["scores"] = [
+        {
+            "neck": row.neck.label,
+            "group": row.neck.group,
+            "genotype": json.loads(row.neck.genotype.to_json(indent=None)),
+            "proxy": row.proxy,
+            "reference": row.reference,
+        }
+        for row in result.scores
+    ]
+    return plain

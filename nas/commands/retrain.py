@@ -1,0 +1,98 @@
+"""`nasfpn retrain`: the best necks of a search in full, beside known and random ones."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from nas.commands.trainings import console, listed, make_table, train, write_record
+from nas.comparison.check import longer
+from nas.comparison.final import (
+    FOUND_GROUP,
+    MACS_TOLERANCE,
+    Contender,
+    Standing,
+    contenders,
+    final_cases,
+    off_goal,
+    sized,
+    standings,
+)
+from nas.configuration import ConfigError, override
+from nas.search.journal import open_journal
+from nas.search.places import fetched, publish, shown
+
+
+def retrain(
+    run_dir: str, top: int, seeds: int, times: float, same_width: bool, workers: int | None, address: str | None
+) -> None:
+    if min(top, seeds) < 1 or times <= 0:
+        raise ConfigError(f"--top, --seeds and --longer must be positive, got {top}, {seeds} and {times:g}")
+    with fetched(run_dir, "final") as run:
+        config = run.read_config()
+        if workers is not None:
+            config = override(config, [f"resources.workers={workers}"])
+        entries = sized(config, contenders(open_journal(run).trials(), top), same_width=same_width)
+        proxy = longer(config.proxy, times)
+        cases = final_cases(config, proxy, entries, seeds)
+        out = run.final
+        bank = train([own[seed] for seed in range(seeds) for own in cases.values()], config.resources, out, address)
+        found, failed = standings(cases, bank)
+        _print(found, failed, proxy.steps)
+        data = {"steps": proxy.steps, "standings": [_plain(entry) for entry in found], "failed": failed}
+        write_record(out, "final", config, data)
+        _draw(out, entries, found)
+        publish(run_dir, run, out)
+        console.print(f"everything is in {shown(run_dir, run, out)}", soft_wrap=True)
+
+
+def _print(found: Sequence[Standing], failed: dict[str, str], steps: int) -> None:
+    title = f"AP on the test split, {steps} steps; mean and 95 % interval over seeds"
+    table = make_table(title, "neck", "AP", "±", "each seed", "channels", "MACs (M)", "params (k)", "latency (ms)")
+    for entry in found:
+        mark = "*" if off_goal(entry, found) else ""
+        table.add_row(
+            entry.contender.neck.label,
+            f"{entry.mean:.2f}",
+            f"{entry.margin:.2f}" if len(entry.aps) > 1 else "-",
+            listed(entry.aps),
+            str(entry.contender.channels),
+            f"{entry.contender.macs / 1e6:.1f}{mark}",
+            f"{entry.params / 1e3:.0f}",
+            f"{entry.latency_ms:.2f}",
+        )
+    console.print(table)
+    console.print("MACs are those of neck and head; parameters and latency those of the neck", soft_wrap=True)
+    if any(off_goal(entry, found) for entry in found):
+        console.print(f"* more than {100 * MACS_TOLERANCE:.0f} % off the median: no even comparison", soft_wrap=True)
+    for label, reason in failed.items():
+        console.print(f"{label} is left out: {reason}", markup=False, soft_wrap=True)
+
+
+def _plain(entry: Standing) -> dict[str, Any]:
+    neck = entry.contender.neck
+    return {
+        "neck": neck.label,
+        "group": neck.group,
+        "genotype": json.loads(neck.genotype.to_json(indent=None)),
+        "channels": entry.contender.channels,
+        "macs": entry.contender.macs,
+        "params": entry.params,
+        "latency_ms": entry.latency_ms,
+        "AP": entry.aps,
+        "mean": entry.mean,
+        "margin": entry.margin if len(entry.aps) > 1 else None,
+    }
+
+
+def _draw(out: Path, entries: Sequence[Contender], found: Sequence[Standing]) -> None:
+    from nas.comparison.pictures import means_with_intervals
+    from nas.results.pictures import architecture
+
+    means_with_intervals(found).savefig(out / "final.png", dpi=150)
+    for entry in entries:
+        if entry.neck.group == FOUND_GROUP:
+            name = entry.neck.label.split(" (")[0].replace(" ", "_")
+            architecture(entry.neck.genotype).savefig(out / f"{name}.png", dpi=150)

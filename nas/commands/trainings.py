@@ -1,0 +1,79 @@
+"""Many trainings for one command: what is said while they run, and where their results are kept."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from nas.commands.progress import duration
+from nas.comparison.bank import Bank
+from nas.comparison.case import Case, Result
+from nas.search.config import ResourceConfig, SearchConfig
+from nas.search.run_directory import environment
+
+console = Console(highlight=False)
+
+BANK = "trainings.jsonl"
+
+
+def train(cases: Sequence[Case], resources: ResourceConfig, out: Path, address: str | None) -> Bank:
+    """Train what is not in `out` yet, and say how it gets on."""
+    from nas.comparison.fleet import train_all
+
+    bank = Bank(out / BANK)
+    with bank.claim():
+        left = [case for case in cases if bank.get(case) is None]
+        console.print(
+            f"{len(cases)} trainings, {len(left)} of them to do; results are kept in {bank.path}, and the same "
+            "command goes on with them",
+            soft_wrap=True,
+        )
+        train_all(cases, bank, resources, _Progress(left), address=address)
+    return bank
+
+
+def write_record(out: Path, name: str, config: SearchConfig, data: dict[str, Any]) -> Path:
+    """What was found as JSON, with versions and hardware."""
+    path = out / f"{name}.json"
+    record = {"experiment": config.name, "environment": environment(), **data}
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(record, indent=1) + "\n")
+    partial.replace(path)
+    return path
+
+
+def make_table(title: str, *columns: str) -> Table:
+    """The first column is text, the others are numbers."""
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="right" if index else "left", no_wrap=not index)
+    return table
+
+
+def listed(values: Sequence[float]) -> str:
+    return "  ".join(f"{value:.1f}" for value in values)
+
+
+class _Progress:
+    """One line per training, with the time that is left by the steps that are."""
+
+    def __init__(self, left: Sequence[Case]) -> None:
+        self._start = time.monotonic()
+        self._steps = sum(case.proxy.steps for case in left)
+        self._done = 0
+
+    def __call__(self, case: Case, result: Result, left: int) -> None:
+        self._done += case.proxy.steps
+        passed = time.monotonic() - self._start
+        rest = passed / max(1, self._done) * (self._steps - self._done)
+        said = f"failed: {result.error}" if result.ap is None else f"AP {result.ap:.1f}"
+        more = f"; {left} left, about {duration(rest)}" if left else ""
+        line = f"{case.label}, {case.proxy.steps} steps, seed {case.seed}: {said}{more}"
+        console.print(line, markup=False, soft_wrap=True)

@@ -1,0 +1,96 @@
+"""Results of trainings in one file, so that none is done twice."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from nas.comparison.case import Case, Result
+from nas.configuration import to_dict
+from nas.errors import UserError
+
+
+class BankError(UserError):
+    """A file of results that cannot be used."""
+
+
+class Bank:
+    """Results by `Case.key`: one JSON object per line, each on the disk before anyone is told of it.
+
+    A line that was torn by a crash is passed over, and its case trained again.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._found: dict[str, Result] = {}
+        if path.exists():
+            self._read()
+
+    @contextmanager
+    def claim(self) -> Iterator[None]:
+        """Be the only one to write.
+
+        Raises:
+            BankError: if another process does, or the directory cannot be written to.
+        """
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(f"{self.path}.lock", timeout=1):
+                self._read()
+                yield
+        except Timeout:
+            raise BankError(
+                f"another process writes to {self.path}; wait for its end, or choose another directory"
+            ) from None
+        except OSError as error:
+            raise BankError(f"{self.path} cannot be written to: {error}") from error
+
+    def get(self, case: Case) -> Result | None:
+        return self._found.get(case.key)
+
+    def metrics(self, case: Case) -> Mapping[str, Any]:
+        """Of a case that was trained with success; else nothing."""
+        result = self.get(case)
+        return {} if result is None or result.metrics is None else result.metrics
+
+    def add(self, case: Case, result: Result) -> None:
+        """Keep a result; durable when this returns. Only within `claim`."""
+        record = {
+            "key": case.key,
+            "label": case.label,
+            "group": case.group,
+            "seed": case.seed,
+            "split": case.split,
+            "genotype": json.loads(case.genotype.to_json(indent=None)),
+            "proxy": to_dict(case.proxy),
+            "metrics": result.metrics,
+            "error": result.error,
+        }
+        with self.path.open("a+b") as file:
+            if file.tell() and not self._ends_with_newline(file):
+                file.write(b"\n")
+            file.write(json.dumps(record).encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        self._found[case.key] = result
+
+    def _read(self) -> None:
+        if not self.path.exists():
+            return
+        for line in self.path.read_bytes().splitlines():
+            try:
+                record = json.loads(line)
+                self._found[record["key"]] = Result(record["metrics"], record["error"])
+            except (ValueError, KeyError, TypeError):
+                continue
+
+    @staticmethod
+    def _ends_with_newline(file: Any) -> bool:
+        file.seek(-1, os.SEEK_END)
+        return bool(file.read(1) == b"\n")

@@ -1,0 +1,122 @@
+"""Trains cases on all workers of this machine or of a cluster."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from nas.comparison.bank import Bank
+from nas.comparison.case import Case, Result
+from nas.data.archive import absolute
+from nas.search.cluster import connected, nodes, require_room
+from nas.search.config import ResourceConfig
+from nas.search.pool import Job, Pool, make_workers
+from nas.search.worker import Ready, Reply, guarded
+
+if TYPE_CHECKING:
+    from nas.proxy.task import ProxyTask
+
+TASKS_KEPT = 3
+"""Proxy tasks that a worker keeps; each holds its anchors' targets, and shares its features with all others."""
+
+PHASE_METRIC = "seconds/"
+"""Prefix of the seconds of each of `nas.proxy.phases.PHASES`; `seconds` are those of the whole training."""
+
+Told = Callable[[Case, Result, int], None]
+"""Is told of every result, with the number of cases that are left."""
+
+
+def train_all(
+    cases: Sequence[Case], bank: Bank, resources: ResourceConfig, told: Told, *, address: str | None = None
+) -> None:
+    """Train whatever is not in the bank yet, in the order given; the caller has claimed the bank.
+
+    Args:
+        resources: of one training; its `trial_seconds`, meant for a search's trials, is not kept to.
+        address: of a running Ray cluster; None starts Ray on this machine and stops it afterwards.
+
+    Raises:
+        WorkersError, ConfigError: when nothing can be trained.
+        KeyboardInterrupt: as it comes; everything finished is in the bank.
+    """
+    left = list({case.key: case for case in cases if bank.get(case) is None}.values())
+    if not left:
+        return
+    resources = replace(resources, trial_seconds=None)
+    placed = [replace(case, data=absolute(case.data)) for case in left]
+    with connected(resources, address):
+        require_room(resources, wait=resources.wait_seconds if address else 0)
+        make = make_workers(placed, resources.gpus > 0, actor=CaseWorker)
+        pool = Pool(make, resources, lambda: nodes(resources))
+        try:
+            for done, (number, reply) in enumerate(_replies(pool, len(left)), start=1):
+                result = Result(None if reply.metrics is None else dict(reply.metrics), reply.error)
+                bank.add(left[number], result)
+                told(left[number], result, len(left) - done)
+        finally:
+            pool.close()
+
+
+def _replies(pool: Pool, count: int) -> Iterator[tuple[int, Reply]]:
+    waiting = iter(range(count))
+
+    def following() -> Job | None:
+        number = next(waiting, None)
+        return None if number is None else Job(number, "", "", limited=False)
+
+    done = 0
+    while done < count:
+        pool.assign(following)
+        for job, reply in pool.replies():
+            done += 1
+            yield job.number, reply
+
+
+class CaseWorker:
+    """A process that trains cases; the counterpart of a search's `Worker`."""
+
+    def __init__(self, cases: Sequence[Case], on_gpu: bool) -> None:
+        self._cases = cases
+        self._on_gpu = on_gpu
+        self._tasks: dict[tuple[Any, ...], ProxyTask] = {}
+
+    def prepare(self, *, estimate: bool) -> Ready:
+        """Data and features of the first case stand for those of all."""
+        try:
+            self._task(self._cases[0])
+        except Exception as error:
+            return Ready(failure=f"{type(error).__name__}: {error}")
+        return Ready()
+
+    def run(self, number: int, key: str, genotype: str, limited: bool) -> Reply:
+        """Train a case; of the arguments only its number matters."""
+        case = self._cases[number]
+        return guarded(lambda: Reply(metrics=self._train(case)), f"{case.label}, seed {case.seed}")
+
+    def _train(self, case: Case) -> dict[str, float | None]:
+        from nas.proxy.phases import Phases
+        from nas.proxy.task import candidate_neck
+
+        task = self._task(case)
+        phases = Phases(task.device if case.profiled or task.device.type == "cpu" else None)
+        build = partial(candidate_neck, case.genotype, config=case.proxy.neck)
+        start = time.perf_counter()
+        metrics = task.run_neck(build, case.seed, phases=phases).metrics
+        seconds = {f"{PHASE_METRIC}{name}": value for name, value in phases.seconds.items()}
+        return {**metrics, **seconds, "seconds": time.perf_counter() - start}
+
+    def _task(self, case: Case) -> ProxyTask:
+        from nas.proxy.task import ProxyTask
+
+        proxy = case.proxy
+        if proxy.device == "auto" and not self._on_gpu:
+            proxy = replace(proxy, device="cpu")
+        identity = (proxy, case.data, case.split)
+        if identity not in self._tasks:
+            while len(self._tasks) >= TASKS_KEPT:
+                del self._tasks[next(iter(self._tasks))]
+            self._tasks[identity] = ProxyTask(proxy, case.data, case.split)
+        return self._tasks[identity]

@@ -1,0 +1,114 @@
+"""Maps of a frozen backbone, computed once for all candidates and kept on disk.
+
+Shapes: N images, C channels, H W of a level.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from filelock import FileLock
+from numpy.lib.format import open_memmap
+from torch import Tensor
+
+from nas.data.coco import digest
+from nas.detection.backbone import Backbone, weights_digest
+from nas.proxy.images import Letterboxed, normalise
+
+_log = logging.getLogger(__name__)
+
+CACHE_DIR = ".cache"
+FEATURE_BATCH = 4
+"""On a CPU small batches are three times as fast: their buffers stay in the cache and in the allocator."""
+
+GPU_SHARE = 0.25
+"""Features move into a GPU's memory for good if they take no more than this share of what is free there."""
+
+
+class FeatureInputs:
+    """Maps in half precision, (N, H, W, C), in files that all workers of a machine share the memory of.
+
+    Args:
+        directory: holds one file per map, named by it.
+        device: where batches will be wanted.
+        layout: of the batches.
+    """
+
+    def __init__(self, directory: Path, device: torch.device, layout: torch.memory_format) -> None:
+        self.layout = layout
+        paths = sorted(directory.glob("*.npy"))
+        self.maps = {path.stem: torch.from_numpy(np.load(path, mmap_mode="c")) for path in paths}
+        if device.type == "cuda" and self._bytes() <= GPU_SHARE * torch.cuda.mem_get_info(device)[0]:
+            self.maps = {name: x.to(device) for name, x in self.maps.items()}
+
+    def __len__(self) -> int:
+        return len(next(iter(self.maps.values())))
+
+    def batch(self, indices: list[int], device: torch.device) -> OrderedDict[str, Tensor]:
+        """Maps (n, C, H, W) in single precision."""
+        chosen = torch.tensor(indices)
+        parts = {name: x.index_select(0, chosen.to(x.device)) for name, x in self.maps.items()}
+        return OrderedDict(
+            (name, x.to(device).float().permute(0, 3, 1, 2).contiguous(memory_format=self.layout))
+            for name, x in parts.items()
+        )
+
+    def _bytes(self) -> int:
+        return sum(x.nbytes for x in self.maps.values())
+
+
+def cached_features(
+    images: Letterboxed,
+    backbone: Backbone,
+    root: Path,
+    device: torch.device,
+    layout: torch.memory_format = torch.channels_last,
+) -> FeatureInputs:
+    """Features of every image, from the cache under `root`, or computed and kept there for all other workers.
+
+    A directory's name holds everything that its content depends on: annotations, images, their size here, whether they
+    follow mirrored, and the backbone's architecture and weights. Two processes at once compute it once; a killed one
+    leaves nothing that is read.
+    """
+    name = f"maps-{digest(images.split)}-{weights_digest(backbone)}-{images.size}-{images.views}"
+    path = root / CACHE_DIR / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{path}.lock"):
+        if not path.exists():
+            _log.info(
+                "computing the backbone's features of %d images, once; they are kept in %s", len(images), path.parent
+            )
+            partial = path.with_name(f"{path.name}.partial")
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir()
+            _extract(images, backbone, device, partial)
+            partial.replace(path)
+    return FeatureInputs(path, device, layout)
+
+
+def _extract(images: Letterboxed, backbone: Backbone, device: torch.device, directory: Path) -> None:
+    """Write one file per map. Uses every CPU core: whoever else needs these features waits for them."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(os.cpu_count() or 1)
+    backbone = backbone.to(device).to(memory_format=torch.channels_last).eval()
+    files: dict[str, np.memmap[Any, np.dtype[np.float16]]] = {}
+    for start in range(0, len(images), FEATURE_BATCH):
+        batch = torch.stack([images[i][0] for i in range(start, min(start + FEATURE_BATCH, len(images)))])
+        with torch.inference_mode():
+            maps = backbone(normalise(batch.to(device), backbone).contiguous(memory_format=torch.channels_last))
+        for name, x in maps.items():
+            last = x.permute(0, 2, 3, 1).half().cpu().numpy()
+            if name not in files:
+                shape = (len(images), *last.shape[1:])
+                files[name] = open_memmap(directory / f"{name}.npy", mode="w+", dtype=np.float16, shape=shape)
+            files[name][start : start + len(last)] = last
+    torch.set_num_threads(threads)
+    for file in files.values():
+        file.flush()

@@ -1,0 +1,103 @@
+"""Where the time of a trial goes, measured in an ordinary training without changing what it computes."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nas.proxy.parts import NeckAndHead
+
+PHASES = (
+    "setup",
+    "inputs",
+    "neck forward",
+    "neck backward",
+    "head forward",
+    "head backward",
+    "loss",
+    "update",
+    "evaluation",
+)
+"""`setup` is building the detector and measuring its cost; `inputs` is reading features and targets; `loss` is forward
+and backward; `update` is clipping, optimizer and schedule."""
+
+
+class Phases:
+    """A clock that is told when the next phase begins.
+
+    On a GPU every change of phase waits for the device, which slows a training of small kernels down: shares are
+    right, the sum is more than an unobserved trial takes.
+
+    Args:
+        device: where the training runs; None: nothing is measured.
+
+    Attributes:
+        seconds: by phase, so far.
+    """
+
+    def __init__(self, device: torch.device | None) -> None:
+        self._device = device
+        self._phase: str | None = None
+        self._start = 0.0
+        self._maps_left = 0
+        self.seconds: dict[str, float] = defaultdict(float)
+
+    def begin(self, phase: str | None) -> None:
+        """End the current phase; None: what follows belongs to none."""
+        if self._device is None:
+            return
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        now = time.perf_counter()
+        if self._phase is not None:
+            self.seconds[self._phase] += now - self._start
+        self._phase, self._start = phase, now
+
+    def watch(self, part: NeckAndHead) -> None:
+        """Tell the phases of forward and backward passes from each other, from now on."""
+        if self._device is None:
+            return
+        part.register_forward_pre_hook(lambda *_: self.begin("neck forward"))
+        part.pyramid.register_forward_hook(self._after_neck)
+        part.head.register_forward_hook(self._after_head)
+
+    @contextmanager
+    def during(self, phase: str) -> Iterator[None]:
+        """A phase with no other within."""
+        self.begin(phase)
+        try:
+            yield
+        finally:
+            self.begin(None)
+
+    def _after_neck(self, module: Any, _inputs: Any, maps: dict[str, Tensor]) -> None:
+        if not module.training:
+            return
+        self.begin("head forward")
+        watched = [x for x in maps.values() if x.requires_grad]
+        self._maps_left = len(watched)
+        for x in watched:
+            x.register_hook(self._map_done)
+
+    def _after_head(self, module: Any, _inputs: Any, outputs: dict[str, Tensor]) -> None:
+        if not module.training:
+            return
+        self.begin("loss")
+        for x in outputs.values():
+            if x.requires_grad:
+                x.register_hook(lambda _: self.begin("head backward"))
+
+    def _map_done(self, _gradient: Tensor) -> None:
+        """The head's backward pass ends where the last map has its gradient."""
+        self._maps_left -= 1
+        if not self._maps_left:
+            self.begin("neck backward")
+
+
+NO_PHASES = Phases(None)

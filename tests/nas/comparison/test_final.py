@@ -1,0 +1,116 @@
+"""Which necks are trained in full, at which width, and what is said of them."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from dataclasses import replace
+
+import pytest
+from made_up import CONFIG, filled, metrics
+from scipy.stats import t
+
+from nas.comparison.case import Result
+from nas.comparison.final import MACS_TOLERANCE, contenders, final_cases, margin, off_goal, sized, standings
+from nas.comparison.necks import NamedNeck, diverse_necks
+from nas.data.config import DataConfig, SignsConfig
+from nas.errors import UserError
+from nas.search.records import Candidate, Trial
+from search_space import KNOWN, known_genotype
+
+
+def trial(number: int, origin: str, neck: NamedNeck, reward: float | None, state: str = "complete") -> Trial:
+    return Trial(
+        number=number,
+        candidate=Candidate(origin=origin, genotype=neck.genotype),
+        state=state,
+        reward=reward,
+        metrics={},
+        error=None,
+        copied_from=None,
+        order=number,
+    )
+
+
+@pytest.fixture(scope="module")
+def trials() -> list[Trial]:
+    necks = diverse_necks(CONFIG, 22)
+    known = [trial(i, f"known:{neck.label}", neck, 10.0 + i) for i, neck in enumerate(necks[:3])]
+    rest = [neck for neck in necks if neck.group == "random"]
+    found = [trial(10 + i, "search", neck, 30.0 + i) for i, neck in enumerate(rest[:5])]
+    drawn = [trial(20 + i, "random", neck, 20.0 + i) for i, neck in enumerate(rest[5:9])]
+    again = trial(30, "search", rest[4], 90.0)
+    bad = [trial(31, "search", rest[9], None, "failed"), trial(32, "search", rest[10], 99.0, "stopped")]
+    return [*known, *found, *drawn, again, *bad]
+
+
+def test_the_best_of_each_kind_stand_and_none_twice(trials):
+    chosen = contenders(trials, 2)
+    assert {neck.label for neck in chosen if neck.group == "known"} == set(list(KNOWN)[:3])
+    assert [neck.label for neck in chosen if neck.group != "known"] == [
+        "found 1 (trial 30)",
+        "found 2 (trial 13)",
+        "random 1 (trial 23)",
+        "random 2 (trial 22)",
+    ]
+
+
+def test_a_search_without_a_finished_candidate_is_a_clear_error(trials):
+    with pytest.raises(UserError, match="no finished candidate of its own"):
+        contenders([one for one in trials if one.candidate.is_known], 2)
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory):
+    data = DataConfig(root=str(tmp_path_factory.mktemp("d") / "signs"), embedded=SignsConfig(train=8, reward=4, test=4))
+    return replace(CONFIG, data=data)
+
+
+def test_widths_make_multiply_adds_equal(config):
+    necks = [neck for neck in diverse_necks(config, 18) if neck.label != "none"]
+    entries = sized(config, necks)
+    goal = statistics.median(entry.macs for entry in sized(config, necks, same_width=True))
+    assert len({entry.channels for entry in entries}) > 1
+    assert {entry.channels for entry in sized(config, necks, same_width=True)} == {config.proxy.neck.channels}
+    assert all(abs(entry.macs - goal) <= MACS_TOLERANCE * goal for entry in entries)
+
+
+def test_a_neck_of_nothing_is_made_as_wide_as_it_takes(config):
+    necks = [NamedNeck(name, "known", known_genotype(name)) for name in ("none", "quad_fpn", "bifpn")]
+    entries = sized(config, necks)
+    widths = {entry.neck.label: entry.channels for entry in entries}
+    assert widths["none"] > widths["bifpn"] >= widths["quad_fpn"]
+
+
+def test_standings_are_means_with_intervals_the_best_first(config, tmp_path):
+    necks = [NamedNeck(name, "known", known_genotype(name)) for name in ("fpn", "bifpn", "pafpn")]
+    cases = final_cases(config, config.proxy, sized(config, necks), 3)
+    flat = [case for own in cases.values() for case in own]
+    assert {case.split for case in flat} == {"test"}
+    aps = {"fpn": (30, 31, 32), "bifpn": (40, 40, 40)}
+
+    def score(case):
+        values = aps.get(case.label)
+        return Result(None, "loss is nan") if values is None else Result(metrics(values[case.seed]))
+
+    found, failed = standings(cases, filled(tmp_path, flat, score))
+    assert [entry.contender.neck.label for entry in found] == ["bifpn", "fpn"]
+    assert failed == {"pafpn": "loss is nan"}
+    assert (found[0].mean, found[0].margin) == (40, 0)
+    assert (found[1].mean, found[1].aps) == (31, (30, 31, 32))
+    assert not any(off_goal(entry, found) for entry in found)
+    wide = replace(found[0], contender=replace(found[0].contender, macs=2 * found[0].contender.macs))
+    assert off_goal(wide, [wide, found[1], found[1]])
+
+
+@pytest.mark.parametrize("count", [2, 3, 5, 10, 15])
+def test_the_interval_is_students(count):
+    values = [1.0 * i * i for i in range(count)]
+    expected = t.ppf(0.975, count - 1) * statistics.stdev(values) / math.sqrt(count)
+    assert margin(values) == pytest.approx(expected, rel=1e-3)
+
+
+def test_one_value_has_no_interval():
+    assert margin([1.0]) == math.inf
+    many = [float(i % 7) for i in range(200)]
+    assert margin(many) == pytest.approx(t.ppf(0.975, 199) * statistics.stdev(many) / math.sqrt(200), rel=0.01)
