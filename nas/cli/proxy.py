@@ -32,9 +32,9 @@ def check(
     address: Address = None,
 ) -> None:
     """Measure noise, spread, time and rank correlation of a proxy task with a training ten times longer."""
-    from nas.commands.proxy import check_proxy
+    from nas.commands.proxy import Effort, check_proxy
 
-    check_proxy(experiment, out, set_ or [], necks, seeds, long_seeds, longer, address)
+    check_proxy(experiment, out, set_ or [], Effort(necks, seeds, long_seeds, longer), address)
 
 
 @app.command()
@@ -53,6 +53,6 @@ def choose(
     address: Address = None,
 ) -> None:
     """Try cheaper settings of a proxy task and recommend the cheapest that ranks as the long training does."""
-    from nas.commands.proxy import choose_proxy
+    from nas.commands.proxy import Effort, choose_proxy
 
-    choose_proxy(experiment, out, set_ or [], vary or [], necks, seeds, long_seeds, longer, address)
+    choose_proxy(experiment, out, set_ or [], vary or [], Effort(necks, seeds, long_seeds, longer), address)

@@ -4,28 +4,33 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from nas.commands.trainings import console, listed, make_table, train, write_record
 from nas.comparison.check import SEPARATION, TARGET_TAU, CheckPlan, CheckResult, check, longer
-from nas.comparison.choose import Judged, Setting, grid, judge, recommended
+from nas.comparison.choose import Judged, grid, judge, recommended
 from nas.comparison.necks import diverse_necks
 from nas.configuration import ConfigError, override
 from nas.search.config import load_search
 
 
-def check_proxy(
-    experiment: str,
-    out: Path,
-    assignments: Sequence[str],
-    necks: int,
-    seeds: int,
-    reference_seeds: int,
-    times: float,
-    address: str | None,
-) -> None:
-    plan = _plan(experiment, assignments, necks, seeds, reference_seeds, times)
+@dataclass(frozen=True)
+class Effort:
+    """How much is trained.
+
+    Args:
+        longer: steps of the long training, in trainings of the proxy.
+    """
+
+    necks: int
+    seeds: int
+    long_seeds: int
+    longer: float
+
+
+def check_proxy(experiment: str, out: Path, assignments: Sequence[str], effort: Effort, address: str | None) -> None:
+    plan = _plan(experiment, assignments, effort)
     bank = train(plan.cases(), plan.config.resources, out, address)
     result = check(plan, bank)
     _print_scores(result)
@@ -40,15 +45,12 @@ def choose_proxy(
     out: Path,
     assignments: Sequence[str],
     variations: Sequence[str],
-    necks: int,
-    seeds: int,
-    reference_seeds: int,
-    times: float,
+    effort: Effort,
     address: str | None,
 ) -> None:
-    plan = _plan(experiment, assignments, necks, seeds, reference_seeds, times)
+    plan = _plan(experiment, assignments, effort)
     settings = grid(plan.proxy, variations)
-    cases = [case for setting in settings for case in _with(plan, setting).proxy_cases()]
+    cases = [case for setting in settings for case in replace(plan, proxy=setting.proxy).proxy_cases()]
     bank = train([*plan.reference_cases(), *cases], plan.config.resources, out, address)
     judged = judge(plan, settings, bank)
     _print_settings(judged)
@@ -62,26 +64,20 @@ def choose_proxy(
     write_record(out, "choose", plan.config, {"recommended": list(entry.setting.assignments), "settings": rows})
 
 
-def _plan(
-    experiment: str, assignments: Sequence[str], necks: int, seeds: int, reference_seeds: int, times: float
-) -> CheckPlan:
-    if min(seeds, reference_seeds) < 2:
+def _plan(experiment: str, assignments: Sequence[str], effort: Effort) -> CheckPlan:
+    if min(effort.seeds, effort.long_seeds) < 2:
         raise ConfigError("noise can be told from two seeds on; give --seeds and --long-seeds at least 2")
-    if times <= 1:
-        raise ConfigError(f"the long training must be longer than the proxy; give --longer more than 1, got {times:g}")
+    if effort.longer <= 1:
+        raise ConfigError(f"the long training is longer than the proxy; --longer must be over 1, got {effort.longer:g}")
     config = override(load_search(experiment), assignments)
     return CheckPlan(
         config=config,
-        necks=diverse_necks(config, necks),
+        necks=diverse_necks(config, effort.necks),
         proxy=config.proxy,
-        reference=longer(config.proxy, times),
-        seeds=seeds,
-        reference_seeds=reference_seeds,
+        reference=longer(config.proxy, effort.longer),
+        seeds=effort.seeds,
+        reference_seeds=effort.long_seeds,
     )
-
-
-def _with(plan: CheckPlan, setting: Setting) -> CheckPlan:
-    return CheckPlan(**{**vars(plan), "proxy": setting.proxy})
 
 
 def _print_scores(result: CheckResult) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -44,9 +45,18 @@ def write_record(out: Path, name: str, config: SearchConfig, data: dict[str, Any
     path = out / f"{name}.json"
     record = {"experiment": config.name, "environment": environment(), **data}
     partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(record, indent=1) + "\n")
+    partial.write_text(json.dumps(_finite(record), indent=1, allow_nan=False) + "\n")
     partial.replace(path)
     return path
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN and no infinity; null stands for them."""
+    if isinstance(value, dict):
+        return {key: _finite(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def make_table(title: str, *columns: str) -> Table:
