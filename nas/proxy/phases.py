@@ -16,6 +16,7 @@ from nas.proxy.parts import NeckAndHead
 PHASES = (
     "setup",
     "inputs",
+    "forward and backward",
     "neck forward",
     "neck backward",
     "head forward",
@@ -25,7 +26,8 @@ PHASES = (
     "evaluation",
 )
 """`setup` is building the detector and measuring its cost; `inputs` is reading features and targets; `loss` is forward
-and backward; `update` is clipping, optimizer and schedule."""
+and backward; `update` is clipping, optimizer and schedule. `forward and backward` is all of a compiled step, which is
+not looked into, and next to nothing of others."""
 
 
 class Phases:
@@ -64,7 +66,7 @@ class Phases:
         if self._device is None:
             return
         part.register_forward_pre_hook(lambda *_: self.begin("neck forward"))
-        part.pyramid.register_forward_hook(self._after_neck)
+        part.head.register_forward_pre_hook(self._before_head)
         part.head.register_forward_hook(self._after_head)
 
     @contextmanager
@@ -76,14 +78,18 @@ class Phases:
         finally:
             self.begin(None)
 
-    def _after_neck(self, module: Any, _inputs: Any, maps: dict[str, Tensor]) -> None:
+    def _before_head(self, module: Any, inputs: tuple[list[Tensor]]) -> tuple[list[Tensor]] | None:
+        """Gives the head views of the maps: a map's own gradient may wait for other cells that take it as input."""
         if not module.training:
-            return
-        self.begin("head forward")
-        watched = [x for x in maps.values() if x.requires_grad]
+            return None
+        (maps,) = inputs
+        views = [x.view_as(x) for x in maps]
+        watched = [view for view in views if view.requires_grad]
         self._maps_left = len(watched)
-        for x in watched:
-            x.register_hook(self._map_done)
+        for view in watched:
+            view.register_hook(self._map_done)
+        self.begin("head forward")
+        return (views,)
 
     def _after_head(self, module: Any, _inputs: Any, outputs: dict[str, Tensor]) -> None:
         if not module.training:

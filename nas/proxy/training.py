@@ -58,9 +58,10 @@ class Training:
         self._seed = seed
         self._part = trained_part(detector.train(), config)
         self._phases = phases
-        phases.watch(self._part)
         self._forward: Callable[[Any], dict[str, Tensor]] = self._part
-        if config.compile != "none":
+        if config.compile == "none":
+            phases.watch(self._part)
+        else:
             self._forward = torch.compile(self._part, mode=config.compile)
         self._parameters = [parameter for parameter in detector.parameters() if parameter.requires_grad]
         self._optimizer = _optimizer(self._parameters, config.optimizer)
@@ -144,6 +145,7 @@ class Training:
         config = self.config
         inputs = self._inputs.batch(indices, self.device)
         targets = _to(self._targets.batch(indices), self.device)
+        self._phases.begin("forward and backward")
         with precision(config, self.device):
             outputs = self._forward(inputs)
         focal, box = retinanet_loss(
