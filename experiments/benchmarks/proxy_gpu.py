@@ -7,18 +7,20 @@ import random
 import statistics
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 import torch
 
 from experiments.benchmarks.results import write_result
 from experiments.signs import search
-from nas.commands.trainings import BANK, train
-from nas.comparison.case import Case
-from nas.configuration import ConfigError, override
+from nas.commands.trainings import BANK
+from nas.comparison.bank import Bank
+from nas.comparison.case import Case, Result
+from nas.comparison.fleet import train_all
+from nas.configuration import override
 from nas.proxy.config import ProxyConfig
 from nas.search.config import ResourceConfig
 from search_space import NasFpnSpace
@@ -29,85 +31,103 @@ SETTINGS: dict[str, Sequence[str]] = {
     "bf16": ("precision=bf16",),
     "bf16, CUDA graphs": ("precision=bf16", "compile=reduce-overhead"),
 }
-QUERY = ("nvidia-smi", "--query-gpu=utilization.gpu,memory.used", "--format=csv,noheader,nounits", "--loop=1")
+QUERY = ("nvidia-smi", "--query-gpu=utilization.gpu,memory.used", "--format=csv,noheader,nounits")
+HEAD = (
+    "| setting | workers | s per candidate (median) | candidates per hour | GPU busy, % | peak MiB of a trial "
+    "| MiB used on the device | failed |\n|---|---|---|---|---|---|---|---|"
+)
 
 
-@contextmanager
-def watched(path: Path) -> Iterator[None]:
-    """Writes the GPU's busy share in percent and its used memory in MiB once a second."""
-    with path.open("w") as file, subprocess.Popen(QUERY, stdout=file) as process:
-        try:
-            yield
-        finally:
-            process.terminate()
+class Watch(Thread):
+    """Samples once a second: time, the GPU's busy share in percent, its used memory in MiB."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.samples: list[tuple[float, float, float]] = []
+        self._ended = Event()
+
+    def run(self) -> None:
+        while not self._ended.wait(1):
+            answer = subprocess.run(QUERY, capture_output=True, text=True, check=False).stdout
+            parts = answer.splitlines()[0].split(",") if answer else []
+            if len(parts) == 2 and all(part.strip().replace(".", "").isdigit() for part in parts):
+                self.samples.append((time.perf_counter(), float(parts[0]), float(parts[1])))
+
+    def end(self) -> None:
+        self._ended.set()
+        self.join()
 
 
-def samples(path: Path) -> list[tuple[float, float]]:
-    lines = [line.split(",")[:2] for line in path.read_text().splitlines() if line.count(",") >= 1]
-    return [(float(busy), float(memory)) for busy, memory in lines]
+def measure(out: Path, name: str, proxy: ProxyConfig, workers: int, each: int) -> dict[str, Any]:
+    """Train different random candidates, `each` per worker.
 
-
-def measure(out: Path, name: str, proxy: ProxyConfig, workers: int, candidates: int) -> dict[str, Any]:
-    """Train different random candidates, after one per worker that is not counted: it pays for imports and features."""
+    What counts is the time in which every worker is at work: from the end of the candidate with which the last worker
+    has paid for its start, taken as two per worker, to the end of the last but `workers`.
+    """
     config, rng = search(), random.Random(0)
-    genotypes = [NasFpnSpace().sample(rng) for _ in range(workers + candidates)]
-    cases = [Case(f"{index}", name, genotype, proxy, config.data, 0) for index, genotype in enumerate(genotypes)]
-    resources = ResourceConfig(workers=workers, gpus=1 / workers)
+    genotypes = [NasFpnSpace().sample(rng) for _ in range(each * workers)]
+    cases = [Case(str(index), name, genotype, proxy, config.data, 0) for index, genotype in enumerate(genotypes)]
     path = out / f"{name.replace(' ', '_').replace(',', '')}-{workers}"
     (path / BANK).unlink(missing_ok=True)
-    path.mkdir(parents=True, exist_ok=True)
-    start = time.perf_counter()
-    with watched(path / "gpu.csv"):
-        bank = train(cases, resources, path, None)
-    wall = time.perf_counter() - start
-    counted = [bank.metrics(case) for case in cases[workers:]]
-    seconds = [metrics["seconds"] for metrics in counted if metrics]
-    busy = [share for share, _ in samples(path / "gpu.csv")]
+    ended: list[tuple[float, Result]] = []
+    watch = Watch()
+    watch.start()
+    bank = Bank(path / BANK)
+    with bank.claim():
+        resources = ResourceConfig(workers=workers, gpus=1 / workers)
+        train_all(cases, bank, resources, lambda case, result, left: ended.append((time.perf_counter(), result)))
+    watch.end()
+    counted = ended[2 * workers - 1 : len(ended) - workers]
+    start, end = counted[0][0], counted[-1][0]
+    metrics = [result.metrics for _, result in counted[1:] if result.metrics]
+    within = [sample for sample in watch.samples if start <= sample[0] <= end]
     return {
         "setting": name,
         "workers": workers,
-        "seconds": statistics.median(seconds),
-        "hourly": workers * 3600 / statistics.mean(seconds),
-        "busy": statistics.mean(busy[len(busy) // 4 :]),
-        "peak_memory_mb": max(metrics["peak_memory_mb"] for metrics in counted if metrics),
-        "device_memory_mb": max(memory for _, memory in samples(path / "gpu.csv")),
-        "wall": wall,
-        "failed": sum(not metrics for metrics in counted),
+        "seconds": _of(statistics.median, [found["seconds"] for found in metrics]),
+        "hourly": 3600 * len(metrics) / (end - start),
+        "busy": _of(statistics.mean, [busy for _, busy, _ in within]),
+        "peak_memory_mb": _of(max, [found["peak_memory_mb"] for found in metrics]),
+        "device_memory_mb": _of(max, [memory for _, _, memory in within]),
+        "failed": len(ended) - sum(result.metrics is not None for _, result in ended),
+        "reason": next((result.error for _, result in ended if result.error), None),
     }
+
+
+def _of(statistic: Any, values: Sequence[float]) -> float | None:
+    return statistic(values) if values else None
+
+
+def line(row: dict[str, Any]) -> str:
+    numbers = ("seconds", "hourly", "busy", "peak_memory_mb", "device_memory_mb", "failed")
+    cells = ["-" if row[name] is None else f"{row[name]:.{1 if name == 'seconds' else 0}f}" for name in numbers]
+    return f"| {row['setting']} | {row['workers']} | {' | '.join(cells)} |"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("runs/proxy-gpu"))
-    parser.add_argument("--candidates", type=int, default=16, help="counted at each number of workers")
+    parser.add_argument("--each", type=int, default=8, help="candidates per worker, at least 5")
     parser.add_argument("--workers", type=int, nargs="+", default=WORKERS)
     parser.add_argument("--set", dest="assignments", action="append", default=[], help="fields of the proxy task")
     arguments = parser.parse_args()
     if not torch.cuda.is_available():
-        raise ConfigError("no GPU was found; this benchmark measures nothing else")
+        parser.error("no GPU was found; this benchmark measures nothing else")
+    if arguments.each < 5:
+        parser.error("--each must be at least 5: the first two and the last of each worker do not count")
     proxy = override(search().proxy, arguments.assignments)
-    rows = [
-        measure(arguments.out, name, override(proxy, changes), workers, arguments.candidates)
-        for name, changes in SETTINGS.items()
-        for workers in arguments.workers
-    ]
-    lines = [
-        "| setting | workers | s per candidate (median) | candidates per hour | GPU busy, % | peak MiB of a trial "
-        "| MiB used on the device | failed |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    lines += [
-        f"| {row['setting']} | {row['workers']} | {row['seconds']:.1f} | {row['hourly']:.0f} | {row['busy']:.0f} "
-        f"| {row['peak_memory_mb']:.0f} | {row['device_memory_mb']:.0f} | {row['failed']} |"
-        for row in rows
-    ]
-    body = (
-        f"Random candidates of the published space, {proxy.steps} steps of {proxy.batch_size} images of "
-        f"{proxy.image_size} px,\n{proxy.neck.channels} channels, backbone {proxy.backbone.name}"
-        f"{' (frozen)' if proxy.backbone.frozen else ''}. Busy: nvidia-smi's share of time in which a kernel ran,\n"
-        "without the first quarter of the time.\n\n" + "\n".join(lines)
-    )
-    print(write_result("proxy_gpu", "Candidates per hour on one GPU", body, rows))
+    rows: list[dict[str, Any]] = []
+    for name, changes in SETTINGS.items():
+        for workers in arguments.workers:
+            rows.append(measure(arguments.out, name, override(proxy, changes), workers, arguments.each))
+            print(line(rows[-1]), rows[-1]["reason"] or "", flush=True)
+            body = (
+                f"Random candidates of the published space, {proxy.steps} steps of {proxy.batch_size} images of "
+                f"{proxy.image_size} px,\n{proxy.neck.channels} channels, backbone {proxy.backbone.name}"
+                f"{' (frozen)' if proxy.backbone.frozen else ''}. Busy: nvidia-smi's share of time in which a\n"
+                "kernel ran, while every worker was at work.\n\n" + "\n".join([HEAD, *map(line, rows)])
+            )
+            write_result("proxy_gpu", "Candidates per hour on one GPU", body, rows)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from nas.commands.trainings import console, listed, make_table, train, write_record
-from nas.comparison.check import SEPARATION, TARGET_TAU, CheckPlan, CheckResult, check, longer
+from nas.comparison.check import SEPARATION, CheckPlan, CheckResult, check, longer
 from nas.comparison.choose import Judged, grid, judge, recommended
 from nas.comparison.necks import diverse_necks
 from nas.configuration import ConfigError, override
@@ -48,8 +48,8 @@ def choose_proxy(
     effort: Effort,
     address: str | None,
 ) -> None:
+    settings = grid(override(load_search(experiment), assignments).proxy, variations)
     plan = _plan(experiment, assignments, effort)
-    settings = grid(plan.proxy, variations)
     cases = [case for setting in settings for case in replace(plan, proxy=setting.proxy).proxy_cases()]
     bank = train([*plan.reference_cases(), *cases], plan.config.resources, out, address)
     judged = judge(plan, settings, bank)
@@ -69,6 +69,8 @@ def _plan(experiment: str, assignments: Sequence[str], effort: Effort) -> CheckP
         raise ConfigError("noise can be told from two seeds on; give --seeds and --long-seeds at least 2")
     if effort.longer <= 1:
         raise ConfigError(f"the long training is longer than the proxy; --longer must be over 1, got {effort.longer:g}")
+    from nas.comparison.content import content_of
+
     config = override(load_search(experiment), assignments)
     return CheckPlan(
         config=config,
@@ -77,6 +79,7 @@ def _plan(experiment: str, assignments: Sequence[str], effort: Effort) -> CheckP
         reference=longer(config.proxy, effort.longer),
         seeds=effort.seeds,
         reference_seeds=effort.long_seeds,
+        content=content_of(config),
     )
 
 
@@ -114,7 +117,12 @@ def _print_verdict(plan: CheckPlan, result: CheckResult) -> None:
 
 
 def _verdict(result: CheckResult) -> str:
-    tau, goal = result.agreement.tau, min(TARGET_TAU, result.agreement.ceiling)
+    tau, goal = result.agreement.tau, result.goal
+    if not result.reference_ranks:
+        return (
+            f"nothing can be said: the long training does not agree with itself about these necks (noise ceiling "
+            f"{result.agreement.ceiling:.2f}); take more reward images, more seeds, or train longer"
+        )
     ranks = f"it ranks them {'as' if result.ranks else 'not as'} asked: tau {tau:.2f}, {goal:.2f} or more wanted"
     if result.separates and result.ranks:
         return f"the proxy tells necks apart; {ranks}"

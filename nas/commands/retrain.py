@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,36 +15,45 @@ from nas.comparison.final import (
     Contender,
     Standing,
     contenders,
+    counts,
     final_cases,
     off_goal,
     sized,
     standings,
 )
+from nas.comparison.necks import RANDOM_GROUP
 from nas.configuration import ConfigError, override
+from nas.data.config import DataError
 from nas.search.journal import open_journal
-from nas.search.places import fetched, publish, shown
+from nas.search.places import opened, shown
 
 
 def retrain(
     run_dir: str, top: int, seeds: int, times: float, same_width: bool, workers: int | None, address: str | None
 ) -> None:
+    from nas.comparison.content import content_of
+
     if min(top, seeds) < 1 or times <= 0:
         raise ConfigError(f"--top, --seeds and --longer must be positive, got {top}, {seeds} and {times:g}")
-    with fetched(run_dir, "final") as run:
+    with opened(run_dir, existing=True) as run:
         config = run.read_config()
+        if config.data.test is None:
+            raise DataError("data.test is null: there are no images that the search has not seen to score the necks on")
         if workers is not None:
             config = override(config, [f"resources.workers={workers}"])
-        entries = sized(config, contenders(open_journal(run).trials(), top), same_width=same_width)
+        trials = open_journal(run).trials()
+        entries = sized(config, contenders(trials, top), same_width=same_width)
         proxy = longer(config.proxy, times)
-        cases = final_cases(config, proxy, entries, seeds)
+        cases = final_cases(config, proxy, entries, seeds, content_of(config))
         out = run.final
         bank = train([own[seed] for seed in range(seeds) for own in cases.values()], config.resources, out, address)
         found, failed = standings(cases, bank)
         _print(found, failed, proxy.steps)
-        data = {"steps": proxy.steps, "standings": [_plain(entry) for entry in found], "failed": failed}
-        write_record(out, "final", config, data)
+        chosen_from = counts(trials)
+        console.print(_budgets(chosen_from), soft_wrap=True)
+        data = {"steps": proxy.steps, "chosen_from": chosen_from, "standings": [_plain(entry) for entry in found]}
+        write_record(out, "final", config, {**data, "failed": failed})
         _draw(out, entries, found)
-        publish(run_dir, run, out)
         console.print(f"everything is in {shown(run_dir, run, out)}", soft_wrap=True)
 
 
@@ -69,6 +78,12 @@ def _print(found: Sequence[Standing], failed: dict[str, str], steps: int) -> Non
         console.print(f"* more than {100 * MACS_TOLERANCE:.0f} % off the median: no even comparison", soft_wrap=True)
     for label, reason in failed.items():
         console.print(f"{label} is left out: {reason}", markup=False, soft_wrap=True)
+
+
+def _budgets(chosen_from: Mapping[str, int]) -> str:
+    found, drawn = chosen_from[FOUND_GROUP], chosen_from[RANDOM_GROUP]
+    line = f"the best found are those of {found} candidates, the best random ones those of {drawn}"
+    return line if found <= drawn else f"{line}: no even comparison of the two (random_trials)"
 
 
 def _plain(entry: Standing) -> dict[str, Any]:

@@ -47,7 +47,7 @@ def show_status(run_dir: str, as_json: bool) -> None:
 
 
 def make_report(run_dir: str) -> None:
-    with fetched(run_dir) as run:
+    with fetched(run_dir, "final") as run:
         config, trials = _read(run)
         from nas.results.report import write_report
 

@@ -30,7 +30,7 @@ def train(cases: Sequence[Case], resources: ResourceConfig, out: Path, address: 
 
     bank = Bank(out / BANK)
     with bank.claim():
-        left = [case for case in cases if bank.get(case) is None]
+        left = [case for case in cases if not bank.metrics(case)]
         console.print(
             f"{len(cases)} trainings, {len(left)} of them to do; results are kept in {bank.path}, and the same "
             "command goes on with them",

@@ -39,17 +39,21 @@ class Bank:
         Raises:
             BankError: if another process does, or the directory cannot be written to.
         """
+        lock = FileLock(f"{self.path}.lock", timeout=1)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(f"{self.path}.lock", timeout=1):
-                self._read()
-                yield
+            lock.acquire()
+            self._read()
         except Timeout:
             raise BankError(
                 f"another process writes to {self.path}; wait for its end, or choose another directory"
             ) from None
         except OSError as error:
             raise BankError(f"{self.path} cannot be written to: {error}") from error
+        try:
+            yield
+        finally:
+            lock.release()
 
     def get(self, case: Case) -> Result | None:
         return self._found.get(case.key)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
@@ -21,6 +21,7 @@ class Case:
     """A neck, how it is trained and scored, and the seed.
 
     Args:
+        content: identifies what lies behind the names in `proxy` and `data`, see `content_of`.
         label: for people; not part of what the case is.
         group: as the label; cases are compared within and between groups.
         profiled: as the label; whether phases are measured on a GPU, too, which slows it down.
@@ -32,6 +33,7 @@ class Case:
     proxy: ProxyConfig
     data: DataConfig
     seed: int
+    content: str = ""
     split: Literal["reward", "test"] = "reward"
     profiled: bool = False
 
@@ -40,8 +42,9 @@ class Case:
         """Equal exactly for cases that would train and score the same."""
         identity = {
             "genotype": self.genotype.to_json(indent=None),
-            "proxy": to_dict(replace(self.proxy, threads=1, device="auto")),
+            "proxy": to_dict(self.proxy),
             "data": to_dict(self.data),
+            "content": self.content,
             "seed": self.seed,
             "split": self.split,
         }

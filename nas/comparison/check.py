@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from nas.comparison.bank import Bank
-from nas.comparison.case import Case
+from nas.comparison.case import Case, Result
 from nas.comparison.fleet import PHASE_METRIC
 from nas.comparison.necks import KNOWN_GROUP, RANDOM_GROUP, NamedNeck
 from nas.comparison.ranking import Agreement, Scores, agreement, seed_std, spread
@@ -19,13 +20,20 @@ from nas.search.config import SearchConfig
 TARGET_TAU = 0.7
 """A proxy that reaches this, or its noise ceiling if that is lower, ranks well enough for a search."""
 
+MIN_CEILING = 0.5
+"""Noise ceiling below which the long training itself does not rank the necks."""
+
 SEPARATION = 2.0
 """Spread between random necks, in deviations from seed to seed, from which on one training tells them apart."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CheckPlan:
-    """What is trained for a check: every neck with every seed, by the proxy and by the reference."""
+    """What is trained for a check: every neck with every seed, by the proxy and by the reference.
+
+    Args:
+        content: see `Case`.
+    """
 
     config: SearchConfig
     necks: Sequence[NamedNeck]
@@ -33,18 +41,21 @@ class CheckPlan:
     reference: ProxyConfig
     seeds: int = 3
     reference_seeds: int = 2
+    content: str = ""
 
     def cases(self) -> list[Case]:
         """Those of the reference first, which take longest."""
         return [*self.reference_cases(), *self.proxy_cases()]
 
     def proxy_cases(self) -> list[Case]:
-        return self._cases(self.proxy, self.seeds, profiled=True)
+        """Other seeds than the reference has, with which they would share initial weights and first batches."""
+        seeds = range(self.reference_seeds, self.reference_seeds + self.seeds)
+        return self._cases(self.proxy, seeds, profiled=seeds[0])
 
     def reference_cases(self) -> list[Case]:
-        return self._cases(self.reference, self.reference_seeds, profiled=False)
+        return self._cases(self.reference, range(self.reference_seeds))
 
-    def _cases(self, proxy: ProxyConfig, seeds: int, *, profiled: bool) -> list[Case]:
+    def _cases(self, proxy: ProxyConfig, seeds: range, profiled: int | None = None) -> list[Case]:
         return [
             Case(
                 neck.label,
@@ -53,9 +64,10 @@ class CheckPlan:
                 proxy,
                 self.config.data,
                 seed,
-                profiled=profiled and seed == 0,
+                self.content,
+                profiled=seed == profiled,
             )
-            for seed in range(seeds)
+            for seed in seeds
             for neck in self.necks
         ]
 
@@ -98,11 +110,25 @@ class CheckResult:
 
     @property
     def separation(self) -> float:
-        return self.random_spread / self.proxy_std if self.proxy_std else float("inf")
+        """Of the random necks, or of the known ones where there are no others."""
+        between = self.known_spread if np.isnan(self.random_spread) else self.random_spread
+        if not self.proxy_std:
+            return float("inf") if between else 0.0
+        return between / self.proxy_std
+
+    @property
+    def goal(self) -> float:
+        """Tau that is asked for."""
+        return min(TARGET_TAU, self.agreement.ceiling)
+
+    @property
+    def reference_ranks(self) -> bool:
+        """Whether the long training agrees with itself; if not, nothing can be judged by it."""
+        return self.agreement.ceiling >= MIN_CEILING
 
     @property
     def ranks(self) -> bool:
-        return self.agreement.tau >= min(TARGET_TAU, self.agreement.ceiling)
+        return self.reference_ranks and self.agreement.tau >= self.goal
 
     @property
     def separates(self) -> bool:
@@ -122,8 +148,6 @@ def check(plan: CheckPlan, bank: Bank) -> CheckResult:
     proxy, reference = table(scores)
     groups = {group: [row for row in scores if row.neck.group == group] for group in (KNOWN_GROUP, RANDOM_GROUP)}
     drawn = groups[RANDOM_GROUP]
-    times = [bank.metrics(case)["seconds"] for case in plan.proxy_cases() if bank.metrics(case)]
-    long_times = [bank.metrics(case)["seconds"] for case in plan.reference_cases() if bank.metrics(case)]
     return CheckResult(
         scores=scores,
         failed=failed,
@@ -133,8 +157,8 @@ def check(plan: CheckPlan, bank: Bank) -> CheckResult:
         reference_std=seed_std(reference),
         known_spread=_spread(groups[KNOWN_GROUP]),
         random_spread=_spread(drawn),
-        seconds=float(np.median(times)),
-        reference_seconds=float(np.median(long_times)),
+        seconds=usual_seconds(plan.proxy_cases(), bank),
+        reference_seconds=usual_seconds(plan.reference_cases(), bank),
         shares=phase_shares(plan.proxy_cases(), bank),
     )
 
@@ -143,15 +167,19 @@ def collect(plan: CheckPlan, bank: Bank) -> tuple[list[NeckScores], dict[str, st
     """Scores of the necks of which every training succeeded, and the reasons of the others."""
     scores, failed = [], {}
     for neck in plan.necks:
-        own = [case for case in plan.cases() if case.genotype == neck.genotype]
-        errors = [result.error or "not trained" for case in own if (result := bank.get(case)) and result.ap is None]
-        if errors:
+        proxy, reference = (
+            [bank.get(case) or Result(None, "not trained") for case in cases if case.genotype == neck.genotype]
+            for cases in (plan.proxy_cases(), plan.reference_cases())
+        )
+        if errors := [result.error or "no reason" for result in (*proxy, *reference) if result.ap is None]:
             failed[neck.label] = errors[0]
             continue
-        proxy = tuple(bank.metrics(case)["AP"] for case in own if case.proxy == plan.proxy)
-        reference = tuple(bank.metrics(case)["AP"] for case in own if case.proxy == plan.reference)
-        scores.append(NeckScores(neck=neck, proxy=proxy, reference=reference))
+        scores.append(NeckScores(neck=neck, proxy=_aps(proxy), reference=_aps(reference)))
     return scores, failed
+
+
+def _aps(results: Sequence[Result]) -> tuple[float, ...]:
+    return tuple(result.ap for result in results if result.ap is not None)
 
 
 def table(scores: Sequence[NeckScores]) -> tuple[Scores, Scores]:
@@ -160,12 +188,23 @@ def table(scores: Sequence[NeckScores]) -> tuple[Scores, Scores]:
 
 
 def phase_shares(cases: Sequence[Case], bank: Bank) -> dict[str, float]:
-    """Shares of the whole time of these trainings; what no phase covers is `other`."""
-    found = [bank.metrics(case) for case in cases if bank.metrics(case)]
+    """Shares of the whole time of those trainings that were profiled; what no phase covers is `other`."""
+    found = [metrics for case in cases if _profiled(metrics := bank.metrics(case))]
     total = sum(metrics["seconds"] for metrics in found)
-    names = [name for name in found[0] if name.startswith(PHASE_METRIC)]
+    names = sorted({name for metrics in found for name in metrics if name.startswith(PHASE_METRIC)})
     shares = {name.removeprefix(PHASE_METRIC): sum(m.get(name, 0) for m in found) / total for name in names}
-    return {**shares, "other": 1 - sum(shares.values())}
+    return {**shares, "other": 1 - sum(shares.values())} if found else {}
+
+
+def usual_seconds(cases: Sequence[Case], bank: Bank) -> float:
+    """Median time of these trainings, without those that were profiled if there are others: on a GPU that is slower."""
+    found = [metrics for case in cases if (metrics := bank.metrics(case))]
+    plain = [metrics for metrics in found if not _profiled(metrics)]
+    return float(np.median([metrics["seconds"] for metrics in plain or found]))
+
+
+def _profiled(metrics: Mapping[str, Any]) -> bool:
+    return any(name.startswith(PHASE_METRIC) for name in metrics)
 
 
 def _spread(scores: Sequence[NeckScores]) -> float:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
+import numpy as np
+
 from nas.comparison.bank import Bank
 from nas.comparison.check import TARGET_TAU, CheckPlan, CheckResult, check
 from nas.configuration import ConfigError, override
@@ -30,8 +32,8 @@ class Setting:
 class Judged:
     """
     Args:
-        within: it ranks as one more long training would, 19 times out of 20.
-        enough: it reaches `TARGET_TAU`, or its noise ceiling if that is lower.
+        within: it is enough, and ranks as one more long training would, 19 times out of 20.
+        enough: it reaches `TARGET_TAU`, or the noise ceiling if that is lower.
     """
 
     setting: Setting
@@ -39,7 +41,7 @@ class Judged:
 
     @property
     def within(self) -> bool:
-        return self.result.agreement.tau >= self.result.agreement.ceiling_low
+        return self.enough and self.result.agreement.tau >= self.result.agreement.ceiling_low
 
     @property
     def enough(self) -> bool:
@@ -88,5 +90,7 @@ def recommended(judged: Sequence[Judged]) -> tuple[Judged, str]:
             return entry, (
                 f"the cheapest whose tau reaches {TARGET_TAU}, or its noise ceiling; none ranks as a long training does"
             )
-    best = max(judged, key=lambda entry: entry.result.agreement.tau)
+    best = max(judged, key=lambda entry: np.nan_to_num(entry.result.agreement.tau, nan=-np.inf))
+    if not best.result.reference_ranks:
+        return best, "nothing can be said: the long training does not agree with itself about these necks"
     return best, "the best of them, but none ranks well: try more steps, more reward images, or another learning rate"

@@ -23,8 +23,7 @@ MACS_TOLERANCE = 0.1
 """Share by which the multiply-adds of contenders may differ from the goal; else their comparison is marked."""
 
 T_QUANTILES = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145)
-"""97.5 % quantiles of Student's t with 1, 2, ... degrees of freedom; the normal distribution's beyond."""
-NORMAL_QUANTILE = 1.960
+"""97.5 % quantiles of Student's t with 1, 2, ... degrees of freedom; beyond, the last one, a little too wide."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,8 @@ class Standing:
 
 
 def contenders(trials: Sequence[Trial], top: int) -> list[NamedNeck]:
-    """The best `top` necks found, all known ones of the search, and its best `top` random ones; none twice.
+    """The best `top` necks found, all known ones of the search, and its best `top` random ones; none twice, so that a
+    known one that was found as well stands as known.
 
     Raises:
         UserError: if nothing found was scored.
@@ -61,7 +61,7 @@ def contenders(trials: Sequence[Trial], top: int) -> list[NamedNeck]:
     finished = [trial for trial in trials if trial.state == "complete" and trial.reward is not None]
     ranked = sorted(finished, key=lambda trial: -(trial.reward or 0.0))
     chosen: OrderedDict[str, NamedNeck] = OrderedDict()
-    for origin, group in ((SEARCH, FOUND_GROUP), (KNOWN_PREFIX, KNOWN_GROUP), (RANDOM, RANDOM_GROUP)):
+    for origin, group in ((KNOWN_PREFIX, KNOWN_GROUP), (SEARCH, FOUND_GROUP), (RANDOM, RANDOM_GROUP)):
         count = 0
         for trial in ranked:
             genotype = trial.candidate.genotype
@@ -75,6 +75,12 @@ def contenders(trials: Sequence[Trial], top: int) -> list[NamedNeck]:
     if not any(neck.group == FOUND_GROUP for neck in chosen.values()):
         raise UserError("the search has no finished candidate of its own yet, so there is nothing to train in full")
     return list(chosen.values())
+
+
+def counts(trials: Sequence[Trial]) -> dict[str, int]:
+    """From how many candidates the best found and the best random ones were chosen."""
+    finished = [trial.candidate.origin for trial in trials if trial.state in ("complete", "stopped")]
+    return {FOUND_GROUP: finished.count(SEARCH), RANDOM_GROUP: finished.count(RANDOM)}
 
 
 def sized(config: SearchConfig, necks: Sequence[NamedNeck], *, same_width: bool = False) -> list[Contender]:
@@ -135,12 +141,13 @@ class _Costs:
 
 
 def final_cases(
-    config: SearchConfig, proxy: ProxyConfig, entries: Sequence[Contender], seeds: int
+    config: SearchConfig, proxy: ProxyConfig, entries: Sequence[Contender], seeds: int, content: str = ""
 ) -> dict[Contender, list[Case]]:
     """The trainings of each contender, scored on the test split.
 
     Args:
         proxy: the long training.
+        content: see `Case`.
     """
     return {
         entry: [
@@ -151,6 +158,7 @@ def final_cases(
                 replace(proxy, neck=replace(proxy.neck, channels=entry.channels)),
                 config.data,
                 seed,
+                content,
                 split="test",
             )
             for seed in range(seeds)
@@ -187,7 +195,7 @@ def margin(values: Sequence[float]) -> float:
     freedom = len(values) - 1
     if freedom < 1:
         return math.inf
-    quantile = T_QUANTILES[freedom - 1] if freedom <= len(T_QUANTILES) else NORMAL_QUANTILE
+    quantile = T_QUANTILES[min(freedom, len(T_QUANTILES)) - 1]
     return quantile * statistics.stdev(values) / math.sqrt(len(values))
 
 

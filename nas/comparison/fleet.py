@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -19,8 +21,10 @@ from nas.search.worker import Ready, Reply, guarded
 if TYPE_CHECKING:
     from nas.proxy.task import ProxyTask
 
-TASKS_KEPT = 3
-"""Proxy tasks that a worker keeps; each holds its anchors' targets, and shares its features with all others."""
+TASKS_KEPT = 16
+"""Proxy tasks that a worker keeps; each holds its backbone and its anchors' targets, and shares its features."""
+
+_log = logging.getLogger(__name__)
 
 PHASE_METRIC = "seconds/"
 """Prefix of the seconds of each of `nas.proxy.phases.PHASES`; `seconds` are those of the whole training."""
@@ -32,7 +36,9 @@ Told = Callable[[Case, Result, int], None]
 def train_all(
     cases: Sequence[Case], bank: Bank, resources: ResourceConfig, told: Told, *, address: str | None = None
 ) -> None:
-    """Train whatever is not in the bank yet, in the order given; the caller has claimed the bank.
+    """Train what the bank has no score of, in the order given; what failed before is tried again.
+
+    The caller has claimed the bank.
 
     Args:
         resources: of one training; its `trial_seconds`, meant for a search's trials, is not kept to.
@@ -42,7 +48,7 @@ def train_all(
         WorkersError, ConfigError: when nothing can be trained.
         KeyboardInterrupt: as it comes; everything finished is in the bank.
     """
-    left = list({case.key: case for case in cases if bank.get(case) is None}.values())
+    left = list({case.key: case for case in cases if not bank.metrics(case)}.values())
     if not left:
         return
     resources = replace(resources, trial_seconds=None)
@@ -88,6 +94,7 @@ class CaseWorker:
         try:
             self._task(self._cases[0])
         except Exception as error:
+            _log.exception("nothing can be trained on %s", platform.node())
             return Ready(failure=f"{type(error).__name__}: {error}")
         return Ready()
 

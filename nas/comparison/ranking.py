@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 Scores = NDArray[np.float64]
 
-DRAWS = 2000
+DRAWS = 1000
 TAIL = 0.05
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import weakref
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -28,8 +29,9 @@ CACHE_DIR = ".cache"
 FEATURE_BATCH = 4
 """On a CPU small batches are three times as fast: their buffers stay in the cache and in the allocator."""
 
-GPU_SHARE = 0.25
-"""Features move into a GPU's memory for good if they take no more than this share of what is free there."""
+GPU_SHARE = 0.05
+"""Features move into a GPU's memory for good if they take no more than this share of what is free there: eight workers,
+each with two splits, may start on it together."""
 
 
 class FeatureInputs:
@@ -64,6 +66,10 @@ class FeatureInputs:
         return sum(x.nbytes for x in self.maps.values())
 
 
+_opened: weakref.WeakValueDictionary[tuple[object, ...], FeatureInputs] = weakref.WeakValueDictionary()
+"""Features that some task of this process has in use."""
+
+
 def cached_features(
     images: Letterboxed,
     backbone: Backbone,
@@ -90,7 +96,11 @@ def cached_features(
             partial.mkdir()
             _extract(images, backbone, device, partial)
             partial.replace(path)
-    return FeatureInputs(path, device, layout)
+    identity = path, str(device), layout
+    found = _opened.get(identity)
+    if found is None:
+        found = _opened[identity] = FeatureInputs(path, device, layout)
+    return found
 
 
 def _extract(images: Letterboxed, backbone: Backbone, device: torch.device, directory: Path) -> None:

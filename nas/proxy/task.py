@@ -16,6 +16,7 @@ from torchvision.models.detection import RetinaNet
 
 from nas.data.coco import CocoSplit, Splits, open_splits
 from nas.data.config import DataConfig, DataError
+from nas.data.evaluate import find_scorer
 from nas.detection.backbone import build_backbone
 from nas.detection.cost import feature_shapes, latency_ms, neck_cost, peak_memory_mb, reset_peak_memory
 from nas.detection.detector import build_anchors, build_detector, grid_anchors
@@ -50,6 +51,7 @@ class ProxyTask:
 
     Raises:
         DataError, BackboneError: when data or weights cannot be had.
+        UserError: when the scorer is not installed.
         WarmError: when the shared training of stem and head fails.
     """
 
@@ -57,6 +59,7 @@ class ProxyTask:
         torch.set_num_threads(config.threads)
         self.config = config
         self.device = pick_device(config.device)
+        find_scorer(config.scorer)
         splits = open_splits(data)
         scored = _scored(splits, score_on)
         self.num_classes = len(splits.train.classes)

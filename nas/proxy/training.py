@@ -62,6 +62,7 @@ class Training:
         if config.compile == "none":
             phases.watch(self._part)
         else:
+            torch._dynamo.reset()  # else it gives up after eight candidates, which are one piece of code to it
             self._forward = torch.compile(self._part, mode=config.compile)
         self._parameters = [parameter for parameter in detector.parameters() if parameter.requires_grad]
         self._optimizer = _optimizer(self._parameters, config.optimizer)

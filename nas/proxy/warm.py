@@ -31,8 +31,8 @@ class WarmError(UserError):
 
 
 def warm_config(config: ProxyConfig) -> ProxyConfig:
-    """The training of stem and head; threads and device are not part of what it is."""
-    return replace(config, steps=config.warm_steps, warm_steps=0, threads=1, device="cpu", compile="none")
+    """The training of stem and head."""
+    return replace(config, steps=config.warm_steps, warm_steps=0, compile="none")
 
 
 def warm_weights(

@@ -19,7 +19,7 @@ def test_results_come_back_in_another_process(tmp_path):
     bank = filled(tmp_path, CASES[:3], lambda case: Result(metrics(case.seed + 0.1)))
     again = Bank(bank.path)
     assert [again.get(case) for case in CASES[:4]] == [*(bank.get(case) for case in CASES[:3]), None]
-    assert again.metrics(CASES[0]) == metrics(0.1)
+    assert again.metrics(CASES[0]) == metrics(CASES[0].seed + 0.1)
     assert again.metrics(CASES[3]) == {}
 
 
@@ -38,13 +38,15 @@ def test_what_makes_another_training_makes_another_key():
         replace(case, genotype=CASES[1].genotype),
         replace(case, proxy=replace(case.proxy, steps=case.proxy.steps + 1)),
         replace(case, data=replace(case.data, root="elsewhere")),
+        replace(case, content="other images"),
+        replace(case, proxy=replace(case.proxy, threads=2)),
     ]
-    assert len({case.key, *(other.key for other in others)}) == 6
+    assert len({case.key, *(other.key for other in others)}) == 8
 
 
-def test_names_threads_and_devices_do_not():
+def test_names_do_not():
     case = CASES[0]
-    same = replace(case, label="x", group="y", profiled=True, proxy=replace(case.proxy, threads=7, device="cuda:1"))
+    same = replace(case, label="x", group="y", profiled=True)
     assert same.key == case.key
 
 

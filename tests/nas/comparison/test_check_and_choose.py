@@ -53,7 +53,7 @@ def test_a_neck_that_failed_is_left_out_and_named(tmp_path):
     good = score_by(0.5)
 
     def score(case: Case) -> Result:
-        failed = case.genotype == victim.genotype and case.seed == 1 and case.proxy.steps == 100
+        failed = case.genotype == victim.genotype and case.seed == 3 and case.proxy.steps == 100
         return Result(None, "loss is nan") if failed else good(case)
 
     result = check(plan(), filled(tmp_path, plan().cases(), score))
@@ -127,6 +127,25 @@ def test_the_cheapest_true_setting_is_recommended(tmp_path):
     assert [row.setting.proxy.steps for row in rows] == [25, 50, 100]
     assert [row.within for row in rows] == [False, True, True]
     assert recommended(rows)[0].setting.assignments == ("steps=50",)
+
+
+def test_a_proxy_that_is_blank_is_not_taken_for_the_best(tmp_path):
+    """Its tau is no number, and it is the cheapest."""
+
+    def score(case: Case) -> Result:
+        blank = case.proxy.steps == 25
+        return Result(metrics(0.0, 1.0)) if blank else score_by(0.2, only=1000)(case)
+
+    rows = judged(tmp_path, score)
+    assert rows[0].result.separation == 0
+    assert not rows[0].within
+    assert recommended(rows)[0].setting.proxy.steps != 25
+
+
+def test_a_long_training_that_is_noise_judges_nothing(tmp_path):
+    rows = judged(tmp_path, score_by(30.0, spread=0.1))
+    assert not any(row.within or row.enough for row in rows)
+    assert "does not agree with itself" in recommended(rows)[1]
 
 
 def test_where_nothing_is_true_the_best_is_named_as_poor(tmp_path):
