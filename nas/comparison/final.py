@@ -16,7 +16,9 @@ from nas.detection.config import NORM_GROUPS
 from nas.errors import UserError
 from nas.proxy.config import ProxyConfig
 from nas.search.config import SearchConfig
+from nas.search.constraints import static_cost
 from nas.search.records import KNOWN_PREFIX, RANDOM, SEARCH, Trial
+from search_space import known
 
 FOUND_GROUP = "found"
 MACS_TOLERANCE = 0.1
@@ -115,29 +117,31 @@ class _Costs:
     def __init__(self, config: SearchConfig) -> None:
         from nas.data.coco import open_splits
         from nas.detection.backbone import build_backbone
+        from nas.detection.cost import feature_shapes
 
+        size = config.proxy.image_size
         self._proxy = config.proxy
-        self._backbone = build_backbone(replace(config.proxy.backbone, weights="none"))
         self._num_classes = len(open_splits(config.data).train.classes)
-        self._known = cache(self._count)
+        self._backbone = build_backbone(replace(config.proxy.backbone, weights="none"))
+        self._shapes = feature_shapes(self._backbone, (size, size))
+        self._neck = static_cost(config)
+        self._head = cache(self._of_head)
 
     def __call__(self, neck: NamedNeck, channels: int) -> int:
-        return self._known(neck, channels)
+        return self._neck(neck.genotype, channels)["macs"] + self._head(channels)
 
-    def _count(self, neck: NamedNeck, channels: int) -> int:
-        from nas.detection.cost import neck_and_head_macs
-        from nas.detection.detector import build_detector
+    def _of_head(self, channels: int) -> int:
+        """The same for all necks of a width."""
+        from nas.detection.cost import head_macs
+        from nas.detection.detector import build_anchors, build_head
         from nas.proxy.task import candidate_neck
 
-        proxy = self._proxy
-        built = candidate_neck(
-            neck.genotype,
-            self._backbone.channels,
-            self._backbone.levels,
-            replace(proxy.neck, channels=channels),
-        )
-        detector = build_detector(self._backbone, built, self._num_classes, proxy.head, proxy.image_size)
-        return neck_and_head_macs(detector, (proxy.image_size, proxy.image_size))
+        proxy, backbone = self._proxy, self._backbone
+        width = replace(proxy.neck, channels=channels)
+        bare = candidate_neck(known.none(width.levels), backbone.channels, backbone.levels, width)
+        anchors = build_anchors(bare.out_levels, proxy.head).num_anchors_per_location()[0]
+        head = build_head(channels, anchors, self._num_classes, proxy.head)
+        return head_macs(head, bare, self._shapes)
 
 
 def final_cases(

@@ -71,10 +71,9 @@ def detector_cost(detector: RetinaNet, image_size: tuple[int, int]) -> Cost:
     return Cost(num_params(detector), macs)
 
 
-def neck_and_head_macs(detector: RetinaNet, image_size: tuple[int, int]) -> int:
-    """Multiply-adds of all but the backbone's own for one image of the given height and width."""
-    body = count_macs(detector.backbone.body, torch.empty(1, 3, *image_size, device="meta"))
-    return detector_cost(detector, image_size).macs - body
+def head_macs(head: nn.Module, neck: Neck, shapes: OrderedDict[str, tuple[int, ...]]) -> int:
+    """Multiply-adds of a head on what the neck makes of maps of the given (C, H, W)."""
+    return count_macs(head, _pyramid(neck, shapes))
 
 
 def latency_ms(neck: Neck, shapes: OrderedDict[str, tuple[int, ...]], device: torch.device) -> float:

@@ -89,10 +89,13 @@ def tightened(old: ConstraintConfig, new: ConstraintConfig) -> list[str]:
     ]
 
 
-def static_cost(config: SearchConfig) -> Callable[[Genotype], dict[str, int]]:
+def static_cost(config: SearchConfig) -> Callable[..., dict[str, int]]:
     """Counts `params` and `macs` of a candidate's neck at the proxy's settings, in microseconds.
 
     Only the backbone is built, once and without weights, for the channels and sizes of its maps.
+
+    Returns:
+        (genotype, channels), where the channels are the proxy's by default.
     """
     from nas.detection.backbone import build_backbone
     from nas.detection.cost import feature_shapes
@@ -101,10 +104,10 @@ def static_cost(config: SearchConfig) -> Callable[[Genotype], dict[str, int]]:
     backbone = build_backbone(BackboneConfig(name=proxy.backbone.name, levels=proxy.backbone.levels))
     shapes = feature_shapes(backbone, (proxy.image_size, proxy.image_size)).values()
 
-    def count(genotype: Genotype) -> dict[str, int]:
+    def count(genotype: Genotype, channels: int = neck.channels) -> dict[str, int]:
         cost = genotype_cost(
             genotype,
-            channels=neck.channels,
+            channels=channels,
             in_channels=backbone.channels,
             in_sizes=[(shape[1], shape[2]) for shape in shapes],
             repeats=neck.repeats,
