@@ -25,7 +25,7 @@ from nas.comparison.bank import Bank
 from nas.comparison.case import Case
 from nas.comparison.check import CheckPlan, CheckResult, check, longer
 from nas.comparison.content import content_of
-from nas.comparison.necks import diverse_necks
+from nas.comparison.necks import KNOWN_GROUP, diverse_necks
 from nas.comparison.pictures import proxy_against_reference
 from nas.proxy.config import ProxyConfig
 from nas.search.cluster import ENVIRONMENT
@@ -91,8 +91,9 @@ def rank(out: Path) -> None:
     found = results["as it is"]
     labels = f"{PROXY.steps} steps", f"{LONGER * PROXY.steps} steps"
     proxy_against_reference(found.scores, *labels).savefig(RESULTS / "proxy_ranking.png", dpi=150)
+    num_known = sum(row.neck.group == KNOWN_GROUP for row in found.scores)
     body = (
-        f"{len(found.scores)} necks ({NUM_NECKS - 7} known, the rest drawn in turn from the published space and from "
+        f"{len(found.scores)} necks ({num_known} known, the rest drawn in turn from the published space and from "
         f"`pyramid`),\n{SEEDS} seeds of each training, frozen backbone, {PROXY.neck.channels} channels. The reference "
         f"trains {LONGER * PROXY.steps} steps instead of {PROXY.steps}, without a warm head.\n"
         "Kendall's tau is between one seed of the setting and the means of the reference. By noise alone: what it\n"
