@@ -130,10 +130,14 @@ def time_settings(out: Path, repeats: int) -> dict[str, list[float]]:
     return seconds
 
 
-def time_baseline() -> dict[str, list[dict[str, float]]]:
-    """Candidates trained the plain way, one process on each core; wall time from its start to its end."""
+def time_baseline(steps: int) -> dict[str, list[dict[str, float]]]:
+    """Candidates trained the plain way, one process on each core; wall time from its start to its end.
+
+    Args:
+        steps: to train; with fewer than the proxy has, `seconds` are those of all of its steps nevertheless.
+    """
     environment = {**os.environ, **ENVIRONMENT, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "experiments.benchmarks.baseline"]
+    command = [sys.executable, "-m", "experiments.benchmarks.baseline", "--steps", str(steps)]
     start = time.perf_counter()
     processes = {
         name: subprocess.Popen([*command, name], stdout=subprocess.PIPE, env=environment, text=True)
@@ -144,14 +148,16 @@ def time_baseline() -> dict[str, list[dict[str, float]]]:
         output, _ = process.communicate()
         if process.returncode:
             raise RuntimeError(f"the baseline of {name} ended with status {process.returncode}")
-        found[name] = [{**json.loads(output.splitlines()[-1]), "seconds": time.perf_counter() - start}]
+        run = json.loads(output.splitlines()[-1])
+        wall = time.perf_counter() - start
+        found[name] = [{**run, "seconds": wall + run["train_seconds"] * (PROXY.steps / steps - 1)}]
     return found
 
 
-def speed(out: Path, repeats: int) -> None:
+def speed(out: Path, repeats: int, baseline_steps: int) -> None:
     """Candidates per hour: settings in turn, then the baseline."""
     seconds = time_settings(out, repeats)
-    baseline = time_baseline()
+    baseline = time_baseline(baseline_steps)
     plain = statistics.median(run["seconds"] for runs in baseline.values() for run in runs)
     usual = statistics.median(seconds["as it is"])
     rows = [f"| the plain way | {plain:.0f} | {_hourly(plain)} | 1.0 | |"]
@@ -165,7 +171,8 @@ def speed(out: Path, repeats: int) -> None:
     body = (
         f"Neck `{TIMED_NECK}`, {WORKERS} workers of one thread. The plain way: `experiments.benchmarks.baseline`, a\n"
         f"process per candidate, torchvision's RetinaNet and transform, trained backbone, {PROXY.steps} steps\n"
-        f"({scores}). All others: warm workers of the search engine; each row changes one thing.\n"
+        f"(timed over {baseline_steps} of them; {scores}). All others: warm workers of the search engine;\n"
+        "each row changes one thing. "
         "Seconds are medians, wall time of a process for the plain way and of a trial for the others.\n\n"
         "| | s per candidate | candidates per hour | times the plain way | time, over `as it is` (range, s) |\n"
         "|---|---|---|---|---|\n" + "\n".join(rows)
@@ -224,10 +231,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("part", choices=("ranking", "speed"), nargs="*", default=["speed", "ranking"])
     parser.add_argument("--out", type=Path, default=Path("runs/proxy-benchmark"), help="where trainings are kept")
-    parser.add_argument("--repeats", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=2, help="of each setting's timing")
+    parser.add_argument("--baseline-steps", type=int, default=PROXY.steps, help="that the plain way is timed over")
     arguments = parser.parse_args()
     if "speed" in arguments.part:
-        speed(arguments.out, arguments.repeats)
+        speed(arguments.out, arguments.repeats, arguments.baseline_steps)
     if "ranking" in arguments.part:
         rank(arguments.out)
 

@@ -78,18 +78,15 @@ class Phases:
         finally:
             self.begin(None)
 
-    def _before_head(self, module: Any, inputs: tuple[list[Tensor]]) -> tuple[list[Tensor]] | None:
-        """Gives the head views of the maps: a map's own gradient may wait for other cells that take it as input."""
+    def _before_head(self, module: Any, inputs: tuple[list[Tensor]]) -> None:
         if not module.training:
-            return None
+            return
         (maps,) = inputs
-        views = [x.view_as(x) for x in maps]
-        watched = [view for view in views if view.requires_grad]
+        watched = [x for x in maps if x.requires_grad]
         self._maps_left = len(watched)
-        for view in watched:
-            view.register_hook(self._map_done)
+        for x in watched:
+            x.register_hook(self._map_done)
         self.begin("head forward")
-        return (views,)
 
     def _after_head(self, module: Any, _inputs: Any, outputs: dict[str, Tensor]) -> None:
         if not module.training:
@@ -100,7 +97,7 @@ class Phases:
                 x.register_hook(lambda _: self.begin("head backward"))
 
     def _map_done(self, _gradient: Tensor) -> None:
-        """The head's backward pass ends where the last map has its gradient."""
+        """The head's backward pass ends where the last of its inputs has its gradient."""
         self._maps_left -= 1
         if not self._maps_left:
             self.begin("neck backward")

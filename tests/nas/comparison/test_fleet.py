@@ -43,7 +43,7 @@ def children(parent: int, pattern: str) -> list[int]:
 
 def kill_first_training(killed: list[int]) -> None:
     """kill -9 to the first worker of this process that trains."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 250
     while time.monotonic() < deadline:
         for raylet in children(os.getpid(), "raylet/raylet"):
             if workers := children(raylet, "^ray::CaseWorker.run"):
@@ -55,7 +55,7 @@ def kill_first_training(killed: list[int]) -> None:
 
 def test_trainings_are_done_once_and_a_failed_or_killed_one_costs_no_other(data, tmp_path):
     cases = [
-        case(data, proxy=replace(TINY, steps=150)),
+        case(data, proxy=replace(TINY, steps=400)),
         case(data, seed=1),
         case(data, seed=1),
         case(data, "bifpn", proxy=DIVERGING),
@@ -81,7 +81,7 @@ def test_trainings_are_done_once_and_a_failed_or_killed_one_costs_no_other(data,
     again = Bank(bank.path)
     with again.claim():
         train_all(cases, again, ResourceConfig(workers=1), lambda *line: told.append(line))
-    assert len(told) == 4, "everything was known"
+    assert [case for case, _, _ in told[4:]] == [cases[3]], "only what failed is tried again"
 
 
 def test_data_that_is_missing_is_a_clear_error(tmp_path):
