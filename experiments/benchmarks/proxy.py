@@ -13,6 +13,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -108,12 +109,14 @@ def rank(out: Path) -> None:
     print(write_result("proxy_ranking", "Does the proxy task rank necks as a long training does?", body, plain))
 
 
-def time_settings(out: Path, repeats: int) -> dict[str, list[float]]:
+def time_settings(out: Path, repeats: int, only: Sequence[str]) -> dict[str, list[float]]:
     """Seconds of one candidate under every setting, all in turn with every core at work.
 
     A first turn is not counted: workers build their tasks in it.
     """
-    settings = {**RANKED, **SAME_NUMBERS}
+    settings = {
+        name: proxy for name, proxy in {**RANKED, **SAME_NUMBERS}.items() if not only or name in ("as it is", *only)
+    }
     names = [name for _ in range(1 + repeats) for name in settings] + list(UNCACHED)
     genotype = known_genotype(TIMED_NECK)
     cases = [
@@ -154,9 +157,9 @@ def time_baseline(steps: int) -> dict[str, list[dict[str, float]]]:
     return found
 
 
-def speed(out: Path, repeats: int, baseline_steps: int) -> None:
+def speed(out: Path, repeats: int, only: Sequence[str], baseline_steps: int) -> None:
     """Candidates per hour: settings in turn, then the baseline."""
-    seconds = time_settings(out, repeats)
+    seconds = time_settings(out, repeats, only)
     baseline = time_baseline(baseline_steps)
     plain = statistics.median(run["seconds"] for runs in baseline.values() for run in runs)
     usual = statistics.median(seconds["as it is"])
@@ -232,10 +235,11 @@ def main() -> None:
     parser.add_argument("part", choices=("ranking", "speed"), nargs="*", default=["speed", "ranking"])
     parser.add_argument("--out", type=Path, default=Path("runs/proxy-benchmark"), help="where trainings are kept")
     parser.add_argument("--repeats", type=int, default=2, help="of each setting's timing")
+    parser.add_argument("--only", action="append", default=[], help="time no settings but these and `as it is`")
     parser.add_argument("--baseline-steps", type=int, default=PROXY.steps, help="that the plain way is timed over")
     arguments = parser.parse_args()
     if "speed" in arguments.part:
-        speed(arguments.out, arguments.repeats, arguments.baseline_steps)
+        speed(arguments.out, arguments.repeats, arguments.only, arguments.baseline_steps)
     if "ranking" in arguments.part:
         rank(arguments.out)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
@@ -53,7 +54,9 @@ def launch(run_dir: Path, *, trials: int, milliseconds: int) -> subprocess.Popen
     orders = run_dir.parent / "orders"
     orders.mkdir(exist_ok=True)
     arguments = [sys.executable, toy_search.__file__, str(orders), str(run_dir), str(trials), str(milliseconds)]
-    return subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # what runs the tests in the background may ignore SIGINT, which children would inherit
+    listen = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    return subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=listen)
 
 
 @dataclass(frozen=True)
