@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nas.commands.trainings import console, listed, make_table, train, write_record
+from nas.commands.trainings import console, make_table, train, write_record
 from nas.comparison.check import longer
 from nas.comparison.final import (
     FOUND_GROUP,
@@ -59,21 +59,20 @@ def retrain(
 
 def _print(found: Sequence[Standing], failed: dict[str, str], steps: int) -> None:
     title = f"AP on the test split, {steps} steps; mean and 95 % interval over seeds"
-    table = make_table(title, "neck", "AP", "±", "each seed", "channels", "MACs (M)", "params (k)", "latency (ms)")
+    table = make_table(title, "neck", "AP", "±", "lowest .. highest", "channels", "MACs (M)", "params (k)")
     for entry in found:
         mark = "*" if off_goal(entry, found) else ""
         table.add_row(
             entry.contender.neck.label,
             f"{entry.mean:.2f}",
             f"{entry.margin:.2f}" if len(entry.aps) > 1 else "-",
-            listed(entry.aps),
+            f"{min(entry.aps):.1f} .. {max(entry.aps):.1f}",
             str(entry.contender.channels),
             f"{entry.contender.macs / 1e6:.1f}{mark}",
             f"{entry.params / 1e3:.0f}",
-            f"{entry.latency_ms:.2f}",
         )
     console.print(table)
-    console.print("MACs are those of neck and head; parameters and latency those of the neck", soft_wrap=True)
+    console.print("MACs are those of neck and head, parameters those of the neck", soft_wrap=True)
     if any(off_goal(entry, found) for entry in found):
         console.print(f"* more than {100 * MACS_TOLERANCE:.0f} % off the median: no even comparison", soft_wrap=True)
     for label, reason in failed.items():
