@@ -7,7 +7,10 @@ from dataclasses import replace
 from nas.data.config import DataConfig, SignsConfig
 from nas.detection.config import BackboneConfig, HeadConfig
 from nas.proxy.config import NeckConfig, OptimizerConfig, ProxyConfig
-from nas.search.config import ControllerConfig, SearchConfig
+from nas.search.config import ControllerConfig, SearchConfig, SpaceConfig
+from nas.search.constraints import ConstraintConfig
+from nas.search.stopping import StoppingConfig
+from nas.training.config import TrainConfig, TrainNeckConfig, TrainOptimizerConfig
 
 PROXY = ProxyConfig(
     backbone=BackboneConfig(name="efficientnet_lite0", weights="imagenet", frozen=True),
@@ -45,6 +48,27 @@ def search() -> SearchConfig:
     )
 
 
+def wide() -> SearchConfig:
+    """300 candidates and as many random ones, from the space that holds FPN and BiFPN too, no dearer than the NAS-FPN
+    cell; about two hours of two CPU cores. Evolution starts from three published necks, among random ones.
+    """
+    return replace(
+        search(),
+        name="signs-wide",
+        proxy=replace(PROXY, warm_steps=300),
+        space=SpaceConfig(name="pyramid", max_cells=12),
+        controller=ControllerConfig(
+            name="evolution",
+            options={"population_size": 40, "tournament_size": 8, "num_random": 20},
+            initial=("fpn", "bifpn", "nas_fpn"),
+        ),
+        constraints=ConstraintConfig(max_macs=20_500_000),
+        stopping=StoppingConfig(rungs=(100, 200), reduction_factor=1.5),
+        trials=300,
+        random_trials=300,
+    )
+
+
 def smoke() -> SearchConfig:
     """Every part of a search in a minute or two; its numbers mean nothing."""
     return replace(
@@ -56,4 +80,24 @@ def smoke() -> SearchConfig:
         known=("fpn", "nas_fpn"),
         trials=4,
         random_trials=2,
+    )
+
+
+def train() -> TrainConfig:
+    """A whole training on the embedded data, its backbone included: an hour of a CPU core."""
+    return TrainConfig(
+        name="signs-train",
+        data=search().data,
+        backbone=replace(PROXY.backbone, frozen=False),
+        neck=TrainNeckConfig(channels=PROXY.neck.channels, recipe={"norm_momentum": 0.1}),
+        head=PROXY.head,
+        optimizer=TrainOptimizerConfig(
+            name="adamw", lr=2e-3, schedule="cosine", warmup_epochs=0.5, clip_norm=PROXY.optimizer.clip_norm
+        ),
+        image_size=PROXY.image_size,
+        scale_jitter=(0.8, 1.2),
+        epochs=12,
+        batch_size=PROXY.batch_size,
+        focal_gamma=PROXY.focal_gamma,
+        scorer=PROXY.scorer,
     )

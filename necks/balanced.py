@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from necks.contract import Neck
 from necks.merge import sum_maps
-from necks.resample import Size, size_of
+from necks.resample import Size, adaptive_max_pool, size_of
 
 Refine = Literal["non_local", "conv"] | None
 
@@ -56,7 +56,7 @@ class BalancedNeck(Neck):
     def _gather(self, maps: Sequence[Tensor]) -> Tensor:
         size = size_of(maps[self.gather_at])
         gathered = [
-            F.adaptive_max_pool2d(x, size) if index < self.gather_at else F.interpolate(x, size, mode="nearest")
+            adaptive_max_pool(x, size) if index < self.gather_at else F.interpolate(x, size, mode="nearest")
             for index, x in enumerate(maps)
         ]
         return sum_maps(gathered) / len(gathered)
@@ -64,7 +64,7 @@ class BalancedNeck(Neck):
     def _resize(self, x: Tensor, size: Size, index: int) -> Tensor:
         if index < self.gather_at:
             return F.interpolate(x, size, mode="nearest")
-        return F.adaptive_max_pool2d(x, size)
+        return adaptive_max_pool(x, size)
 
 
 class NonLocal(nn.Module):
@@ -83,9 +83,9 @@ class NonLocal(nn.Module):
         nn.init.zeros_(self.conv_out.bias)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
-        query, key, value = (conv(x).flatten(2).transpose(1, 2) for conv in (self.theta, self.phi, self.g))
+        query, key, value = (conv(x).flatten(2).mT.unsqueeze(1) for conv in (self.theta, self.phi, self.g))
         mixed = F.scaled_dot_product_attention(query, key, value, scale=1.0)
-        return x + self.conv_out(mixed.transpose(1, 2).reshape(x.shape))
+        return x + self.conv_out(mixed.squeeze(1).mT.reshape(x.shape))
 
 
 def _refinement(refine: Refine, channels: int) -> nn.Module:

@@ -120,21 +120,17 @@ class MergeNeck(Neck):
         Raises:
             ValueError: for maps that do not fit, or `until` out of 1..repeats.
         """
+        return self._with_extra(features, self._stacked(features, until)[-1])
+
+    def every_repeat(self, features: Mapping[str, Tensor], until: int | None = None) -> list[OrderedDict[str, Tensor]]:
+        """The pyramid after each repeat, for heads on all of them; arguments and errors as of `forward`."""
+        return [self._with_extra(features, maps) for maps in self._stacked(features, until)]
+
+    def _stacked(self, features: Mapping[str, Tensor], until: int | None) -> list[list[Tensor]]:
+        """Maps of the genotype's levels after each of the first repeats."""
         until = self.repeats if until is None else until
         if not 1 <= until <= self.repeats:
             raise ValueError(f"until must be in 1..{self.repeats}, got {until}")
-        return self._with_extra(features, self._stacked(features, until)[-1])
-
-    def every_repeat(self, features: Mapping[str, Tensor]) -> list[OrderedDict[str, Tensor]]:
-        """The pyramid after each repeat, for heads on all of them.
-
-        Raises:
-            ValueError: for maps that do not fit.
-        """
-        return [self._with_extra(features, maps) for maps in self._stacked(features, self.repeats)]
-
-    def _stacked(self, features: Mapping[str, Tensor], until: int) -> list[list[Tensor]]:
-        """Maps of the genotype's levels after each of the first repeats."""
         self.check_features(features)
         maps = self.stem(list(features.values()))
         stacked: list[list[Tensor]] = []

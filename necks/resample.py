@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -22,7 +23,12 @@ def size_of(x: Tensor) -> Size:
 
 def halved(size: Size) -> Size:
     """The size one level coarser, borders included: a side of s becomes ceil(s / 2)."""
-    return -(-size[0] // 2), -(-size[1] // 2)
+    return ceil_div(size[0], 2), ceil_div(size[1], 2)
+
+
+def ceil_div(side: int, divisor: int) -> int:
+    """Rounded up, of positive numbers: a negative one (`-(-side // divisor)`) is rounded otherwise by ONNX."""
+    return (side + divisor - 1) // divisor
 
 
 def resample(x: Tensor, size: Size, *, shift: int, down: str = "max_pool") -> Tensor:
@@ -40,7 +46,24 @@ def resample(x: Tensor, size: Size, *, shift: int, down: str = "max_pool") -> Te
         return _padded_max_pool(x, size)
     pooled = _overlapping_max_pool(x, 2**shift, down) if down.startswith("max_pool3") else None
     pooled = F.max_pool2d(x, 2**shift, ceil_mode=True) if pooled is None else pooled
-    return pooled if size_of(pooled) == size else F.adaptive_max_pool2d(x, size)
+    return pooled if size_of(pooled) == size else adaptive_max_pool(x, size)
+
+
+def adaptive_max_pool(x: Tensor, size: Size) -> Tensor:
+    """`torch.nn.functional.adaptive_max_pool2d`, whose traced form fits one size; that of this one fits any."""
+    if not torch.compiler.is_exporting():
+        return F.adaptive_max_pool2d(x, size)
+    rows, columns = (_windows(x, dim, count) for dim, count in zip((-2, -1), size, strict=True))
+    return x[..., rows, :].amax(dim=-2)[..., columns].amax(dim=-1)
+
+
+def _windows(x: Tensor, dim: int, count: int) -> Tensor:
+    """(count, longest window): indices along `dim` of each window, its last one repeated where it is shorter."""
+    side = x.shape[dim]
+    starts = torch.arange(count, device=x.device) * side // count
+    ends = ((torch.arange(count, device=x.device) + 1) * side + count - 1) // count
+    longest = torch.arange((side - 1) // count + 2, device=x.device)
+    return torch.minimum(starts[:, None] + longest, ends[:, None] - 1)
 
 
 class StridedConv(nn.Module):
@@ -55,19 +78,21 @@ class StridedConv(nn.Module):
         if self.shift > 1:
             x = F.max_pool2d(x, 2 ** (self.shift - 1), ceil_mode=True)
         y: Tensor = self.conv(x)
-        return y if size_of(y) == size else F.adaptive_max_pool2d(y, size)
+        return y if size_of(y) == size else adaptive_max_pool(y, size)
 
 
 def _overlapping_max_pool(x: Tensor, stride: int, down: str) -> Tensor:
     if down == "max_pool3":
         return F.max_pool2d(x, stride + 1, stride, padding=stride // 2)
-    pad_h, pad_w = (max(0, (math.ceil(side / stride) - 1) * stride + stride + 1 - side) for side in size_of(x))
+    pad_h, pad_w = (max(0, (ceil_div(side, stride) - 1) * stride + stride + 1 - side) for side in size_of(x))
     x = F.pad(x, (pad_w // 2, pad_w - pad_w // 2, pad_h // 2, pad_h - pad_h // 2), value=-math.inf)
     return F.max_pool2d(x, stride + 1, stride)
 
 
 def _padded_max_pool(x: Tensor, size: Size) -> Tensor:
-    kernel = tuple(math.ceil(side / target) for side, target in zip(size_of(x), size, strict=True))
+    kernel = tuple(ceil_div(side, target) for side, target in zip(size_of(x), size, strict=True))
     pad_h, pad_w = (k * target - side for k, target, side in zip(kernel, size, size_of(x), strict=True))
     x = F.pad(x, (pad_w // 2, pad_w - pad_w // 2, pad_h // 2, pad_h - pad_h // 2))
+    if torch.compiler.is_exporting():  # a traced pool has one kernel; here it varies with the size
+        return x.unflatten(-1, (size[1], kernel[1])).unflatten(-3, (size[0], kernel[0])).amax(dim=(-3, -1))
     return F.max_pool2d(x, kernel)

@@ -1,4 +1,7 @@
-"""Which controller finds good genotypes in how many trials? Synthetic problems, many seeds, concurrent workers."""
+"""Which controller finds good genotypes in how many trials? Many seeds, concurrent workers.
+
+Synthetic problems by default; with `--problems recorded --space signs_wide` one made of recorded trials.
+"""
 
 from __future__ import annotations
 
@@ -17,14 +20,21 @@ import matplotlib.pyplot as plt
 from scipy.stats import mannwhitneyu
 
 from controllers import CONTROLLERS, Controller, Outcome, PPOController, Proposal
-from experiments.benchmarks.problems import PROBLEMS
+from experiments.benchmarks import recorded
+from experiments.benchmarks.problems import PROBLEMS, Problem
 from experiments.benchmarks.results import RESULTS, write_result
 from search_space import SearchSpace, nas_fpn_space, pyramid_space
 
 SAMPLES = 20_000
 """Random genotypes per problem and seed that the thresholds are quantiles of."""
 TOP = {"top 1 %": 0.99, "top 0.1 %": 0.999}
-SPACES: dict[str, Callable[[], SearchSpace]] = {"nas_fpn": nas_fpn_space, "pyramid": pyramid_space}
+RECORDED = "recorded"
+EVERY_PROBLEM: dict[str, Callable[[SearchSpace, int], Problem]] = {**PROBLEMS, RECORDED: recorded.Recorded}
+SPACES: dict[str, Callable[[], SearchSpace]] = {
+    "nas_fpn": nas_fpn_space,
+    "pyramid": pyramid_space,
+    "signs_wide": recorded.space,
+}
 VARIANTS: dict[str, Callable[..., Controller]] = {**CONTROLLERS, "nasnet": PPOController.nasnet}
 
 
@@ -61,7 +71,7 @@ class Run:
 def run(job: Job) -> Run:
     """Trials finish in random order, `slots` of them being in work at any time."""
     space = SPACES[job.space]()
-    problem = PROBLEMS[job.problem](space, job.seed)
+    problem = EVERY_PROBLEM[job.problem](space, job.seed)
     controller = VARIANTS[job.controller](space, seed=job.seed)
     rng = random.Random(f"{job.problem} {job.seed}")
     reached: dict[str, int | None] = dict.fromkeys(TOP)
@@ -95,9 +105,9 @@ def run(job: Job) -> Run:
 
 def thresholds(space: str, problem_name: str, seed: int) -> dict[str, float]:
     """`Job.limits` of a problem with the hidden target of this seed."""
-    problem = PROBLEMS[problem_name](SPACES[space](), seed)
+    problem = EVERY_PROBLEM[problem_name](SPACES[space](), seed)
     rng = random.Random(f"random samples {seed}")
-    values = sorted(problem.value(problem.space.sample(rng)) for _ in range(SAMPLES))
+    values = sorted(problem.values([problem.space.sample(rng) for _ in range(SAMPLES)]))
     return {name: values[int(share * SAMPLES)] for name, share in TOP.items()}
 
 
@@ -199,23 +209,32 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=1000)
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--slots", type=int, default=32, help="trials in work at once")
-    parser.add_argument("--problems", nargs="+", choices=PROBLEMS, default=list(PROBLEMS))
+    parser.add_argument("--problems", nargs="+", choices=EVERY_PROBLEM, default=list(PROBLEMS))
     parser.add_argument("--controllers", nargs="+", choices=VARIANTS, default=list(CONTROLLERS))
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     arguments = parser.parse_args()
+    if (RECORDED in arguments.problems) != (arguments.space == "signs_wide"):
+        parser.error("the problem recorded goes with --space signs_wide, and no other does")
     found = search_all(arguments)
     body = (
         f"{arguments.trials} trials over the space `{arguments.space}` of {SPACES[arguments.space]().size():.2e} "
-        f"genotypes, {arguments.seeds} "
-        f"seeds (each another hidden target),\n{arguments.slots} trials in work at once that finish in random order. "
+        f"genotypes, {arguments.seeds} seeds (each another hidden target, if the problem has one),\n"
+        f"{arguments.slots} trials in work at once that finish in random order. "
         f"The top quantiles are those of {SAMPLES:,} random genotypes\nof the same problem; medians over the seeds. "
-        "Problems: `experiments/benchmarks/problems.py`.\n\n"
+        "Problems: `experiments/benchmarks/{problems,recorded}.py`.\n\n"
         f"{table(found, arguments.trials)}\n\n"
         f"Entropy of the policies, first to last trial:\n\n{entropy_lines(found)}\n\n"
         f"![best so far]({arguments.name}.png)"
     )
     plot(found, arguments.name)
-    print(write_result(arguments.name, "Controllers on synthetic problems", body, [_record(*pair) for pair in found]))
+    print(
+        write_result(
+            arguments.name,
+            f"Controllers on the problems {', '.join(arguments.problems)}",
+            body,
+            [_record(*pair) for pair in found],
+        )
+    )
 
 
 def _record(job: Job, run: Run) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from search_space import Genotype, SearchSpace
 
@@ -37,6 +37,10 @@ class Problem(ABC):
     @abstractmethod
     def value(self, genotype: Genotype) -> float:
         """Without noise, from 0 to 1; the target has 1."""
+
+    def values(self, genotypes: Sequence[Genotype]) -> list[float]:
+        """Of many at once."""
+        return [self.value(genotype) for genotype in genotypes]
 
     def observe(self, genotype: Genotype, rng: random.Random) -> float:
         """What a trial measures."""

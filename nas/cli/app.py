@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from nas.cli import cluster, data, proxy
+from nas.cli import cluster, data, detectors, proxy
 from nas.cli.options import ADDRESS, TENSORBOARD, Assignments, ControllerName, RunDir, Trials, Workers
 from nas.errors import UserError
 from search_space import GenotypeError
@@ -25,6 +25,8 @@ app = typer.Typer(
 app.add_typer(data.app, name="data")
 app.add_typer(cluster.app, name="cluster")
 app.add_typer(proxy.app, name="proxy")
+app.command()(detectors.evaluate)
+app.command()(detectors.convert)
 
 
 def main() -> None:
@@ -109,6 +111,47 @@ def retrain(
 
 
 @app.command()
+def train(
+    experiment: Annotated[str, typer.Argument(help="module:function or file.py:function that returns a TrainConfig.")],
+    run_dir: Annotated[
+        Path,
+        typer.Option(help="The one directory that the training writes to; used again, it goes on."),
+    ],
+    neck: Annotated[
+        str | None, typer.Option(help="A known neck, a genotype's JSON file, or what nasfpn export wrote.")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
+    processes: Annotated[int | None, typer.Option(help="Processes (GPUs, where there are any) that train.")] = None,
+    set_: Assignments = None,
+    address: Annotated[str | None, typer.Option(help=ADDRESS)] = None,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help=TENSORBOARD)] = False,
+) -> None:
+    """Train a detector in full; ends with one that nasfpn evaluate and nasfpn export take."""
+    from nas.commands.train import train as run
+
+    wishes = {"neck.name": neck, "epochs": epochs, "resources.processes": processes}
+    assignments = [f"{name}={value}" for name, value in wishes.items() if value is not None]
+    run(experiment, run_dir, [*(set_ or []), *assignments], address, tensorboard)
+
+
+@app.command()
+def reproduce(
+    paper: Annotated[str, typer.Argument(help="nas-fpn.")],
+    variant: Annotated[
+        str, typer.Option(help="Function of experiments.coco: nas_fpn, nas_fpn_1024, ..., retinanet, search.")
+    ] = "nas_fpn",
+    coco: Annotated[Path | None, typer.Option(help="Where COCO 2017 is; without it: what is needed.")] = None,
+    run_dir: Annotated[str | None, typer.Option(help="Default: runs/coco-VARIANT.")] = None,
+    set_: Assignments = None,
+    address: Annotated[str | None, typer.Option(help=ADDRESS)] = None,
+) -> None:
+    """Published figures beside those of the detectors built here; with COCO, their training or the paper's search."""
+    from nas.commands.reproduce import reproduce as run
+
+    run(paper, variant, coco, run_dir, set_ or [], address)
+
+
+@app.command()
 def submit(
     experiment: Annotated[str, typer.Argument(help="module:function or file.py:function, as seen from --working-dir.")],
     address: Annotated[str, typer.Option(help="URL of the cluster's Ray dashboard, such as http://head:8265.")],
@@ -157,14 +200,21 @@ def report(run_dir: RunDir) -> None:
 
 @app.command()
 def export(
-    run_dir: RunDir,
+    source: Annotated[
+        str, typer.Argument(help="A search's directory or URL, an exported neck, or a saved detector (nasfpn train).")
+    ],
     output: Annotated[Path, typer.Option(help="Directory to write; new or empty.")],
     trial: Annotated[int | None, typer.Option(help="Number of a trial; default: the best found.")] = None,
+    formats: Annotated[
+        list[str] | None,
+        typer.Option("--format", help="Also: python, onnx, pt2, mmdet, torchvision, or all. May be repeated."),
+    ] = None,
+    fold: Annotated[bool, typer.Option("--fold", help="Batch norms folded into convolutions in these.")] = False,
 ) -> None:
-    """Write a trained neck: genotype as JSON, weights as safetensors, a README."""
-    from nas.commands.runs import export_neck
+    """Write a trained neck or detector as plain files (JSON, safetensors, a model card) and in other formats."""
+    from nas.commands.export import export_anything
 
-    export_neck(run_dir, output, trial)
+    export_anything(source, output, trial, formats or [], fold=fold)
 
 
 @app.command()

@@ -12,7 +12,7 @@ from nas.comparison.check import SEPARATION, CheckPlan, CheckResult, check, long
 from nas.comparison.choose import Judged, grid, judge, recommended
 from nas.comparison.necks import diverse_necks
 from nas.configuration import ConfigError, override
-from nas.search.config import load_search
+from nas.search.config import SearchConfig, load_search
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Effort:
 
 
 def check_proxy(experiment: str, out: Path, assignments: Sequence[str], effort: Effort, address: str | None) -> None:
-    plan = _plan(experiment, assignments, effort)
+    plan = _plan(override(load_search(experiment), assignments), effort)
     bank = train(plan.cases(), plan.config.resources, out, address)
     result = check(plan, bank)
     _print_scores(result)
@@ -48,8 +48,9 @@ def choose_proxy(
     effort: Effort,
     address: str | None,
 ) -> None:
-    settings = grid(override(load_search(experiment), assignments).proxy, variations)
-    plan = _plan(experiment, assignments, effort)
+    config = override(load_search(experiment), assignments)
+    settings = grid(config.proxy, variations)
+    plan = _plan(config, effort)
     cases = [case for setting in settings for case in replace(plan, proxy=setting.proxy).proxy_cases()]
     bank = train([*plan.reference_cases(), *cases], plan.config.resources, out, address)
     judged = judge(plan, settings, bank)
@@ -64,14 +65,13 @@ def choose_proxy(
     write_record(out, "choose", plan.config, {"recommended": list(entry.setting.assignments), "settings": rows})
 
 
-def _plan(experiment: str, assignments: Sequence[str], effort: Effort) -> CheckPlan:
+def _plan(config: SearchConfig, effort: Effort) -> CheckPlan:
     if min(effort.seeds, effort.long_seeds) < 2:
         raise ConfigError("noise can be told from two seeds on; give --seeds and --long-seeds at least 2")
     if effort.longer <= 1:
         raise ConfigError(f"the long training is longer than the proxy; --longer must be over 1, got {effort.longer:g}")
     from nas.comparison.content import content_of
 
-    config = override(load_search(experiment), assignments)
     return CheckPlan(
         config=config,
         necks=diverse_necks(config, effort.necks),

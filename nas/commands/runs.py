@@ -1,10 +1,9 @@
-"""Commands on a run directory: status, report, export. Torch is imported only where weights are read."""
+"""Commands on a run directory: status, report, rerun. Torch is imported only where weights are read."""
 
 from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 
 from rich.console import Console
 
@@ -54,15 +53,6 @@ def make_report(run_dir: str) -> None:
         page = write_report(run, config, trials)
         publish(run_dir, run, run.report)
         console.print(f"report: {shown(run_dir, run, page)}", soft_wrap=True)
-
-
-def export_neck(run_dir: str, output: Path, number: int | None) -> None:
-    with fetched(run_dir, "trials") as run:
-        config, trials = _read(run)
-        from nas.results.export import export
-
-        trial = export(run, trials, output, number)
-    console.print(f"trial {trial.number} ({config.reward.name} {trial.reward:.1f}) exported to {output}")
 
 
 def rerun_trial(run_dir: str, number: int) -> None:

@@ -91,7 +91,7 @@ def _run(config: SearchConfig, run: RunDirectory, place: str, address: str | Non
     from nas.data.check import check_data
     from nas.search.engine import run_search
 
-    _refuse_bad_data(config.data.root, check_data(config.data))
+    refuse_bad_data(config.data.root, check_data(config.data))
     console.print(
         f"[bold]{config.name}[/]: {len(set(config.known))} known necks, {config.random_trials} random, "
         f"{config.trials} by {searcher_name(config)}; everything goes to {shown(place, run)}",
@@ -136,7 +136,7 @@ def _print_table(title: str, rows: Sequence[Row], names: Sequence[str]) -> None:
     console.print(table)
 
 
-def _refuse_bad_data(root: str, problems: Sequence[Problem]) -> None:
+def refuse_bad_data(root: str, problems: Sequence[Problem]) -> None:
     errors = [problem for problem in problems if problem.severity == "error"]
     for problem in problems:
         console.print(str(problem), markup=False, soft_wrap=True)

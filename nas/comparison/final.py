@@ -101,13 +101,16 @@ def sized(config: SearchConfig, necks: Sequence[NamedNeck], *, same_width: bool 
 
 
 def _at_goal(neck: NamedNeck, costs: _Costs, goal: float, width: int, step: int) -> Contender:
-    """Multiply-adds rise with the width, so that the search may go from the search's width in one direction."""
-    channels = width
+    """Multiply-adds rise with the width, but where it meets that of a backbone map they fall once, as the 1x1
+    convolution there is left out: so two steps beyond the goal are looked at as well.
+    """
     direction = step if costs(neck, width) < goal else -step
-    while channels + direction > 0:
-        if abs(costs(neck, channels + direction) - goal) >= abs(costs(neck, channels) - goal):
-            break
-        channels += direction
+    widths = [width]
+    beyond = 0
+    while beyond < 2 and widths[-1] + direction > 0:
+        widths.append(widths[-1] + direction)
+        beyond += (costs(neck, widths[-1]) - goal) * direction >= 0
+    channels = min(widths, key=lambda channels: abs(costs(neck, channels) - goal))
     return Contender(neck, channels, costs(neck, channels))
 
 
@@ -132,8 +135,9 @@ class _Costs:
 
     def _of_head(self, channels: int) -> int:
         """The same for all necks of a width."""
+        from nas.detection.conventions import build_anchors
         from nas.detection.cost import head_macs
-        from nas.detection.detector import build_anchors, build_head
+        from nas.detection.detector import build_head
         from nas.proxy.task import candidate_neck
 
         proxy, backbone = self._proxy, self._backbone

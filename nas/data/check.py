@@ -10,12 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from nas.data.annotations import Annotations, check_annotations, check_classes, check_scorable
 from nas.data.archive import open_root
 from nas.data.coco import draw_ids, read_instances
 from nas.data.config import DataConfig, DataError, SplitConfig
+from nas.data.image_files import UnreadableImageError, WrongSizeError, read_rgb
 from nas.data.problems import Findings, Problem
 
 
@@ -114,18 +113,11 @@ def _check_files(annotations: Annotations, folder: Path, full: bool, findings: F
 
 def _check_image(at: str, path: Path, entry: Mapping[str, Any], findings: Findings) -> None:
     try:
-        with Image.open(path) as image:
-            image.load()
-            size = image.size
-    except (OSError, SyntaxError, ValueError) as error:
-        findings.error("unreadable images", f"{at} cannot be read: {error}; copy it again or remove the entry")
-        return
-    stated = (entry["width"], entry["height"])
-    if size != stated:
-        findings.error(
-            "wrong sizes",
-            f"{at} is {size[0]}x{size[1]} pixels, but stated as {stated[0]}x{stated[1]}; annotate the stored image",
-        )
+        read_rgb(path, entry["width"], entry["height"])
+    except UnreadableImageError as error:
+        findings.error("unreadable images", f"{at} {error}; copy it again or remove the entry")
+    except WrongSizeError as error:
+        findings.error("wrong sizes", f"{at} {error}; annotate the stored image")
 
 
 def _check_together(found: Mapping[str, tuple[Annotations, Path]], findings: Findings) -> None:

@@ -13,7 +13,6 @@ from typing import Any, TypedDict
 
 import numpy as np
 import torch
-from PIL import Image
 from pycocotools.coco import COCO
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -22,6 +21,7 @@ from torchvision.transforms.functional import pil_to_tensor
 
 from nas.data.archive import open_root
 from nas.data.config import DataConfig, DataError, SplitConfig
+from nas.data.image_files import UnreadableImageError, WrongSizeError, read_rgb
 
 _NEEDED_KEYS = ("images", "annotations", "categories")
 
@@ -95,30 +95,29 @@ class CocoSplit(Dataset[tuple[Tensor, Target]]):
         return tuple(sorted(set(keep)))
 
     def _load_image(self, image_id: int) -> Tensor:
-        path = self.image_path(image_id)
+        path, info = self.image_path(image_id), self.coco.imgs[image_id]
         try:
-            with Image.open(path) as image:
-                pixels = pil_to_tensor(image.convert("RGB"))
-        except (OSError, SyntaxError) as error:  # Pillow reports some torn PNG files as SyntaxError
-            raise DataError(f"{path} (image {image_id}) cannot be read: {error}; run `nasfpn data check`") from error
-        info = self.coco.imgs[image_id]
-        if tuple(pixels.shape[-2:]) != (info["height"], info["width"]):
-            raise DataError(
-                f"{path} (image {image_id}) is {pixels.shape[2]}x{pixels.shape[1]} pixels, but stated as "
-                f"{info['width']}x{info['height']}; run `nasfpn data check`"
-            )
-        return pixels
+            return pil_to_tensor(read_rgb(path, info["width"], info["height"]))
+        except (UnreadableImageError, WrongSizeError) as error:
+            raise DataError(f"{path} (image {image_id}) {error}; run `nasfpn data check`") from error
 
     def _target(self, image_id: int, height: int, width: int) -> Target:
         found = [item for item in self.coco.imgToAnns.get(image_id, []) if not item.get("iscrowd", 0)]
-        unknown = [item for item in found if item["category_id"] not in self._labels]
-        if unknown:
+        try:
+            boxes = torch.tensor([item["bbox"] for item in found], dtype=torch.float32).reshape(-1, 4)
+            categories = [item["category_id"] for item in found]
+            labels = torch.tensor([self._labels.get(category, -1) for category in categories], dtype=torch.int64)
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise DataError(
-                f"{self.annotations}: annotation {unknown[0]['id']} has category {unknown[0]['category_id']}, which is "
+                f"{self.annotations}: an annotation of image {image_id} is malformed ({error!r}); run `nasfpn data "
+                "check`"
+            ) from error
+        if (labels < 0).any():
+            unknown = found[int((labels < 0).nonzero()[0])]
+            raise DataError(
+                f"{self.annotations}: annotation {unknown['id']} has category {unknown['category_id']}, which is "
                 "not among the categories; run `nasfpn data check`"
             )
-        boxes = torch.tensor([item["bbox"] for item in found], dtype=torch.float32).reshape(-1, 4)
-        labels = torch.tensor([self._labels[item["category_id"]] for item in found], dtype=torch.int64)
         boxes = clip_boxes_to_image(box_convert(boxes, "xywh", "xyxy"), (height, width))
         solid = (boxes[:, 2:] > boxes[:, :2]).all(dim=1)
         return {"boxes": boxes[solid], "labels": labels[solid], "image_id": image_id}
@@ -221,7 +220,8 @@ def _index(content: dict[str, Any], path: Path) -> Any:
     try:
         with quiet():
             coco.createIndex()
-        sorted(coco.imgs), [category["name"] for category in coco.cats.values()]
+        sorted(coco.imgs), sorted(coco.cats), [category["name"] for category in coco.cats.values()]
+        [(Path(image["file_name"]), range(image["height"]), range(image["width"])) for image in coco.imgs.values()]
     except (KeyError, TypeError) as error:
         raise DataError(f"{path} has malformed entries ({error!r}); run `nasfpn data check`") from error
     return coco

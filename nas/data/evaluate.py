@@ -71,7 +71,7 @@ def coco_ap(
     truth = _truth(split)
     if not any(not item["iscrowd"] for item in truth["annotations"]):
         raise DataError(f"{split.annotations} holds no box for the {len(split)} images in use, so AP is undefined")
-    found = _results(split, detections)
+    found = coco_results(split, detections)
     make_coco, make_evaluation = find_scorer(scorer)
     with quiet():
         ground, guessed = _coco(make_coco, truth), _coco(make_coco, {**truth, "annotations": found})
@@ -106,8 +106,12 @@ def _truth(split: CocoSplit) -> dict[str, Any]:
     }
 
 
-def _results(split: CocoSplit, detections: Mapping[int, Detections]) -> list[dict[str, Any]]:
-    """Detections in COCO's result format."""
+def coco_results(split: CocoSplit, detections: Mapping[int, Detections]) -> list[dict[str, Any]]:
+    """Detections in COCO's result format, with what pycocotools adds to it on loading.
+
+    Raises:
+        ValueError: as `coco_ap`.
+    """
     unknown = sorted(set(detections) - set(split.image_ids))
     if unknown:
         raise ValueError(f"detections must be of the split's images, but image ids {unknown[:5]} are not in it")

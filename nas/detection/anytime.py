@@ -18,7 +18,8 @@ from torchvision.models.detection.retinanet import RetinaNetHead
 
 from nas.detection.backbone import Backbone
 from nas.detection.config import HeadConfig
-from nas.detection.detector import BackboneWithNeck, build_anchors, build_head, common_options
+from nas.detection.conventions import build_anchors
+from nas.detection.detector import BackboneWithNeck, build_head, common_options
 from nas.detection.fit import check_fit
 from necks import MergeNeck, Neck
 

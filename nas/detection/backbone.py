@@ -29,7 +29,7 @@ from nas.detection.feature_maps import (
 )
 from nas.detection.weights import BackboneError, downloading, load_file
 
-__all__ = ["Backbone", "BackboneError", "build_backbone", "weights_digest"]
+__all__ = ["Backbone", "BackboneError", "build_backbone", "normalise", "weights_digest"]
 
 LITE_MEAN, LITE_STD = (127 / 255,) * 3, (128 / 255,) * 3
 """EfficientNet-Lite was trained on (x - 127) / 128."""
@@ -89,6 +89,13 @@ def build_backbone(config: BackboneConfig) -> Backbone:
     else:
         backbone = _lite0(config) if config.name == "efficientnet_lite0" else _resnet(config)
     return backbone.freeze() if config.frozen else backbone
+
+
+def normalise(images: Tensor, backbone: Backbone) -> Tensor:
+    """uint8 images (N, 3, H, W) to what the backbone was trained on."""
+    mean = images.new_tensor(backbone.mean, dtype=torch.float32).view(3, 1, 1)
+    std = images.new_tensor(backbone.std, dtype=torch.float32).view(3, 1, 1)
+    return (images.float() / 255 - mean) / std
 
 
 def weights_digest(backbone: Backbone) -> str:

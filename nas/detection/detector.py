@@ -13,7 +13,8 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.retinanet import RetinaNetHead
 
 from nas.detection.backbone import Backbone
-from nas.detection.config import NORM_GROUPS, HeadConfig
+from nas.detection.config import HeadConfig
+from nas.detection.conventions import CONVENTIONS, OWN, ConventionName, build_anchors
 from nas.detection.fit import check_fit
 from necks import Neck
 
@@ -32,21 +33,27 @@ class BackboneWithNeck(nn.Module):
 
 
 def build_detector(
-    backbone: Backbone, neck: Neck, num_classes: int, head: HeadConfig | None = None, image_size: int = 640
+    backbone: Backbone,
+    neck: Neck,
+    num_classes: int,
+    head: HeadConfig | None = None,
+    image_size: int = 640,
+    convention: ConventionName = OWN,
 ) -> RetinaNet:
     """RetinaNet with anchors and head made for the neck's levels, which are checked by the shapes of its maps.
 
     Args:
         num_classes: classes without background; labels run from 0.
         image_size: images are resized so that both sides fit into this many pixels.
+        convention: whose anchors and norms the head has; others than our own are for converted weights.
 
     Raises:
         ValueError: as `check_fit`, if the neck does not take the backbone's maps or its own are not of their levels.
     """
     head = head or HeadConfig()
     check_fit(backbone, neck)
-    anchors = build_anchors(neck.out_levels, head)
-    module = build_head(neck.out_channels, anchors.num_anchors_per_location()[0], num_classes, head)
+    anchors = build_anchors(neck.out_levels, head, convention)
+    module = build_head(neck.out_channels, anchors.num_anchors_per_location()[0], num_classes, head, convention)
     wrapped = BackboneWithNeck(backbone, neck)
     return RetinaNet(
         wrapped, num_classes, anchor_generator=anchors, head=module, **common_options(backbone, head, image_size)
@@ -66,19 +73,14 @@ def common_options(backbone: Backbone, head: HeadConfig, image_size: int) -> dic
     }
 
 
-def build_anchors(levels: tuple[int, ...], head: HeadConfig) -> AnchorGenerator:
-    sizes = tuple(
-        tuple(head.anchor_scale * 2 ** (level + octave / head.octaves) for octave in range(head.octaves))
-        for level in levels
-    )
-    return AnchorGenerator(sizes, (head.ratios,) * len(levels))
-
-
-def build_head(channels: int, num_anchors: int, num_classes: int, config: HeadConfig) -> RetinaNetHead:
+def build_head(
+    channels: int, num_anchors: int, num_classes: int, config: HeadConfig, convention: ConventionName = OWN
+) -> RetinaNetHead:
     """torchvision's head with `convs` of its four convolutions per branch."""
-    norm = partial(nn.GroupNorm, NORM_GROUPS) if config.norm else None
-    if config.norm and channels % NORM_GROUPS:
-        raise ValueError(f"a head with norm needs channels divisible by {NORM_GROUPS}, got {channels}")
+    groups = CONVENTIONS[convention].norm_groups
+    norm = partial(nn.GroupNorm, groups) if config.norm else None
+    if config.norm and channels % groups:
+        raise ValueError(f"a head with norm needs channels divisible by {groups}, got {channels}")
     head = RetinaNetHead(channels, num_anchors, num_classes, norm_layer=norm)
     for branch in (head.classification_head, head.regression_head):
         branch.conv = branch.conv[: config.convs]

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from nas.detection.checkpoint import read_checkpoint, state_dict_of
 from nas.errors import UserError
 
 CLASSIFIERS = ("fc.", "classifier.", "head.", "heads.")
@@ -40,12 +41,13 @@ def read_weights(model: nn.Module, path: str) -> dict[str, Tensor]:
 
     Raises:
         BackboneError: if there is no such file, or names or shapes differ from the model's.
+        CheckpointError: if the file holds no weights, or more than weights.
     """
     if not Path(path).is_file():
         raise BackboneError(
             f"backbone.weights={path!r} is neither 'none' nor 'imagenet' nor a file; give the path of a state dict"
         )
-    found = _without_classifier(torch.load(path, weights_only=True, map_location="cpu"))
+    found = _without_classifier(state_dict_of(read_checkpoint(path), path))
     wanted = _without_classifier(model.state_dict())
     wrong = [name for name in wanted | found if _shape(wanted, name) != _shape(found, name)]
     if wrong:

@@ -20,8 +20,8 @@ from numpy.lib.format import open_memmap
 from torch import Tensor
 
 from nas.data.coco import digest
-from nas.detection.backbone import Backbone, weights_digest
-from nas.proxy.images import Letterboxed, normalise
+from nas.data.letterboxed import Letterboxed
+from nas.detection.backbone import Backbone, normalise, weights_digest
 
 _log = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from nas.data.letterboxed import Letterboxed
 from nas.detection.targets import BatchTargets, Targets, assign, stack
-from nas.proxy.images import Letterboxed
 
 
 class Inputs(Protocol):

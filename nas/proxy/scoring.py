@@ -9,9 +9,9 @@ from torch import Tensor
 from torchvision.models.detection import RetinaNet
 
 from nas.data.evaluate import Detections, coco_ap
+from nas.data.letterboxed import Letterboxed
 from nas.detection.postprocess import Found, detections
 from nas.proxy.config import ProxyConfig
-from nas.proxy.images import Letterboxed
 from nas.proxy.inputs import Inputs
 from nas.proxy.parts import precision, trained_part
 
@@ -42,8 +42,7 @@ def score(
                 outputs = forward(inputs.batch(indices, device))
             results = _detect(detector, outputs, anchors, [images.size_of(index) for index in indices], config)
         for index, result in zip(indices, results, strict=True):
-            boxes = result["boxes"].cpu() / images.scale(index)
-            found[images.split.image_ids[index]] = Detections(boxes, result["scores"].cpu(), result["labels"].cpu())
+            found[images.split.image_ids[index]] = images.detections(index, result)
     detector.train(mode)
     return coco_ap(images.split, found, scorer=config.scorer)
 

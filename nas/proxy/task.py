@@ -17,13 +17,16 @@ from torchvision.models.detection import RetinaNet
 from nas.data.coco import CocoSplit, Splits, open_splits
 from nas.data.config import DataConfig, DataError
 from nas.data.evaluate import find_scorer
+from nas.data.letterboxed import Letterboxed
 from nas.detection.backbone import build_backbone
+from nas.detection.conventions import build_anchors
 from nas.detection.cost import feature_shapes, latency_ms, neck_cost, peak_memory_mb, reset_peak_memory
-from nas.detection.detector import build_anchors, build_detector, grid_anchors
+from nas.detection.detector import build_detector, grid_anchors
+from nas.detection.device import pick_device
 from nas.proxy.attempt import Attempt
 from nas.proxy.config import NeckConfig, ProxyConfig
 from nas.proxy.features import cached_features
-from nas.proxy.images import ImageInputs, Letterboxed
+from nas.proxy.images import ImageInputs
 from nas.proxy.inputs import Inputs, TargetCache
 from nas.proxy.phases import NO_PHASES, Phases
 from nas.proxy.scoring import score
@@ -197,10 +200,3 @@ def candidate_neck(
     """A candidate as the configuration builds all of them."""
     recipe = Recipe(activation=config.activation, norm_momentum=config.norm_momentum, separable=config.separable)
     return MergeNeck(genotype, in_channels, in_levels, config.channels, config.repeats, recipe)
-
-
-def pick_device(name: str) -> torch.device:
-    """`auto` is the first GPU that this process sees, if any."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)

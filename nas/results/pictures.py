@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 from math import hypot
 
 import matplotlib as mpl
@@ -13,7 +14,7 @@ from matplotlib.patches import Circle, FancyArrowPatch
 from matplotlib.ticker import MaxNLocator
 
 from nas.results.front import pareto_front
-from nas.results.summary import known_necks, scored
+from nas.results.summary import known_necks, scored, trained
 from nas.search.records import KNOWN_PREFIX, RANDOM, SEARCH, Trial
 from search_space import Genotype
 
@@ -35,16 +36,19 @@ COST_AXES = {
 
 
 def ap_over_trials(trials: Sequence[Trial], controller: str, reward: str = "AP") -> Figure:
-    """The reward of each candidate in the order of proposal, the best so far, and the known necks as lines."""
+    """The reward of each candidate in the order of proposal, the best so far, and the known necks as lines; of those
+    that were stopped early only the places."""
     figure, axes = _axes((7.2, 4.0), "candidates of each kind, in the order proposed", _gain_label(reward))
     for origin, label in ((RANDOM, "random"), (SEARCH, controller)):
+        places = {trial.number: place for place, trial in enumerate(trained(trials, origin), start=1)}
         chosen = scored(trials, origin)
         if not chosen:
             continue
         rewards = [trial.reward or 0.0 for trial in chosen]
-        steps = range(1, len(rewards) + 1)
+        steps = [places[trial.number] for trial in chosen]
         axes.plot(steps, rewards, "o", color=COLOURS[origin], markersize=4, alpha=0.5)
-        running = [max(rewards[:count]) for count in steps]
+        running = list(accumulate([*rewards, rewards[-1]], max))
+        steps.append(max(places.values()))
         axes.step(steps, running, where="post", color=COLOURS[origin], label=f"best of {label} so far")
     for trial in known_necks(trials):
         axes.axhline(trial.reward or 0.0, color=KNOWN_COLOUR, linewidth=0.8, linestyle="--")
@@ -77,24 +81,26 @@ def ap_against_cost(trials: Sequence[Trial], controller: str, cost: str = "macs"
 
 def architecture(genotype: Genotype) -> Figure:
     """The graph as the NAS-FPN paper draws it: levels as rows, cells as columns, dangling adds dashed."""
-    width = max(4.0, 1.0 + 0.85 * (len(genotype.cells) + 1))
-    figure = Figure(figsize=(width, 0.8 + 0.75 * len(genotype.levels)), layout="constrained")
+    figure = Figure(layout="constrained")
     axes = figure.add_subplot()
     axes.set_aspect("equal")
     axes.axis("off")
     places = _places(genotype)
     first = len(genotype.levels)
     circles = [_node(axes, genotype, node, place) for node, place in enumerate(places)]
+    heights = [-0.55, first - 0.45]
     for index, cell in enumerate(genotype.cells):
         for node in cell.inputs:
-            _arrow(axes, circles, node, first + index, dashed=False)
+            heights += _arrow(axes, circles, node, first + index, dashed=False)
         for node in genotype.dangling[index]:
-            _arrow(axes, circles, node, first + index, dashed=True)
+            heights += _arrow(axes, circles, node, first + index, dashed=True)
     for level, row in zip(genotype.levels, range(first), strict=True):
         axes.text(-0.75, row, f"P{level}", ha="right", va="center", fontsize=10)
     _merge_legend(axes, genotype)
     axes.set_xlim(-1.6, len(genotype.cells) + 0.8)
-    axes.set_ylim(-0.75, first - 0.25)
+    axes.set_ylim(min(heights) - 0.2, max(heights) + 0.2)
+    width = max(4.0, 1.0 + 0.85 * (len(genotype.cells) + 1))
+    figure.set_size_inches(width, 0.8 + 0.75 * (max(heights) - min(heights) + 0.4))
     return figure
 
 
@@ -116,7 +122,8 @@ def _node(axes: Axes, genotype: Genotype, node: int, place: tuple[float, float])
     return circle
 
 
-def _arrow(axes: Axes, circles: Sequence[Circle], start: int, end: int, *, dashed: bool) -> None:
+def _arrow(axes: Axes, circles: Sequence[Circle], start: int, end: int, *, dashed: bool) -> list[float]:
+    """Returns: how low and how high it goes."""
     others = [circle.center for index, circle in enumerate(circles) if index not in (start, end)]
     bend = _bend(circles[start].center, circles[end].center, others)
     axes.add_patch(
@@ -134,19 +141,25 @@ def _arrow(axes: Axes, circles: Sequence[Circle], start: int, end: int, *, dashe
             zorder=2,
         )
     )
+    heights = [y for _, y in _curve(circles[start].center, circles[end].center, bend)]
+    return [min(heights), max(heights)]
+
+
+def _curve(start: Place, end: Place, bend: float) -> list[Place]:
+    """Points of matplotlib's `arc3`, without its ends."""
+    (x0, y0), (x2, y2) = start, end
+    x1, y1 = (x0 + x2) / 2 + bend * (y2 - y0), (y0 + y2) / 2 - bend * (x2 - x0)
+    return [
+        ((1 - t) ** 2 * x0 + 2 * t * (1 - t) * x1 + t**2 * x2, (1 - t) ** 2 * y0 + 2 * t * (1 - t) * y1 + t**2 * y2)
+        for t in (step / 20 for step in range(1, 20))
+    ]
 
 
 def _bend(start: Place, end: Place, others: Sequence[Place]) -> float:
     """The curvature (matplotlib's `arc3`) whose curve keeps furthest from the other nodes; straight if that clears."""
-    (x0, y0), (x2, y2) = start, end
 
     def clearance(bend: float) -> float:
-        x1, y1 = (x0 + x2) / 2 + bend * (y2 - y0), (y0 + y2) / 2 - bend * (x2 - x0)
-        curve = [
-            ((1 - t) ** 2 * x0 + 2 * t * (1 - t) * x1 + t**2 * x2, (1 - t) ** 2 * y0 + 2 * t * (1 - t) * y1 + t**2 * y2)
-            for t in (step / 20 for step in range(1, 20))
-        ]
-        distances = [hypot(x - x3, y - y3) for x, y in curve for x3, y3 in others]
+        distances = [hypot(x - x3, y - y3) for x, y in _curve(start, end, bend) for x3, y3 in others]
         return min(0.4, *distances)
 
     return max((0.0, -0.15, 0.15, -0.3, 0.3, -0.45, 0.45), key=clearance)

@@ -28,6 +28,7 @@ from nas.results.summary import (
     searcher_name,
     status,
 )
+from nas.results.trials import TRIALS_FILE, write_trials
 from nas.search.config import SearchConfig
 from nas.search.records import Trial
 from nas.search.run_directory import RunDirectory
@@ -45,12 +46,14 @@ pre { overflow-x: auto; padding: .7rem; background: #8882; border-radius: 6px }
 
 
 def write_report(run: RunDirectory, config: SearchConfig, trials: Sequence[Trial]) -> Path:
-    """Write `report/index.html` and the pictures as SVG and PNG; works on a search that is still running.
+    """Write `report/index.html`, the pictures as SVG and PNG, and all trials as `trials.jsonl`; works on a search that
+    is still running.
 
     Returns:
         The path of the page.
     """
     run.report.mkdir(parents=True, exist_ok=True)
+    write_trials(trials, run.report / TRIALS_FILE)
     figures = _figures(config, trials)
     inline = {name: _save(figure, run.report / name) for name, (figure, _) in figures.items()}
     parts = [

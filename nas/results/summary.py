@@ -35,6 +35,11 @@ def scored(trials: Sequence[Trial], origin: str | None = None) -> list[Trial]:
     return [t for t in trials if t.state == "complete" and origin in (None, t.candidate.origin)]
 
 
+def trained(trials: Sequence[Trial], origin: str) -> list[Trial]:
+    """Candidates of an origin that are done: trained to the end, or stopped early for being behind."""
+    return [t for t in trials if t.state in ("complete", "stopped") and t.candidate.origin == origin]
+
+
 def best(trials: Sequence[Trial]) -> Trial | None:
     """The highest reward; of equals the earliest."""
     return max(trials, key=lambda trial: (trial.reward or 0.0, -trial.number), default=None)
@@ -59,13 +64,18 @@ def best_found(trials: Sequence[Trial]) -> Trial | None:
 def closing_rows(config: SearchConfig, trials: Sequence[Trial]) -> list[Row]:
     """Best of the search, best of the random baseline, then every known neck."""
     rows = [
-        Row(f"{config.controller.name}, best of {len(found(trials, SEARCH))}", best(found(trials, SEARCH))),
-        Row(f"random, best of {len(found(trials, RANDOM))}", best(found(trials, RANDOM))),
+        Row(f"{config.controller.name}, best of {_num_new(trials, SEARCH)}", best(found(trials, SEARCH))),
+        Row(f"random, best of {_num_new(trials, RANDOM)}", best(found(trials, RANDOM))),
     ]
     for name in config.known:
         trial = best(scored(trials, KNOWN_PREFIX + name))
         rows.append(Row(name + (over_limits(config, trial) if trial is not None else ""), trial))
     return rows
+
+
+def _num_new(trials: Sequence[Trial], origin: str) -> int:
+    """Candidates that are done and no published necks."""
+    return len(found(trials, origin)) + sum(trial.state == "stopped" for trial in trained(trials, origin))
 
 
 def front_rows(config: SearchConfig, trials: Sequence[Trial]) -> list[Row]:

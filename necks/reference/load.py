@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from necks.contract import Neck
 from necks.reference.asff import asff
@@ -56,21 +56,31 @@ def load_reference(neck: NeckT, state_dict: Mapping[str, Any], source: str) -> N
     """
     if source not in SOURCES:
         raise WeightsError(f"unknown source {source!r}; known are {', '.join(SOURCES)}")
-    given = _of_the_neck(state_dict)
-    sources = SOURCES[source](neck)
-    target = neck.state_dict()
+    load_strictly(neck, SOURCES[source](neck), _of_the_neck(state_dict), f"that of the {source} neck asked for")
+    return neck
+
+
+def load_strictly(module: nn.Module, sources: Sources, given: Mapping[str, Tensor], wanted: str) -> None:
+    """Load every tensor of a module, and use every tensor that is given.
+
+    Args:
+        sources: where each of the module's tensors is found in `given`.
+        wanted: what the state dict should have been, for the error.
+
+    Raises:
+        WeightsError: with every tensor that is missing, left over or of another shape. The module is unchanged then.
+    """
+    target = module.state_dict()
     problems: list[str] = []
     loaded = {name: _find(name, sources.get(name), given, like, problems) for name, like in target.items()}
-    wanted = {name for entry in sources.values() for name in entry.names}
-    left_over = sorted(key for key in given if key not in wanted and not key.endswith(OPTIONAL_TAIL))
+    used = {name for entry in sources.values() for name in entry.names}
+    left_over = sorted(key for key in given if key not in used and not key.endswith(OPTIONAL_TAIL))
     problems += [f"left over: {key}" for key in left_over]
     if problems:
         raise WeightsError(
-            f"this state dict is not that of the {source} neck asked for ({len(problems)} differences):\n  "
-            + "\n  ".join(problems)
+            f"this state dict is not {wanted} ({len(problems)} differences):\n  " + "\n  ".join(problems)
         )
-    neck.load_state_dict(loaded)
-    return neck
+    module.load_state_dict(loaded)
 
 
 def _of_the_neck(state_dict: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -100,6 +110,6 @@ def _find(name: str, source: Source | None, given: Mapping[str, Tensor], like: T
             problems.append(f"{other} differs from {present[0]}, but this neck has one module for both")
     value = source.convert(value) if source.convert else value
     if value.shape != like.shape:
-        problems.append(f"{present[0]} has shape {tuple(value.shape)}, this neck takes {tuple(like.shape)}")
+        problems.append(f"{present[0]} has shape {tuple(value.shape)}, here it is {tuple(like.shape)}")
         return like
     return value

@@ -51,27 +51,27 @@ def _fpn(neck: MergeNeck) -> Sources:
     cells = fpn_cells(neck)
     prefixes: Prefixes = {}
     for index, output in enumerate(cells.outputs):
-        prefixes |= _unit(f"stem.laterals.{index}", f"lateral_convs.{index}")
-        prefixes |= _unit(f"{output}.transform", f"fpn_convs.{index}")
+        prefixes |= _unit(neck, f"stem.laterals.{index}", f"lateral_convs.{index}")
+        prefixes |= _unit(neck, f"{output}.transform", f"fpn_convs.{index}")
     for index, (chain, output) in enumerate(zip(cells.chain, cells.chain_outputs, strict=True)):
-        prefixes |= _unit(f"{chain}.edges.1.strided.conv", f"downsample_convs.{index}")
-        prefixes |= _unit(f"{output}.transform", f"pafpn_convs.{index}")
+        prefixes |= _unit(neck, f"{chain}.edges.1.strided.conv", f"downsample_convs.{index}")
+        prefixes |= _unit(neck, f"{output}.transform", f"pafpn_convs.{index}")
     for index in range(len(neck.out_levels) - len(neck.in_levels)):
-        prefixes |= _unit(f"extra.convs.{index}", f"fpn_convs.{len(neck.in_levels) + index}")
+        prefixes |= _unit(neck, f"extra.convs.{index}", f"fpn_convs.{len(neck.in_levels) + index}")
     return same_tail(neck, prefixes)
 
 
 def _nas_fpn(neck: MergeNeck) -> Sources:
     prefixes: Prefixes = {}
     for index in range(len(neck.in_levels)):
-        prefixes |= _unit(f"stem.laterals.{index}", f"lateral_convs.{index}")
+        prefixes |= _unit(neck, f"stem.laterals.{index}", f"lateral_convs.{index}")
     for index in range(len(neck.out_levels) - len(neck.in_levels)):
-        prefixes |= _unit(f"stem.extras.{index}", f"extra_downsamples.{index}.0")
+        prefixes |= _unit(neck, f"stem.extras.{index}", f"extra_downsamples.{index}.0")
     for repeat in range(neck.repeats):
         for index, name in enumerate(NAS_FPN_CELLS):
             stage = f"fpn_stages.{repeat}.{name}"
             ours = f"pyramids.{repeat}.cells.{index}.transform"
-            prefixes |= _unit(ours, f"{stage}.out_conv", f"{stage}.conv_out")
+            prefixes |= _unit(neck, ours, f"{stage}.out_conv", f"{stage}.conv_out")
     sources = same_tail(neck, prefixes)
     return {
         name: replace(source, default=0.0) if name.endswith("transform.conv.bias") else source
@@ -79,9 +79,10 @@ def _nas_fpn(neck: MergeNeck) -> Sources:
     }
 
 
-def _unit(ours: str, *theirs: str) -> Prefixes:
+def _unit(neck: MergeNeck, ours: str, *theirs: str) -> Prefixes:
     """mmcv's ConvModule, whose norm is named after its kind."""
+    norm = "gn" if neck.recipe.norm == "group" else "bn"
     return {
         f"{ours}.conv": tuple(f"{there}.conv" for there in theirs),
-        f"{ours}.norm": tuple(f"{there}.{norm}" for there in theirs for norm in ("bn", "gn")),
+        f"{ours}.norm": tuple(f"{there}.{norm}" for there in theirs),
     }

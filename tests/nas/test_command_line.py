@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from nas.cli import main
 from nas.data.config import SignsConfig
 from nas.data.signs import make_signs
 from nas.search.journal import Journal
@@ -25,20 +24,6 @@ def nasfpn(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedP
     """The command in a process of its own."""
     command = [sys.executable, "-c", "from nas.cli import main; main()", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=280, check=False)
-
-
-@pytest.fixture
-def in_process(monkeypatch, capsys):
-    """The command in this process, which has paid for the imports already: exit status, output, errors."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["nasfpn", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        shown = capsys.readouterr()
-        return int(stop.value.code or 0), shown.out, shown.err
-
-    return run
 
 
 def maps_for(neck: MergeNeck) -> dict[str, torch.Tensor]:

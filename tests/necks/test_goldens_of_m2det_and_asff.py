@@ -145,7 +145,7 @@ def test_asff_lists_what_is_missing_left_over_and_misshaped():
         load_reference(asff_neck("yolov3"), state, "asff")
     assert "missing: level_2_fusion.compress_level_0.conv.weight" in str(refused.value)
     assert "left over: level_2_fusion.compress_level_1.conv.weight" in str(refused.value)
-    assert "level_0_fusion.weight_levels.bias has shape (4,), this neck takes (3,)" in str(refused.value)
+    assert "level_0_fusion.weight_levels.bias has shape (4,), here it is (3,)" in str(refused.value)
 
 
 @pytest.mark.parametrize(

@@ -109,7 +109,7 @@ def test_missing_left_over_and_misshaped_keys_are_listed(case):
     assert "3 differences" in text
     assert re.search(rf"missing: .*{re.escape(names[0])}", text)
     assert "left over: other.weight" in text
-    assert f"{names[1]} has shape (3,), this neck takes" in text
+    assert f"{names[1]} has shape (3,), here it is" in text
     assert all(torch.equal(value, before[name]) for name, value in neck.state_dict().items())
 
 

@@ -11,7 +11,7 @@ from made_up import CONFIG, filled, metrics
 from scipy.stats import t
 
 from nas.comparison.case import Result
-from nas.comparison.final import MACS_TOLERANCE, contenders, final_cases, margin, off_goal, sized, standings
+from nas.comparison.final import MACS_TOLERANCE, _at_goal, contenders, final_cases, margin, off_goal, sized, standings
 from nas.comparison.necks import NamedNeck, diverse_necks
 from nas.data.config import DataConfig, SignsConfig
 from nas.errors import UserError
@@ -114,3 +114,15 @@ def test_one_value_has_no_interval():
     assert margin([1.0]) == math.inf
     many = [float(i % 7) for i in range(200)]
     assert margin(many) == pytest.approx(t.ppf(0.975, 199) * statistics.stdev(many) / math.sqrt(200), rel=0.1)
+
+
+@pytest.mark.parametrize(("start", "goal", "expected"), [(32, 25.9, 42), (46, 25.9, 42), (32, 21.2, 38), (4, 1.15, 4)])
+def test_widths_are_searched_past_the_one_where_a_convolution_falls_away(start, goal, expected):
+    """At 40 channels, those of a backbone map, the multiply-adds are fewer than at 38."""
+    macs = {4: 1.2, 36: 19.0, 38: 21.3, 40: 20.9, 42: 25.8, 44: 28.0, 46: 30.5}
+
+    def costs(neck, channels):
+        return macs.get(channels, channels / 2)
+
+    neck = NamedNeck("fpn", "known", known_genotype("fpn"))
+    assert _at_goal(neck, costs, goal, start, 2).channels == expected

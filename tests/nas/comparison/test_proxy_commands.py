@@ -4,29 +4,13 @@ from __future__ import annotations
 
 import json
 import random
-import sys
 
 import pytest
 
-from nas.cli import main
 from nas.comparison import fleet
 from nas.comparison.case import Case, Result
 
 FEW = ("--necks", "13", "--out")
-
-
-@pytest.fixture
-def nasfpn(monkeypatch, capsys):
-    """The command in this process: exit status, output, errors."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["nasfpn", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        shown = capsys.readouterr()
-        return int(stop.value.code or 0), shown.out, shown.err
-
-    return run
 
 
 @pytest.fixture
@@ -50,9 +34,9 @@ def made_up_trainings(monkeypatch):
     return trained
 
 
-def test_a_check_says_what_it_found_and_trains_nothing_twice(tmp_path, nasfpn, made_up_trainings):
+def test_a_check_says_what_it_found_and_trains_nothing_twice(tmp_path, in_process, made_up_trainings):
     command = ("proxy", "check", "experiments.signs:smoke", *FEW, tmp_path / "out")
-    status, shown, _ = nasfpn(*command)
+    status, shown, _ = in_process(*command)
     assert status == 0
     assert len(made_up_trainings) == 13 * 4
     for part in (
@@ -67,20 +51,20 @@ def test_a_check_says_what_it_found_and_trains_nothing_twice(tmp_path, nasfpn, m
     assert record["agreement"]["tau"] > 0.8
     assert len(record["scores"]) == 13
     assert (tmp_path / "out" / "check.png").stat().st_size > 10_000
-    status, shown, _ = nasfpn(*command)
+    status, shown, _ = in_process(*command)
     assert (status, "52 trainings, 0 of them to do" in shown) == (0, True)
     assert len(made_up_trainings) == 13 * 4
 
 
-def test_choose_recommends_the_cheapest_that_sees(tmp_path, nasfpn, made_up_trainings):
+def test_choose_recommends_the_cheapest_that_sees(tmp_path, in_process, made_up_trainings):
     command = ("proxy", "choose", "experiments.signs:smoke", *FEW, tmp_path, "--vary", "steps=10,20,30,40")
-    status, shown, _ = nasfpn(*command)
+    status, shown, _ = in_process(*command)
     assert status == 0
     assert "recommended: --set proxy.steps=20" in shown
     record = json.loads((tmp_path / "choose.json").read_text())
     assert [row["setting"] for row in record["settings"]] == [[f"steps={steps}"] for steps in (10, 20, 30, 40)]
     assert [row["within"] for row in record["settings"]][:2] == [False, True]
-    nasfpn("proxy", "check", "experiments.signs:smoke", *FEW, tmp_path)
+    in_process("proxy", "check", "experiments.signs:smoke", *FEW, tmp_path)
     assert len(made_up_trainings) == 13 * 2 * 5, "a check after it trains nothing"
 
 
@@ -96,9 +80,9 @@ def test_choose_recommends_the_cheapest_that_sees(tmp_path, nasfpn, made_up_trai
         (("choose", "--vary", "steps=1,x"), "steps: "),
     ],
 )
-def test_what_users_can_mend_costs_nothing_and_is_one_line(tmp_path, nasfpn, made_up_trainings, arguments, message):
+def test_what_users_can_mend_costs_nothing_and_is_one_line(tmp_path, in_process, made_up_trainings, arguments, message):
     kind, *rest = arguments
-    status, _, errors = nasfpn("proxy", kind, "experiments.signs:smoke", "--out", tmp_path, *rest)
+    status, _, errors = in_process("proxy", kind, "experiments.signs:smoke", "--out", tmp_path, *rest)
     assert status == 2
     assert message in errors
     assert len(errors.strip().splitlines()) == 1
@@ -106,10 +90,10 @@ def test_what_users_can_mend_costs_nothing_and_is_one_line(tmp_path, nasfpn, mad
 
 
 @pytest.mark.slow
-def test_a_real_check(tmp_path, nasfpn):
+def test_a_real_check(tmp_path, in_process):
     data = ("--set", f"data.root={tmp_path / 'signs'}", "--set", 'data.embedded={"train": 16, "reward": 8, "test": 2}')
     steps = ("--set", "proxy.steps=4", "--longer", 2)
-    status, shown, _ = nasfpn("proxy", "check", "experiments.signs:smoke", *FEW, tmp_path / "out", *data, *steps)
+    status, shown, _ = in_process("proxy", "check", "experiments.signs:smoke", *FEW, tmp_path / "out", *data, *steps)
     assert status == 0
     assert "neck backward" in shown
     assert "the proxy does not tell random necks apart" in shown

@@ -12,8 +12,9 @@ from torchvision.models.detection._utils import BoxCoder
 
 from nas.detection.backbone import BackboneError, _lite0_file, _load_by_order, build_backbone, weights_digest
 from nas.detection.config import BackboneConfig, HeadConfig
+from nas.detection.conventions import build_anchors
 from nas.detection.cost import Cost, count_macs, detector_cost, feature_shapes, latency_ms, neck_cost
-from nas.detection.detector import build_anchors, build_detector, build_head, grid_anchors
+from nas.detection.detector import build_detector, build_head, grid_anchors
 from nas.detection.loss import retinanet_loss
 from nas.detection.targets import BACKGROUND, IGNORED, assign, stack
 from necks import build_neck

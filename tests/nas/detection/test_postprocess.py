@@ -15,7 +15,8 @@ from torchvision.models.detection import RetinaNet
 
 from nas.detection.backbone import build_backbone
 from nas.detection.config import BackboneConfig, HeadConfig
-from nas.detection.detector import build_anchors, build_detector, grid_anchors
+from nas.detection.conventions import build_anchors
+from nas.detection.detector import build_detector, grid_anchors
 from nas.detection.postprocess import Found, detections
 from nas.detection.targets import BACKGROUND, BOX_CODER, IGNORED, Targets, assign, stack
 from necks import build_neck

@@ -16,11 +16,11 @@ from recorded import Recorded, assert_same
 from experiments.signs import PROXY
 from nas.data.coco import CocoSplit, open_splits
 from nas.data.config import DataConfig
-from nas.detection.backbone import build_backbone, weights_digest
+from nas.data.letterboxed import Letterboxed
+from nas.detection.backbone import build_backbone, normalise, weights_digest
 from nas.detection.config import BackboneConfig
 from nas.proxy.config import OptimizerConfig, ProxyConfig
 from nas.proxy.features import cached_features
-from nas.proxy.images import Letterboxed, normalise
 from nas.proxy.task import ProxyTask
 from nas.proxy.training import lr_share
 from nas.proxy.trial import TrialError

@@ -29,10 +29,10 @@ from torch import Tensor
 
 from nas.data.coco import CocoSplit, open_splits
 from nas.data.config import DataConfig, DataError
+from nas.data.letterboxed import Letterboxed
 from nas.detection.config import BackboneConfig
 from nas.proxy import scoring, training, warm
 from nas.proxy.config import OptimizerConfig, ProxyConfig
-from nas.proxy.images import Letterboxed
 from nas.proxy.inputs import TargetCache
 from nas.proxy.phases import PHASES, Phases
 from nas.proxy.task import ProxyTask, candidate_neck

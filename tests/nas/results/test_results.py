@@ -21,7 +21,7 @@ from nas.search.constraints import ConstraintConfig
 from nas.search.records import Candidate, Trial
 from nas.search.reward import RewardConfig
 from necks import load_exported
-from search_space import KNOWN, nas_fpn_space
+from search_space import KNOWN, Genotype, nas_fpn_space, pyramid_space
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +79,17 @@ def test_the_report_is_one_page_with_its_pictures_and_no_network(made_up):
     for name in ("ap_over_trials", "ap_against_macs", "best"):
         assert (run.report / f"{name}.png").stat().st_size > 2000
         assert (run.report / f"{name}.svg").is_file()
+
+
+def test_the_report_has_every_trial_as_a_line_of_json(made_up):
+    run, config, trials = made_up
+    write_report(run, config, trials)
+    lines = [json.loads(line) for line in (run.report / "trials.jsonl").read_text().splitlines()]
+    assert [line["number"] for line in lines] == list(range(len(trials)))
+    assert [Genotype.from_dict(line["genotype"]) for line in lines] == [t.candidate.genotype for t in trials]
+    assert [line["reward"] for line in lines] == [trial.reward for trial in trials]
+    assert {line["state"] for line in lines} == {"complete", "failed", "running"}
+    assert next(line for line in lines if line["state"] == "failed")["error"] == "loss is nan at step 3 <b>"
 
 
 def test_a_report_of_a_run_without_results_says_so(tmp_path):
@@ -227,3 +238,37 @@ def test_weights_that_were_not_kept_are_named(tmp_path):
     shutil.rmtree(run.trial(2))
     with pytest.raises(ExportError, match=r"weights of trial 2 were not kept.*: 0, 1, "):
         export(run, trials, Path(tmp_path / "neck"), 2)
+
+
+def stopped_ones(trials: list[Trial], count: int) -> list[Trial]:
+    """Random candidates that were stopped early, after those that there are."""
+    like = next(trial for trial in trials if trial.candidate.origin == "random")
+    return [replace(like, number=len(trials) + k, state="stopped", reward=1.0) for k in range(count)]
+
+
+def test_candidates_that_were_stopped_early_count_as_tried(made_up):
+    _, config, trials = made_up
+    rows = closing_rows(config, trials + stopped_ones(trials, 7))
+    assert [row.label for row in rows[:2]] == ["evolution, best of 3", "random, best of 8"]
+    assert rows[1].trial.state == "complete"
+
+
+def test_the_best_so_far_goes_on_over_candidates_that_were_stopped_early(made_up):
+    _, _, trials = made_up
+    axes = pictures.ap_over_trials(trials + stopped_ones(trials, 7), "evolution").axes[0]
+    line = next(line for line in axes.lines if line.get_label() == "best of random so far")
+    assert list(line.get_xdata()) == [1, 8]
+    assert len(set(line.get_ydata())) == 1
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_every_arrow_of_an_architecture_lies_in_the_picture(seed):
+    genotype = pyramid_space(max_cells=14).sample(random.Random(seed))
+    figure = pictures.architecture(genotype)
+    figure.draw_without_rendering()
+    axes = figure.axes[0]
+    frame = axes.get_window_extent()
+    for patch in axes.patches:
+        extent = patch.get_window_extent()
+        assert extent.y0 >= frame.y0 - 1
+        assert extent.y1 <= frame.y1 + 1

@@ -1,0 +1,68 @@
+"""`nasfpn evaluate` and `nasfpn convert`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def evaluate(
+    detector: Annotated[Path, typer.Argument(metavar="DETECTOR_DIR", help="A saved detector: nasfpn train, convert.")],
+    annotations: Annotated[Path, typer.Option(help="COCO instances file with the detector's categories.")],
+    images: Annotated[Path, typer.Option(help="Folder that its file names are relative to.")],
+    out: Annotated[Path | None, typer.Option(help="Directory to write; default DETECTOR_DIR/evaluation.")] = None,
+    exit_: Annotated[
+        int | None, typer.Option("--exit", metavar="R", help="Stop after R repeats (anytime detectors).")
+    ] = None,
+    exits: Annotated[bool, typer.Option("--exits", help="Score every exit: AP against multiply-adds.")] = False,
+    size: Annotated[int | None, typer.Option(help="Longer side of the images in pixels; default: the trained.")] = None,
+    batch_size: Annotated[int, typer.Option(help="Images at once.")] = 8,
+    resize: Annotated[
+        str, typer.Option(help="letterbox: as all training here; torchvision: as converted detectors were trained.")
+    ] = "letterbox",
+    scorer: Annotated[str, typer.Option(help="pycocotools, or faster_coco_eval.")] = "pycocotools",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")] = "auto",
+    pictures: Annotated[int, typer.Option(help="Images to draw detections on; 0 for none.")] = 4,
+) -> None:
+    """COCO AP of a saved detector, in all and by class; detections in COCO's format; pictures of some.
+
+    An image is taken as stored if that has the annotated size, else turned as its EXIF orientation says.
+    """
+    from nas.commands.evaluate import evaluate_detector
+
+    evaluate_detector(
+        detector,
+        annotations,
+        images,
+        out=out,
+        repeats=exit_,
+        every_exit=exits,
+        size=size,
+        batch_size=batch_size,
+        resize=resize,
+        scorer=scorer,
+        device=device,
+        pictures=pictures,
+    )
+
+
+def convert(
+    state_dict: Annotated[Path, typer.Argument(metavar="STATE_DICT", help="A .pth, .pt or .safetensors file.")],
+    source: Annotated[str, typer.Option(help="Where it comes from: mmdet, torchvision or effdet.")],
+    annotations: Annotated[Path, typer.Option(help="COCO file whose categories it was trained on.")],
+    output: Annotated[Path, typer.Option(help="Directory to write; new or empty.")],
+    size: Annotated[int, typer.Option(help="Longer side of the images in pixels.")] = 1024,
+    norm_eps: Annotated[
+        float | None,
+        typer.Option(help="Of its batch norms, default 1e-5; 0 for torchvision's first COCO weights."),
+    ] = None,
+    extra_relu: Annotated[
+        bool, typer.Option("--extra-relu", help="The neck has mmdetection's relu_before_extra_convs.")
+    ] = False,
+) -> None:
+    """Make a saved detector of a public RetinaNet's weights. Files are read without running what code they hold."""
+    from nas.commands.convert import convert_detector
+
+    convert_detector(state_dict, source, annotations, output, size=size, norm_eps=norm_eps, extra_relu=extra_relu)

@@ -1,0 +1,121 @@
+"""`nasfpn evaluate`: AP of a saved detector, with tables, records and pictures."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.progress import Progress
+from torchvision.models.detection import RetinaNet
+
+from nas.commands.trainings import console, make_table
+from nas.data.coco import CocoSplit
+from nas.data.evaluate import coco_results
+from nas.detection.device import pick_device
+from nas.detection.saved import load_detector
+from nas.evaluation.evaluate import (
+    EvaluationError,
+    ExitResult,
+    Settings,
+    check_categories,
+    choose_exits,
+    evaluate,
+    open_split,
+)
+from nas.evaluation.pictures import ap_against_macs, detections_on_images
+from nas.search.run_directory import environment
+
+MEASURES = ("AP", "AP50", "AP75", "APs", "APm", "APl")
+RESULT_KEYS = ("image_id", "category_id", "bbox", "score")
+RESULTS_FILE = "results.json"
+
+
+def evaluate_detector(
+    directory: Path,
+    annotations: Path,
+    images: Path,
+    *,
+    out: Path | None,
+    repeats: int | None,
+    every_exit: bool,
+    size: int | None,
+    batch_size: int,
+    resize: str,
+    scorer: str,
+    device: str,
+    pictures: int,
+) -> None:
+    detector, spec = load_detector(directory)
+    settings = Settings(size=size or spec.image_size, batch_size=batch_size, resize=resize, scorer=scorer)
+    exits = choose_exits(detector, repeats, every_exit)
+    _move(detector, device)
+    split = open_split(annotations, images)
+    check_categories(spec, split)
+    out = _made(directory / "evaluation" if out is None else out)
+    start = time.monotonic()
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("images", total=len(split))
+        results = evaluate(detector, spec, split, settings, exits, lambda done: progress.advance(task, done))
+    seconds = time.monotonic() - start
+    _print(results, split)
+    about = {"detector": str(directory), "annotations": str(annotations), "images": str(images)}
+    _write(out, split, results, {**about, "settings": vars(settings), "seconds": seconds})
+    if len(results) > 1:
+        ap_against_macs(results).savefig(out / "ap_against_macs.png", dpi=150)
+    if pictures > 0:
+        detections_on_images(split, results[-1].found, pictures).savefig(out / "detections.png", dpi=150)
+    console.print(f"{len(split)} images in {seconds:.0f} s; everything is in {out}", soft_wrap=True)
+
+
+def _made(out: Path) -> Path:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise EvaluationError(f"{out} cannot be written to ({error.strerror}); give --out a directory") from error
+    return out
+
+
+def _move(detector: RetinaNet, name: str) -> None:
+    """torch says in several ways that it does not have a device."""
+    try:
+        detector.to(pick_device(name))
+    except (RuntimeError, AssertionError) as error:
+        raise EvaluationError(f"--device {name}: {str(error).splitlines()[0]}; take auto, cpu or cuda") from error
+
+
+def _print(results: Sequence[ExitResult], split: CocoSplit) -> None:
+    table = make_table(f"AP on {len(split)} images, in percent", "", *MEASURES, "MACs (G)", "params (M)")
+    for result in results:
+        table.add_row(
+            "all repeats" if result.repeats is None else f"exit {result.repeats}",
+            *(_number(result.metrics.get(name)) for name in MEASURES),
+            f"{result.cost.macs / 1e9:.2f}",
+            f"{result.cost.params / 1e6:.2f}",
+        )
+    console.print(table)
+    table = make_table("AP of each class" + (", last exit" if len(results) > 1 else ""), "class", "AP", "boxes")
+    for category, name in zip(split.category_ids, split.classes, strict=True):
+        boxes = sum(not item.get("iscrowd", 0) for item in split.coco.anns.values() if item["category_id"] == category)
+        table.add_row(name, _number(results[-1].metrics.get(f"AP/{name}")), str(boxes))
+    console.print(table)
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}"
+
+
+def _write(out: Path, split: CocoSplit, results: Sequence[ExitResult], about: dict[str, Any]) -> None:
+    exits = [
+        {"exit": one.repeats, "macs": one.cost.macs, "params": one.cost.params, "metrics": dict(one.metrics)}
+        for one in results
+    ]
+    record = {"command": sys.argv, "environment": environment(), **about, "results": exits}
+    (out / RESULTS_FILE).write_text(json.dumps(record, indent=2) + "\n")
+    for one in results:
+        name = "detections.json" if len(results) == 1 else f"detections_exit_{one.repeats}.json"
+        found = [{key: entry[key] for key in RESULT_KEYS} for entry in coco_results(split, one.found)]
+        (out / name).write_text(json.dumps(found) + "\n")

@@ -1,0 +1,58 @@
+"""`nasfpn export`: a trial of a run, an exported neck or a saved detector, in the formats asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from nas.errors import UserError
+from nas.export.card import write_card
+from nas.export.files import DETECTOR_FILES, NECK_FILES, copy_files, prepared
+from nas.export.formats import chosen, write_formats
+from nas.export.sources import detector_source, is_detector, is_exported_neck, neck_source
+from nas.results.export import export
+from nas.search.journal import open_journal
+from nas.search.places import fetched
+
+console = Console(highlight=False)
+
+
+def export_anything(place: str, output: Path, trial: int | None, formats: Sequence[str], *, fold: bool) -> None:
+    """Write the plain files, the formats and a model card.
+
+    Args:
+        place: of a search, an exported neck or a saved detector; a URL only of a search.
+    """
+    chosen(formats)
+    if fold and not formats:
+        raise UserError("--fold is for the formats that are generated; name one with --format")
+    directory = Path(place)
+    if is_exported_neck(directory) or is_detector(directory):
+        if trial is not None:
+            raise UserError(f"{place} is one model, not a search; leave --trial out")
+        _export_directory(directory, output, formats, fold=fold)
+    else:
+        _export_trial(place, output, trial, formats, fold=fold)
+
+
+def _export_trial(place: str, output: Path, number: int | None, formats: Sequence[str], *, fold: bool) -> None:
+    with fetched(place, "trials") as run:
+        config = run.read_config()
+        trial = export(run, open_journal(run).trials(), output, number, formats, fold=fold)
+    console.print(f"trial {trial.number} ({config.reward.name} {trial.reward:.1f}) exported to {output}")
+
+
+def _export_directory(directory: Path, output: Path, formats: Sequence[str], *, fold: bool) -> None:
+    if output.resolve() == directory.resolve():
+        raise UserError(f"{output} is what is exported; give --output another directory")
+    whole = is_detector(directory)
+    source = detector_source(directory) if whole else neck_source(directory)
+    copy_files(DETECTOR_FILES if whole else NECK_FILES, directory, prepared(output))
+    written = write_formats(source, formats, output, fold=fold)
+    write_card(source, written, output)
+    for file in written:
+        if file.difference is not None:
+            console.print(f"{file.path.name}: equal to the trained module within {file.difference:.0e}")
+    console.print(f"exported to {output}")

@@ -1,0 +1,103 @@
+"""`nasfpn train`: a detector in full."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from nas.commands.search import refuse_bad_data
+from nas.configuration import ConfigError, load_experiment, override
+from nas.data.check import check_data
+from nas.training.config import TrainConfig
+from nas.training.directory import TrainingDirectory
+from nas.training.run import History, run_training
+from nas.training.trainer import Look
+
+console = Console(highlight=False)
+
+SHOWN = ("AP", "AP50", "AP75", "APs", "APm", "APl")
+
+
+def train(experiment: str, run_dir: Path, assignments: list[str], address: str | None, tensorboard: bool) -> None:
+    config = load_experiment(experiment)
+    if not isinstance(config, TrainConfig):
+        raise ConfigError(
+            f"{experiment} returns a {type(config).__name__}; nasfpn train takes a function that returns a TrainConfig"
+        )
+    config = override(config, assignments)
+    run = TrainingDirectory(run_dir)
+    refuse_bad_data(config.data.root, check_data(config.data))
+    with run.claim(config):
+        console.print(f"[bold]{config.name}[/]: {_what(config)}; everything goes to {run.path}", soft_wrap=True)
+        with _Shown(config, run, tensorboard) as shown:
+            history = run_training(config, run, shown, address=address)
+    last = history[-1]
+    console.print(f"AP {last['AP']:.1f} after {len(history)} epochs; the detector is in {run.model}", soft_wrap=True)
+
+
+def _what(config: TrainConfig) -> str:
+    neck = f"{config.neck.name} x {config.neck.repeats}, {config.neck.channels} channels"
+    processes = config.resources.processes
+    return (
+        f"{config.backbone.name}, {neck}, {config.image_size} px, {config.epochs} epochs, batches of "
+        f"{config.batch_size}, {processes} process{'es' if processes > 1 else ''}"
+    )
+
+
+class _Shown:
+    """A bar on a terminal, and one line per epoch anywhere; `epochs.jsonl`, and event files if asked for."""
+
+    def __init__(self, config: TrainConfig, run: TrainingDirectory, tensorboard: bool) -> None:
+        self._config, self._run = config, run
+        self._lines = 0
+        self._written: History = []
+        self._board = None
+        if tensorboard:
+            from tensorboardX import SummaryWriter  # type: ignore[import-untyped]
+
+            self._board = SummaryWriter(str(run.tensorboard))
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task("starting", total=float(config.epochs))
+
+    def __enter__(self) -> _Shown:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+        if self._board is not None:
+            self._board.close()
+
+    def __call__(self, look: Look | None, history: History) -> None:
+        if history != self._written:
+            self._run.write_epochs(history)
+            for entry in history[len(self._written) :]:
+                self._epoch(entry)
+            self._written = list(history)
+        if look is not None and look.epoch >= len(history):
+            done = look.epoch + look.step / look.steps
+            ap = next((f"AP {entry['AP']:.1f}  " for entry in reversed(history) if "AP" in entry), "")
+            text = f"epoch {look.epoch + 1}/{self._config.epochs}  loss {look.loss:.3f}  {ap}"
+            self._bar.update(self._task, completed=done, description=text)
+
+    def _epoch(self, entry: dict[str, float]) -> None:
+        number = int(entry["epoch"])
+        parts = "  ".join(f"{name} {entry[name]:.1f}" for name in SHOWN if name in entry)
+        line = f"[{number:3d}/{self._config.epochs}] loss {entry['loss']:.3f}  {entry['seconds']:.0f} s  {parts}"
+        console.print(line, markup=False, soft_wrap=True)
+        if self._board is not None:
+            for name, value in entry.items():
+                if math.isfinite(value):
+                    self._board.add_scalar(name, value, number)
+            self._board.flush()

@@ -1,0 +1,1 @@
+"""State dicts of public detectors, made into ours."""

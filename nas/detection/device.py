@@ -1,0 +1,12 @@
+"""Where a detector is computed."""
+
+from __future__ import annotations
+
+import torch
+
+
+def pick_device(name: str) -> torch.device:
+    """`auto` is the first GPU that this process sees, if any."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)

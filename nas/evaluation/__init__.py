@@ -1,0 +1,1 @@
+"""AP of saved detectors."""

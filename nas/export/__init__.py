@@ -1,0 +1,1 @@
+"""Trained necks and detectors in formats that need nothing of this project."""

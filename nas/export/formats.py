@@ -1,0 +1,127 @@
+"""The formats by name, and their writing and checking."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nas.export.errors import ExportError
+from nas.export.fold import fold_batch_norms
+from nas.export.graphs import Graph, detector_graph, largest_difference, neck_graph
+from nas.export.mmdet_file import write_mmdet
+from nas.export.onnx_file import read_onnx, write_onnx
+from nas.export.pt2_file import read_pt2, write_pt2
+from nas.export.python_file import PYTHON_FILE, WEIGHTS_FILE, write_python
+from nas.export.sources import Source
+from nas.export.torchvision_file import write_torchvision
+
+TOLERANCE = 1e-4
+"""Largest difference allowed between a written file and the module, relative to the largest value of an output where
+that is over 1."""
+
+FORMATS = ("python", "onnx", "pt2", "mmdet", "torchvision")
+OF_MERGE_GRAPHS = ("python", "mmdet", "torchvision")
+ALL = "all"
+
+Reader = Callable[[Path, tuple[Tensor, ...]], list[Tensor]]
+
+
+@dataclass(frozen=True)
+class Written:
+    """One file that was written.
+
+    Args:
+        difference: the largest to the trained module at the sizes of `Graph.sizes`; None where it was not compared.
+    """
+
+    path: Path
+    difference: float | None = None
+
+
+def write_formats(source: Source, formats: Sequence[str], directory: Path, *, fold: bool) -> list[Written]:
+    """Write what is asked for and compare what computes with the trained module.
+
+    A detector is written whole as onnx and pt2; the other formats are of its neck.
+
+    Args:
+        formats: of `FORMATS`, or `all`, which leaves out those that the neck does not allow.
+        fold: whether batch norms are folded into convolutions first.
+
+    Raises:
+        ExportError: for an unknown format, one that the neck does not allow, a package that is missing, or a file whose
+            outputs differ by more than `TOLERANCE`.
+    """
+    written: dict[Path, Written] = {}
+    for name in chosen(formats):
+        if ALL in formats and name in OF_MERGE_GRAPHS and not source.is_merge_graph:
+            continue
+        for file in _write(source, name, directory, fold=fold):
+            if file.path not in written or file.difference is not None:
+                written[file.path] = file
+    return list(written.values())
+
+
+def chosen(formats: Sequence[str]) -> tuple[str, ...]:
+    """
+    Raises:
+        ExportError: for an unknown format.
+    """
+    if unknown := [name for name in formats if name not in (*FORMATS, ALL)]:
+        raise ExportError(f"unknown format {', '.join(unknown)}; take {', '.join(FORMATS)} or {ALL}")
+    return FORMATS if ALL in formats else tuple(dict.fromkeys(formats))
+
+
+def _write(source: Source, name: str, directory: Path, *, fold: bool) -> list[Written]:
+    neck = fold_batch_norms(source.neck) if fold else source.neck
+    if name == "python":
+        write_python(neck, directory)
+        difference = _compared(neck_graph(source.neck), directory / PYTHON_FILE, read_python)
+        return [Written(directory / PYTHON_FILE, difference), Written(directory / WEIGHTS_FILE)]
+    if name == "mmdet":
+        return [Written(path) for path in write_mmdet(neck, directory, source.neck)]
+    if name == "torchvision":
+        return [Written(path) for path in write_torchvision(neck, directory)]
+    write, read = (write_onnx, read_onnx) if name == "onnx" else (write_pt2, read_pt2)
+    path = directory / f"{'neck' if source.detector is None else 'detector'}.{name}"
+    write(_graph(source, fold=fold), path)
+    return [Written(path, _compared(_graph(source, fold=False), path, read))]
+
+
+def _graph(source: Source, *, fold: bool) -> Graph:
+    if source.detector is None:
+        return neck_graph(fold_batch_norms(source.neck) if fold else source.neck)
+    return detector_graph(fold_batch_norms(source.detector) if fold else source.detector)
+
+
+def _compared(graph: Graph, path: Path, read: Reader) -> float:
+    """
+    Raises:
+        ExportError: if outputs differ too much.
+    """
+    worst = 0.0
+    for size in graph.sizes:
+        inputs = graph.inputs(size)
+        with torch.no_grad():
+            expected = list(graph.module(*inputs).values())
+        worst = max(worst, largest_difference(read(path, inputs), expected))
+    if not worst <= TOLERANCE:
+        raise ExportError(
+            f"{path} was written, but its outputs differ from the trained module's by {worst:.1e} (allowed are "
+            f"{TOLERANCE:.0e}); do not use it, take another format"
+        )
+    return worst
+
+
+def read_python(path: Path, maps: tuple[Tensor, ...]) -> list[Tensor]:
+    """The outputs of a generated `neck.py` with the weights beside it."""
+    namespace: dict[str, Any] = {"__name__": path.stem}
+    exec(compile(path.read_text(), str(path), "exec"), namespace)
+    neck = namespace["load_neck"](path.with_name(WEIGHTS_FILE))
+    with torch.no_grad():
+        return list(neck(OrderedDict((str(index), x) for index, x in enumerate(maps))).values())

@@ -1,0 +1,59 @@
+"""A traced graph that torch alone loads: `torch.export`'s .pt2."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.export import ExportedProgram
+
+from nas.export.errors import ExportError
+from nas.export.graphs import Graph
+
+
+def write_pt2(graph: Graph, path: Path) -> Path:
+    """Trace and write; `torch.export.load(path).module()` takes the inputs by position, whatever the image size.
+
+    Raises:
+        ExportError: if the graph cannot be traced, or its trace fits one size only.
+    """
+    torch.export.save(traced(graph), path)
+    return path
+
+
+def traced(graph: Graph) -> ExportedProgram:
+    """
+    Raises:
+        ExportError: as `write_pt2`.
+    """
+    example = graph.inputs(graph.sizes[0], batch=2)
+    try:
+        with torch.no_grad():
+            program = torch.export.export(graph.module, example, dynamic_shapes=graph.dynamic_shapes())
+    except (RuntimeError, ValueError, AssertionError) as error:
+        raise ExportError(
+            f"torch.export cannot trace this module ({str(error).strip().splitlines()[0]}); take the Python file"
+        ) from error
+    if fixed := _fixed_inputs(program, graph):
+        raise ExportError(
+            f"the trace of this module fits one size only, that of {', '.join(fixed)}; take the Python file"
+        )
+    return program
+
+
+def read_pt2(path: Path, inputs: tuple[Tensor, ...]) -> list[Tensor]:
+    """The outputs of a file for these inputs."""
+    with torch.no_grad():
+        return list(torch.export.load(path).module()(*inputs).values())
+
+
+def _fixed_inputs(program: ExportedProgram, graph: Graph) -> list[str]:
+    """Inputs whose number, height or width became a constant."""
+    given = [node for node in program.graph.nodes if node.name in program.graph_signature.user_inputs]
+    shapes = [node.meta["val"].shape for node in given]
+    return [
+        name
+        for name, shape in zip(graph.input_names, shapes, strict=True)
+        if any(isinstance(shape[dim], int) for dim in (0, 2, 3))
+    ]

@@ -1,0 +1,73 @@
+"""What is exported: a trial of a run, an exported neck, or a saved detector."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from safetensors import SafetensorError
+from torchvision.models.detection import RetinaNet
+
+from nas.detection.saved import DETECTOR_FILE, DetectorSpec, load_detector
+from nas.export.errors import ExportError
+from necks import MergeNeck, Neck, load_exported
+from necks.exported import NECK_FILE
+
+
+@dataclass(frozen=True)
+class Source:
+    """A trained neck, with the detector around it where that is known.
+
+    Args:
+        origin: where it comes from, for the model card.
+        facts: what else the model card says of it: name -> text, such as `AP` or `data`.
+    """
+
+    neck: Neck
+    origin: str
+    detector: RetinaNet | None = None
+    spec: DetectorSpec | None = None
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_merge_graph(self) -> bool:
+        return isinstance(self.neck, MergeNeck)
+
+
+def is_exported_neck(directory: Path) -> bool:
+    return (directory / NECK_FILE).is_file()
+
+
+def is_detector(directory: Path) -> bool:
+    return (directory / DETECTOR_FILE).is_file()
+
+
+def neck_source(directory: Path) -> Source:
+    """An exported neck.
+
+    Raises:
+        ExportError: if its files are damaged.
+    """
+    try:
+        return Source(load_exported(directory).eval(), f"exported neck `{directory.name}`")
+    except (ValueError, OSError, KeyError, RuntimeError, SafetensorError) as error:
+        raise ExportError(f"{directory} cannot be read as an exported neck: {error}") from error
+
+
+def detector_source(directory: Path) -> Source:
+    """A saved detector.
+
+    Raises:
+        DetectorError: if its files are damaged.
+    """
+    detector, spec = load_detector(directory)
+    facts = {
+        "backbone": spec.backbone.name,
+        "classes": f"{len(spec.classes)}: {', '.join(spec.classes)}",
+        "image size": f"the longer side {spec.image_size} px",
+        "head": f"{spec.head.convs} convolutions per branch" + (", one head per repeat" if spec.anytime else ""),
+    }
+    neck = detector.backbone.neck
+    assert isinstance(neck, Neck)
+    return Source(neck, f"saved detector `{directory.name}`", detector, spec, facts)

@@ -1,0 +1,38 @@
+"""All trials of a search as data: one JSON object per line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from nas.search.records import Trial
+
+TRIALS_FILE = "trials.jsonl"
+
+
+def write_trials(trials: Iterable[Trial], path: Path) -> None:
+    """One line per trial: everything in its metrics (AP in percent, cost of the neck alone, `reward@STEP` at the
+    rungs), and its genotype as `Genotype.from_dict` takes it.
+    """
+    partial = path.with_suffix(".partial")
+    partial.write_text("".join(json.dumps(trial_record(trial)) + "\n" for trial in trials))
+    partial.replace(path)
+
+
+def trial_record(trial: Trial) -> dict[str, Any]:
+    """A trial as plain data."""
+    return {
+        "number": trial.number,
+        "origin": trial.candidate.origin,
+        "state": trial.state,
+        "reward": trial.reward,
+        "order": trial.order,
+        "copied_from": trial.copied_from,
+        "rejected": list(trial.rejected),
+        "error": trial.error,
+        "fingerprint": trial.candidate.genotype.fingerprint,
+        "metrics": dict(trial.metrics),
+        "genotype": trial.candidate.genotype.to_dict(),
+    }

@@ -1,0 +1,1 @@
+"""Full training of a detector with any neck."""

@@ -1,0 +1,174 @@
+"""What a full training is: a frozen configuration, validated when it is made."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import ConfigDict, Field, model_validator
+from pydantic.dataclasses import dataclass
+
+from nas.data.config import DataConfig
+from nas.detection.config import NORM_GROUPS, BackboneConfig, HeadConfig
+
+_STRICT = ConfigDict(extra="forbid")
+
+LAUNCH_FIELDS = ("resources", "epochs")
+"""What may change from one start of a training to the next."""
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class TrainNeckConfig:
+    name: str = "nas_fpn"
+    """A known neck (`nas_fpn`, `bifpn`, `nas_fpn@tf`, ...), a genotype's JSON file, or a directory that
+    `nasfpn export` wrote, whose topology is taken."""
+
+    channels: int = Field(default=256, ge=1)
+    repeats: int = Field(default=1, ge=1)
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Of the named neck, such as `extra` of `fpn@torchvision`; see `necks.build_neck`."""
+
+    recipe: dict[str, Any] = Field(default_factory=dict)
+    """Fields of `necks.Recipe` that differ from its defaults, such as `norm_momentum`; for merge graphs whose name is
+    not `name@implementation`."""
+
+    drop_block: float = Field(default=0, ge=0, lt=1)
+    """Share of a map that DropBlock (arXiv 1810.12890) zeroes after the norm of each cell, in training; NAS-FPN uses it
+    for its widest models."""
+
+    drop_block_size: int = Field(default=7, ge=1)
+    """Side of the zeroed squares, in cells of the map; odd. Smaller maps have smaller ones."""
+
+    @model_validator(mode="after")
+    def _odd(self) -> Self:
+        if self.drop_block_size % 2 == 0:
+            raise ValueError(f"drop_block_size must be odd, got {self.drop_block_size}")
+        return self
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class TrainOptimizerConfig:
+    """The defaults are NAS-FPN's: lr .08 for batches of 64, a tenth after epochs 30 and 40."""
+
+    name: Literal["sgd", "adamw"] = "sgd"
+    """`sgd` has momentum 0.9."""
+
+    lr: float = Field(default=0.08, gt=0)
+    """For the whole batch, whatever the number of processes."""
+
+    weight_decay: float = Field(default=1e-4, ge=0)
+    """Of convolutions' weights; norms and biases have none."""
+
+    schedule: Literal["step", "cosine"] = "step"
+    """`step` divides by 10 after each of the milestones; `cosine` falls to 0."""
+
+    milestones: tuple[float, ...] = (30, 40)
+    """Epochs, ascending; for `step`."""
+
+    warmup_epochs: float = Field(default=1, ge=0)
+    """The learning rate rises linearly over so many epochs, from `warmup_start` of its value."""
+
+    warmup_start: float = Field(default=0.1, gt=0, le=1)
+
+    clip_norm: float | None = Field(default=None, gt=0)
+    """Largest norm of all gradients together; None for no clipping."""
+
+    @model_validator(mode="after")
+    def _ascending(self) -> Self:
+        if any(epoch <= 0 for epoch in self.milestones) or sorted(set(self.milestones)) != list(self.milestones):
+            raise ValueError(f"milestones must be ascending epochs above 0, got {self.milestones}")
+        return self
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class TrainResourceConfig:
+    """Where a training runs."""
+
+    processes: int = Field(default=1, ge=1)
+    """Each trains on its share of every batch."""
+
+    gpu: bool | None = None
+    """Whether each process takes a GPU; None: if there is any in the cluster."""
+
+    cpus: float = Field(default=1, gt=0)
+    """CPUs of each process, for Ray's bookkeeping."""
+
+    threads: int = Field(default=1, ge=1)
+    """CPU threads of each process beside those that load images."""
+
+    loaders: int = Field(default=2, ge=0)
+    """Processes that load images for each of them; 0: it does so itself."""
+
+    max_failures: int = Field(default=3, ge=0)
+    """How often a training goes on from its last checkpoint after it lost a process; bad data is not tried again."""
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class TrainConfig:
+    """Everything a training needs to know; the defaults are NAS-FPN's recipe (arXiv 1904.07392 section 4.2).
+
+    From one start to the next `epochs` and `resources` may change.
+    """
+
+    name: str
+    data: DataConfig
+    backbone: BackboneConfig = Field(default_factory=lambda: BackboneConfig(name="resnet50", weights="imagenet"))
+    neck: TrainNeckConfig = Field(default_factory=TrainNeckConfig)
+    head: HeadConfig = Field(default_factory=HeadConfig)
+    optimizer: TrainOptimizerConfig = Field(default_factory=TrainOptimizerConfig)
+    resources: TrainResourceConfig = Field(default_factory=TrainResourceConfig)
+
+    image_size: int = Field(default=640, ge=32, multiple_of=32)
+    """Side of the square that images are cropped or padded to; a multiple of 32."""
+
+    scale_jitter: tuple[float, float] = (0.8, 2.0)
+    """An image's longer side is scaled to `image_size` times a number drawn from this range."""
+
+    flip: bool = True
+    """Every other image, drawn anew each time, is mirrored."""
+
+    epochs: int = Field(default=50, ge=1)
+    batch_size: int = Field(default=64, ge=1)
+    """Over all processes."""
+
+    eval_batch_size: int = Field(default=8, ge=1)
+    """Of each process."""
+
+    eval_every: int = Field(default=1, ge=1)
+    """Epochs from one AP to the next; the last epoch always has one."""
+
+    score_on: Literal["reward", "test"] = "reward"
+    """The split that AP is measured on."""
+
+    scorer: Literal["pycocotools", "faster_coco_eval"] = "pycocotools"
+    focal_alpha: float = Field(default=0.25, gt=0, lt=1)
+    focal_gamma: float = Field(default=1.5, ge=0)
+    deep_supervision: bool = False
+    """A head after every repeat of the neck, so that detection may stop at any of them (NAS-FPN section 3)."""
+
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """The others are autocast; fp16 with scaled losses, for GPUs."""
+
+    channels_last: bool = True
+    sync_norm: bool | None = None
+    """Whether batch norms take their statistics over all processes; None: if there are several GPUs."""
+
+    ema: float | None = Field(default=None, gt=0, lt=1)
+    """Decay of a moving average of the weights, which is then scored and saved; None: the weights themselves."""
+
+    seed: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        low, high = self.scale_jitter
+        if not 0 < low <= high:
+            raise ValueError(f"scale_jitter must be (low, high) with 0 < low <= high, got {self.scale_jitter}")
+        if self.batch_size % self.resources.processes:
+            raise ValueError(
+                f"batch_size {self.batch_size} cannot be shared by resources.processes={self.resources.processes}; "
+                "take a multiple"
+            )
+        if self.head.norm and self.neck.channels % NORM_GROUPS:
+            raise ValueError(
+                f"a head with norm needs neck.channels divisible by {NORM_GROUPS}, got {self.neck.channels}"
+            )
+        return self

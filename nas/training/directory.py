@@ -1,0 +1,98 @@
+"""The one directory that a training writes to, and who may write there."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from nas.configuration import ConfigError, differences, from_dict, to_dict
+from nas.errors import UserError
+from nas.search.run_directory import LOCK_SECONDS, environment
+from nas.training.config import LAUNCH_FIELDS, TrainConfig
+
+
+class TrainingDirectoryError(UserError):
+    """A directory that cannot be used as asked; the message says what to do."""
+
+
+class TrainingDirectory:
+    """Where things lie.
+
+    `config.json` holds the resolved configuration with versions and hardware, `checkpoints/epoch_NNNN/` what the
+    training goes on from, `epochs.jsonl` one line per epoch, `model/` the trained detector, `tensorboard/` event files
+    if asked for.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.resolve()
+        self.config_file = self.path / "config.json"
+        self.epochs_file = self.path / "epochs.jsonl"
+        self.checkpoints = self.path / "checkpoints"
+        self.model = self.path / "model"
+        self.tensorboard = self.path / "tensorboard"
+
+    @contextmanager
+    def claim(self, config: TrainConfig) -> Iterator[None]:
+        """Be the only training in this directory. The operating system ends the claim when the process dies.
+
+        Raises:
+            TrainingDirectoryError: if another process has it, or it holds other things or another training.
+        """
+        lock = FileLock(self.path / "training.lock")
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            foreign = not self.config_file.exists() and any(
+                entry.name not in ("training.lock", "config.partial") for entry in self.path.iterdir()
+            )
+            lock.acquire(timeout=LOCK_SECONDS)
+        except Timeout:
+            raise TrainingDirectoryError(f"a training is running in {self.path}; use another --run-dir") from None
+        except OSError as error:
+            raise TrainingDirectoryError(f"{self.path} cannot be written to: {error}") from error
+        try:
+            if foreign:
+                raise TrainingDirectoryError(f"{self.path} has other things in it; give --run-dir a new directory")
+            self._write_config(config)
+            yield
+        finally:
+            lock.release()
+
+    def read_config(self) -> TrainConfig:
+        """
+        Raises:
+            TrainingDirectoryError: if there is no readable configuration of a training.
+        """
+        try:
+            return from_dict(TrainConfig, json.loads(self.config_file.read_text())["config"])
+        except (OSError, ValueError, KeyError, TypeError, ConfigError) as error:
+            raise TrainingDirectoryError(f"{self.config_file} is no configuration of a training: {error}") from error
+
+    def write_epochs(self, history: list[dict[str, float]]) -> None:
+        """One line of JSON per epoch; those of an earlier start are written anew."""
+        partial = self.epochs_file.with_suffix(".partial")
+        partial.write_text("".join(json.dumps(entry) + "\n" for entry in history))
+        partial.replace(self.epochs_file)
+
+    def _write_config(self, config: TrainConfig) -> None:
+        new = to_dict(config)
+        if self.config_file.exists():
+            changed = differences(_identity(to_dict(self.read_config())), _identity(new))
+            if changed:
+                raise TrainingDirectoryError(
+                    f"{self.path} belongs to a training with other settings ({'; '.join(changed[:5])}); use another "
+                    "--run-dir, or the settings that it was started with"
+                )
+        record = {"config": new, "command": sys.argv, "environment": environment()}
+        partial = self.config_file.with_suffix(".partial")
+        partial.write_text(json.dumps(record, indent=2) + "\n")
+        partial.replace(self.config_file)
+
+
+def _identity(config: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in config.items() if name not in LAUNCH_FIELDS}

@@ -1,0 +1,103 @@
+"""The detector that a training configuration asks for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchvision.models.detection import RetinaNet
+from torchvision.ops import drop_block2d
+
+from nas.configuration import ConfigError
+from nas.data.coco import CocoSplit
+from nas.detection.backbone import build_backbone
+from nas.detection.saved import DetectorSpec
+from nas.training.config import TrainConfig, TrainNeckConfig
+from necks import NECKS, MergeNeck, Neck, Recipe, build_neck
+from necks.exported import GENOTYPE_FILE, neck_to_dict
+from necks.merge import Cell
+from search_space import Genotype
+
+
+def detector_spec(config: TrainConfig, train: CocoSplit) -> DetectorSpec:
+    """What is trained, for the classes of a split.
+
+    Raises:
+        ConfigError: if there is no such neck, or it does not fit.
+        BackboneError: if there is no such backbone.
+    """
+    bare = build_backbone(replace(config.backbone, weights="none"))
+    try:
+        neck = _build(config.neck, bare.channels, bare.levels)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"neck: {error}") from error
+    if config.deep_supervision and not isinstance(neck, MergeNeck):
+        raise ConfigError(f"deep_supervision needs a neck of stacked repeats; {config.neck.name} has none")
+    return DetectorSpec(
+        backbone=config.backbone,
+        neck=neck_to_dict(neck),
+        head=config.head,
+        image_size=config.image_size,
+        classes=train.classes,
+        category_ids=train.category_ids,
+        anytime=config.deep_supervision,
+    )
+
+
+def add_drop_block(neck: nn.Module, share: float, size: int) -> None:
+    """Zero squares of each cell's normalised map in training, as `torchvision.ops.drop_block2d`; the module's weights
+    keep their names.
+
+    Raises:
+        ConfigError: if the neck is no merge graph.
+    """
+    if not isinstance(neck, MergeNeck):
+        raise ConfigError(f"drop_block is for merge graphs, not for a {type(neck).__name__}; set neck.drop_block=0")
+    hook = partial(_dropped, share=share, size=size)
+    for cell in neck.modules():
+        if isinstance(cell, Cell) and isinstance(cell.transform, nn.Sequential):
+            cell.transform.get_submodule("norm").register_forward_hook(hook)
+
+
+def _dropped(module: nn.Module, _: Any, output: Tensor, *, share: float, size: int) -> Tensor:
+    if not module.training:
+        return output
+    fitting = min(size, *output.shape[-2:])
+    return drop_block2d(output, share, fitting - 1 + fitting % 2)  # it takes odd sizes only, small maps or not
+
+
+def _build(config: TrainNeckConfig, in_channels: tuple[int, ...], in_levels: tuple[int, ...]) -> Neck:
+    shape: dict[str, Any] = {"in_channels": in_channels, "in_levels": in_levels, "out_channels": config.channels}
+    what: str | Genotype = config.name if config.name in NECKS else _genotype(config.name)
+    recipe = Recipe(**config.recipe) if config.recipe else None
+    return build_neck(what, repeats=config.repeats, recipe=recipe, **shape, **config.options)
+
+
+def _genotype(name: str) -> Genotype:
+    path = Path(name)
+    if path.is_dir():
+        path /= GENOTYPE_FILE
+    if not path.is_file():
+        raise ConfigError(
+            f"{name!r} is neither a known neck ({', '.join(NECKS)}) nor a genotype's JSON file nor a directory with "
+            f"{GENOTYPE_FILE}"
+        )
+    return Genotype.from_json(path.read_text())
+
+
+def sync_norms(detector: RetinaNet, config: TrainConfig, device: torch.device, processes: int) -> RetinaNet:
+    """Batch norms over all processes where that is wanted.
+
+    Raises:
+        ConfigError: if it is wanted without GPUs.
+    """
+    wanted = config.sync_norm
+    if wanted is None:
+        wanted = device.type == "cuda" and processes > 1
+    if wanted and device.type != "cuda":
+        raise ConfigError("sync_norm needs GPUs: PyTorch's SyncBatchNorm has no CPU version; leave it null")
+    return nn.SyncBatchNorm.convert_sync_batchnorm(detector) if wanted else detector

@@ -1,0 +1,120 @@
+"""A training on Ray: any number of processes, on this machine or on a cluster, that goes on where it stopped."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import ray
+import ray.train
+from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchTrainer
+
+from nas.data.coco import open_splits
+from nas.detection.saved import DETECTOR_FILE, WEIGHTS_FILE
+from nas.errors import first_line
+from nas.search.cluster import connected
+from nas.search.config import ResourceConfig
+from nas.training.config import TrainConfig
+from nas.training.directory import TrainingDirectory
+from nas.training.model import detector_spec
+from nas.training.process import News, gpus_in_cluster, train_process
+from nas.training.trainer import Look, TrainingError
+
+POLL_SECONDS = 0.5
+KEPT_CHECKPOINTS = 2
+
+History = list[dict[str, float]]
+Listener = Callable[[Look | None, History], None]
+
+
+def run_training(config: TrainConfig, run: TrainingDirectory, told: Listener, *, address: str | None = None) -> History:
+    """Train to the last epoch, from the last checkpoint in the directory if there is one; then write `model/`.
+
+    Args:
+        told: hears about twice a second of the latest look at the loss, and of all epochs that are over.
+        address: Ray cluster; its machines must see the directory under the same path.
+
+    Returns:
+        One entry per epoch: `epoch`, `loss`, `lr`, `seconds`, and AP and its parts where they were measured.
+
+    Raises:
+        UserError: for data, weights, settings or losses that a training cannot be done with.
+    """
+    spec = detector_spec(config, open_splits(config.data).train)
+    resources = ResourceConfig(workers=config.resources.processes, cpus=config.resources.cpus)
+    with connected(resources, address):
+        news: Any = ray.remote(num_cpus=0)(News).remote()
+        with _listening(news, told):
+            checkpoint = _fit(config, run, {"config": config, "spec": spec, "news": news})
+        _, history = ray.get(news.latest.remote())
+    _keep(Path(checkpoint), run.model)
+    return history
+
+
+def _fit(config: TrainConfig, run: TrainingDirectory, job: dict[str, Any]) -> str:
+    """Returns: path of the last checkpoint."""
+    wish = config.resources
+    use_gpu = gpus_in_cluster() > 0 if wish.gpu is None else wish.gpu
+    trainer = TorchTrainer(
+        train_process,
+        train_loop_config=job,
+        scaling_config=ScalingConfig(
+            num_workers=wish.processes, use_gpu=use_gpu, resources_per_worker={"CPU": wish.cpus, "GPU": int(use_gpu)}
+        ),
+        run_config=RunConfig(
+            name=run.checkpoints.name,
+            storage_path=str(run.path),
+            failure_config=FailureConfig(max_failures=wish.max_failures),
+            checkpoint_config=CheckpointConfig(num_to_keep=KEPT_CHECKPOINTS),
+        ),
+    )
+    try:
+        result = trainer.fit()
+    except ray.train.TrainingFailedError as error:
+        raise TrainingError(ray.get(job["news"].failure.remote()) or f"the training failed: {_cause(error)}") from error
+    if (failure := ray.get(job["news"].failure.remote())) is not None:
+        raise TrainingError(failure)
+    assert result.checkpoint is not None
+    return str(result.checkpoint.path)
+
+
+@contextmanager
+def _listening(news: Any, told: Listener) -> Iterator[None]:
+    """Ask for news in a thread, and once more at the end."""
+    over = threading.Event()
+
+    def listen() -> None:
+        while not over.wait(POLL_SECONDS):
+            told(*ray.get(news.latest.remote()))
+
+    thread = threading.Thread(target=listen, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+        told(*ray.get(news.latest.remote()))
+
+
+def _cause(error: BaseException) -> str:
+    """The first line of the innermost reason."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return first_line(error)
+
+
+def _keep(checkpoint: Path, model: Path) -> None:
+    """The detector of a checkpoint, in place of an older one."""
+    partial = model.with_name(f"{model.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    for name in (DETECTOR_FILE, WEIGHTS_FILE):
+        shutil.copyfile(checkpoint / name, partial / name)
+    shutil.rmtree(model, ignore_errors=True)
+    partial.replace(model)

@@ -1,0 +1,45 @@
+"""AP of a detector in training, each process looking at its share of the images."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch import distributed as dist
+from torchvision.models.detection import RetinaNet
+
+from nas.data.coco import CocoSplit
+from nas.data.evaluate import coco_ap
+from nas.detection.detector import grid_anchors
+from nas.detection.meta import meta_copy
+from nas.evaluation.evaluate import choose_exits
+from nas.evaluation.finding import find_letterboxed
+from nas.training.config import TrainConfig
+from nas.training.optimization import autocast
+
+
+def anchors_of(detector: RetinaNet, size: int) -> list[Tensor]:
+    """Anchors of each level, (A_l, 4), for square images of that side."""
+    with torch.no_grad():
+        maps = meta_copy(detector.backbone)(torch.empty(1, 3, size, size, device="meta"))
+    sizes = [(x.shape[-2], x.shape[-1]) for x in maps.values()]
+    return grid_anchors(detector.anchor_generator, sizes, (size, size))
+
+
+def validate(detector: RetinaNet, split: CocoSplit, config: TrainConfig, rank: int, world: int) -> dict[str, float]:
+    """AP and its parts in percent, after the last exit; empty in all processes but the first. The detector is left in
+    evaluation mode.
+    """
+    detector.eval()
+    own = split.subset(split.image_ids[rank::world])
+    exits = choose_exits(detector, None, every=False)
+    with autocast(config.precision, next(detector.parameters()).device):
+        (found,) = find_letterboxed(detector, own, config.image_size, exits, config.eval_batch_size)
+    every: list[Any] = [found]
+    if world > 1:
+        every = [None] * world
+        dist.all_gather_object(every, found)
+    if rank:
+        return {}
+    return coco_ap(split, {image: one for part in every for image, one in part.items()}, scorer=config.scorer)

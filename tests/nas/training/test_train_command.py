@@ -1,0 +1,147 @@
+"""`nasfpn train` on real Ray: one process, two processes, lost processes, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import tiny_training
+from filelock import FileLock
+
+from nas.detection.saved import load_detector
+
+EXPERIMENT = f"{tiny_training.__file__}:train"
+
+
+def command(run_dir: Path, root: Path, *more: object) -> list[str]:
+    words = ["train", EXPERIMENT, "--run-dir", run_dir, "--set", f"data.root={root}", *more]
+    return [str(word) for word in words]
+
+
+def epochs(run_dir: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (run_dir / "epochs.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return tmp_path_factory.mktemp("signs")
+
+
+@pytest.fixture(scope="module")
+def trained(root, tmp_path_factory):
+    """A training of two epochs, and what it said."""
+    run_dir = tmp_path_factory.mktemp("trained") / "run"
+    done = start(run_dir, root, "--tensorboard")
+    said, complained = done.communicate(timeout=280)
+    assert done.returncode == 0, complained
+    return run_dir, said
+
+
+def start(run_dir: Path, root: Path, *more: object) -> subprocess.Popen[str]:
+    words = [sys.executable, "-c", "from nas.cli import main; main()", *command(run_dir, root, *more)]
+    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_a_training_ends_with_a_detector_and_a_line_per_epoch(trained):
+    run_dir, said = trained
+    lines = [line for line in said.splitlines() if not line.startswith("warning")]  # of the few images
+    assert lines[0].startswith("tiny: resnet10, nas_fpn x 1, 16 channels, 96 px, 2 epochs, batches of 4, 1 process;")
+    assert [line[:7] for line in lines[1:3]] == ["[  1/2]", "[  2/2]"]
+    assert all("loss" in line and "AP50" in line for line in lines[1:3])
+    assert lines[-1].endswith(f"after 2 epochs; the detector is in {run_dir / 'model'}")
+    assert [entry["epoch"] for entry in epochs(run_dir)] == [1, 2]
+    assert len(load_detector(run_dir / "model")[1].classes) == 6
+    assert any((run_dir / "tensorboard").iterdir())
+    assert len(list((run_dir / "checkpoints").glob("epoch_*"))) == 2
+
+
+def test_a_training_is_extended_by_more_epochs(trained, root, in_process):
+    run_dir, _ = trained
+    before = epochs(run_dir)
+    status, said, complained = in_process(*command(run_dir, root, "--epochs", 3))
+    assert status == 0, complained
+    after = epochs(run_dir)
+    assert after[:2] == before
+    assert [entry["epoch"] for entry in after] == [1, 2, 3]
+    assert "[  3/3]" in said
+
+
+def test_other_settings_are_refused(trained, root, in_process):
+    run_dir, _ = trained
+    status, _, complained = in_process(*command(run_dir, root, "--set", "optimizer.lr=1"))
+    assert status == 2
+    assert "belongs to a training with other settings (optimizer.lr: 0.003 -> 1.0)" in complained
+
+
+def test_two_trainings_in_one_directory_are_refused(trained, root, in_process):
+    run_dir, _ = trained
+    with FileLock(run_dir / "training.lock"):
+        status, _, complained = in_process(*command(run_dir, root))
+    assert status == 2
+    assert "a training is running in" in complained
+
+
+def test_a_directory_with_other_things_is_left_alone(root, tmp_path, in_process):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    status, _, complained = in_process(*command(tmp_path, root))
+    assert status == 2
+    assert "has other things in it" in complained
+    assert {entry.name for entry in tmp_path.iterdir()} <= {"thesis.txt", "training.lock"}
+
+
+def test_a_search_is_no_training(root, tmp_path, in_process):
+    status, _, complained = in_process("train", "experiments.signs:search", "--run-dir", tmp_path / "run")
+    assert status == 2
+    assert "returns a SearchConfig; nasfpn train takes a function that returns a TrainConfig" in complained
+
+
+def test_a_loss_that_explodes_is_told_once_and_not_tried_again(root, tmp_path, in_process):
+    sets = ("--set", "optimizer.lr=1e9", "--set", "optimizer.warmup_epochs=0", "--set", "optimizer.name=sgd")
+    status, _, complained = in_process(*command(tmp_path / "run", root, *sets, "--set", "optimizer.clip_norm=null"))
+    assert status == 2
+    assert "in epoch 1, step 4; lower optimizer.lr" in complained
+    assert complained.count("\n") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_two_processes_killed_and_resumed_end_as_if_unbroken(root, tmp_path):
+    """First a process is killed, then, an epoch later, the whole tree; the same command goes on."""
+    many = ("--processes", 2, "--epochs", 8)
+    unbroken = start(tmp_path / "unbroken", root, *many)
+    assert unbroken.wait(400) == 0
+    broken_dir = tmp_path / "broken"
+    broken = start(broken_dir, root, *many)
+    wait_for(lambda: done(broken_dir) >= 2)
+    worker = next(p for p in psutil.Process(broken.pid).children(recursive=True) if "RayTrainWorker" in p.name())
+    os.kill(worker.pid, signal.SIGKILL)
+    wait_for(lambda: done(broken_dir) >= 4)
+    for process in [*psutil.Process(broken.pid).children(recursive=True), psutil.Process(broken.pid)]:
+        process.kill()
+    broken.wait()
+    assert done(broken_dir) < 8
+    again = start(broken_dir, root, *many)
+    _, complained = again.communicate(timeout=400)
+    assert again.returncode == 0, complained
+    wanted, found = epochs(tmp_path / "unbroken"), epochs(broken_dir)
+    assert [entry["epoch"] for entry in found] == list(range(1, 9))
+    assert [entry["loss"] for entry in found] == pytest.approx([entry["loss"] for entry in wanted], rel=1e-4)
+    assert found[-1]["loss"] < found[0]["loss"]
+
+
+def done(run_dir: Path) -> int:
+    return len(epochs(run_dir)) if (run_dir / "epochs.jsonl").is_file() else 0
+
+
+def wait_for(condition) -> None:
+    deadline = time.monotonic() + 400
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
