@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.commands.trainings import console, make_table, train, write_record
+from nas.comparison.case import Case
 from nas.comparison.check import longer
 from nas.comparison.final import (
     FOUND_GROUP,
@@ -24,6 +25,7 @@ from nas.comparison.final import (
 from nas.comparison.necks import RANDOM_GROUP
 from nas.configuration import ConfigError, override
 from nas.data.config import DataError
+from nas.search.config import SearchConfig
 from nas.search.journal import open_journal
 from nas.search.places import opened, shown
 
@@ -31,10 +33,10 @@ from nas.search.places import opened, shown
 def retrain(
     run_dir: str, top: int, seeds: int, times: float, same_width: bool, workers: int | None, address: str | None
 ) -> None:
-    from nas.comparison.content import content_of
-
     if min(top, seeds) < 1 or times <= 0:
         raise ConfigError(f"--top, --seeds and --longer must be positive, got {top}, {seeds} and {times:g}")
+    from nas.comparison.content import content_of
+
     with opened(run_dir, existing=True) as run:
         config = run.read_config()
         if config.data.test is None:
@@ -43,18 +45,33 @@ def retrain(
             config = override(config, [f"resources.workers={workers}"])
         trials = open_journal(run).trials()
         entries = sized(config, contenders(trials, top), same_width=same_width)
-        proxy = longer(config.proxy, times)
-        cases = final_cases(config, proxy, entries, seeds, content_of(config))
-        out = run.final
-        bank = train([own[seed] for seed in range(seeds) for own in cases.values()], config.resources, out, address)
-        found, failed = standings(cases, bank)
-        _print(found, failed, proxy.steps)
-        chosen_from = counts(trials)
-        console.print(_budgets(chosen_from), soft_wrap=True)
-        data = {"steps": proxy.steps, "chosen_from": chosen_from, "standings": [_plain(entry) for entry in found]}
-        write_record(out, "final", config, {**data, "failed": failed})
-        _draw(out, entries, found)
-        console.print(f"everything is in {shown(run_dir, run, out)}", soft_wrap=True)
+        cases = final_cases(config, longer(config.proxy, times), entries, seeds, content_of(config))
+        train_and_compare(config, cases, counts(trials), run.final, address)
+        console.print(f"everything is in {shown(run_dir, run, run.final)}", soft_wrap=True)
+
+
+def train_and_compare(
+    config: SearchConfig,
+    cases: Mapping[Contender, Sequence[Case]],
+    chosen_from: Mapping[str, int],
+    out: Path,
+    address: str | None,
+) -> None:
+    """Train what `out` does not hold, one seed of all after the other; print, draw and record what came of them.
+
+    Args:
+        cases: as of `final_cases`.
+        chosen_from: see `counts`.
+    """
+    turns = zip(*cases.values(), strict=True)
+    bank = train([case for turn in turns for case in turn], config.resources, out, address)
+    found, failed = standings(cases, bank)
+    steps = next(iter(cases.values()))[0].proxy.steps
+    _print(found, failed, steps)
+    console.print(_budgets(chosen_from), soft_wrap=True)
+    data = {"steps": steps, "chosen_from": dict(chosen_from), "standings": [_plain(entry) for entry in found]}
+    write_record(out, "final", config, {**data, "failed": failed})
+    _draw(out, list(cases), found)
 
 
 def _print(found: Sequence[Standing], failed: dict[str, str], steps: int) -> None:

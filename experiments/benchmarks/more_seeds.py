@@ -1,0 +1,69 @@
+"""More seeds for long trainings that were recorded and whose run directory is gone.
+
+`nasfpn retrain RUN --seeds N` goes on from a run directory. This takes the necks, widths and results of its record,
+`final.json`. A neck that would get another width today is trained anew with all its seeds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from experiments import signs
+from experiments.benchmarks.results import RESULTS
+from nas.commands.retrain import train_and_compare
+from nas.commands.trainings import BANK
+from nas.comparison.bank import Bank
+from nas.comparison.case import Case, Result
+from nas.comparison.check import longer
+from nas.comparison.content import content_of
+from nas.comparison.final import Contender, final_cases, sized
+from nas.comparison.necks import NamedNeck
+from nas.configuration import override
+from search_space import Genotype
+
+Record = dict[str, Any]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--name", default="signs_wide_final", help="of the record in experiments/results")
+    parser.add_argument("--seeds", type=int, default=5, help="of each neck in the end")
+    parser.add_argument("--out", type=Path, default=Path("runs/more_seeds"), help="directory of trainings and results")
+    parser.add_argument("--set", action="append", default=[], help="settings of the recorded search")
+    arguments = parser.parse_args()
+
+    config = override(signs.wide(), arguments.set)
+    record = json.loads((RESULTS / f"{arguments.name}.json").read_text())
+    known = {entry["neck"]: entry for entry in record["standings"]}
+    necks = [NamedNeck(label, entry["group"], _genotype(entry)) for label, entry in known.items()]
+    proxy = longer(config.proxy, record["steps"] / config.proxy.steps)
+    cases = final_cases(config, proxy, sized(config, necks), arguments.seeds, content_of(config))
+    _restore(arguments.out / BANK, cases, known)
+    train_and_compare(config, cases, record["chosen_from"], arguments.out, None)
+
+
+def _genotype(entry: Record) -> Genotype:
+    return Genotype.from_json(json.dumps(entry["genotype"]))
+
+
+def _restore(path: Path, cases: Mapping[Contender, Sequence[Case]], known: Mapping[str, Record]) -> None:
+    """Write what was recorded as results of the same trainings."""
+    bank = Bank(path)
+    with bank.claim():
+        for contender, own in cases.items():
+            entry = known[contender.neck.label]
+            if entry["channels"] != contender.channels:
+                print(f"{contender.neck.label}: {contender.channels} channels now, {entry['channels']} recorded")
+                continue
+            rest = {name: entry[name] for name in ("params", "latency_ms")}
+            for case, ap in zip(own, entry["AP"], strict=False):
+                if not bank.metrics(case):
+                    bank.add(case, Result({"AP": ap, **rest}))
+
+
+if __name__ == "__main__":
+    main()
