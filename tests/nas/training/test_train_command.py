@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
-import psutil
 import pytest
 import tiny_training
 from filelock import FileLock
 
+from experiments.benchmarks.broken import break_twice, epochs, finish, launch
 from nas.detection.saved import load_detector
 
 EXPERIMENT = f"{tiny_training.__file__}:train"
@@ -23,10 +17,6 @@ EXPERIMENT = f"{tiny_training.__file__}:train"
 def command(run_dir: Path, root: Path, *more: object) -> list[str]:
     words = ["train", EXPERIMENT, "--run-dir", run_dir, "--set", f"data.root={root}", *more]
     return [str(word) for word in words]
-
-
-def epochs(run_dir: Path) -> list[dict[str, float]]:
-    return [json.loads(line) for line in (run_dir / "epochs.jsonl").read_text().splitlines()]
 
 
 @pytest.fixture(scope="module")
@@ -38,15 +28,10 @@ def root(tmp_path_factory):
 def trained(root, tmp_path_factory):
     """A training of two epochs, and what it said."""
     run_dir = tmp_path_factory.mktemp("trained") / "run"
-    done = start(run_dir, root, "--tensorboard")
-    said, complained = done.communicate(timeout=280)
-    assert done.returncode == 0, complained
+    training = launch(run_dir, (EXPERIMENT, "--set", f"data.root={root}", "--tensorboard"))
+    said, complained = training.communicate(timeout=280)
+    assert training.returncode == 0, complained
     return run_dir, said
-
-
-def start(run_dir: Path, root: Path, *more: object) -> subprocess.Popen[str]:
-    words = [sys.executable, "-c", "from nas.cli import main; main()", *command(run_dir, root, *more)]
-    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def test_a_training_ends_with_a_detector_and_a_line_per_epoch(trained):
@@ -113,35 +98,11 @@ def test_a_loss_that_explodes_is_told_once_and_not_tried_again(root, tmp_path, i
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_two_processes_killed_and_resumed_end_as_if_unbroken(root, tmp_path):
-    """First a process is killed, then, an epoch later, the whole tree; the same command goes on."""
-    many = ("--processes", 2, "--epochs", 8)
-    unbroken = start(tmp_path / "unbroken", root, *many)
-    assert unbroken.wait(400) == 0
-    broken_dir = tmp_path / "broken"
-    broken = start(broken_dir, root, *many)
-    wait_for(lambda: done(broken_dir) >= 2)
-    worker = next(p for p in psutil.Process(broken.pid).children(recursive=True) if "RayTrainWorker" in p.name())
-    os.kill(worker.pid, signal.SIGKILL)
-    wait_for(lambda: done(broken_dir) >= 4)
-    for process in [*psutil.Process(broken.pid).children(recursive=True), psutil.Process(broken.pid)]:
-        process.kill()
-    broken.wait()
-    assert done(broken_dir) < 8
-    again = start(broken_dir, root, *many)
-    _, complained = again.communicate(timeout=400)
-    assert again.returncode == 0, complained
-    wanted, found = epochs(tmp_path / "unbroken"), epochs(broken_dir)
+    whole, broken = tmp_path / "unbroken", tmp_path / "broken"
+    words = (EXPERIMENT, "--set", f"data.root={root}", "--processes", 2, "--epochs", 8)
+    finish(launch(whole, words), 400)
+    break_twice(lambda: launch(broken, words), broken, 2, 4, 400)
+    wanted, found = epochs(whole), epochs(broken)
     assert [entry["epoch"] for entry in found] == list(range(1, 9))
     assert [entry["loss"] for entry in found] == pytest.approx([entry["loss"] for entry in wanted], rel=1e-4)
     assert found[-1]["loss"] < found[0]["loss"]
-
-
-def done(run_dir: Path) -> int:
-    return len(epochs(run_dir)) if (run_dir / "epochs.jsonl").is_file() else 0
-
-
-def wait_for(condition) -> None:
-    deadline = time.monotonic() + 400
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
