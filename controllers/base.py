@@ -155,6 +155,15 @@ class Controller(ABC):
             self._forget()
             raise
 
+    def diagnostics(self) -> dict[str, float]:
+        """Numbers that say how the search is going, by name; finite ones only. For people: nothing depends on them."""
+        return {}
+
+    @property
+    def has_diagnostics(self) -> bool:
+        """Whether `diagnostics` ever says anything."""
+        return type(self).diagnostics is not Controller.diagnostics
+
     def _is_duplicate(self, genotype: Genotype) -> bool:
         return genotype.fingerprint in self._proposed
 

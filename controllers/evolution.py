@@ -122,6 +122,23 @@ class EvolutionController(Controller):
         """Living members, oldest first."""
         return tuple(self._population)
 
+    def diagnostics(self) -> dict[str, float]:
+        """Of the living members: mean and best reward, and how many proposals ago they were proposed, on average."""
+        if not self._population:
+            return {}
+        rewards = [member.reward for member in self._population]
+        ages = [self._latest - member.id for member in self._population]
+        return {
+            "mean reward of the population": sum(rewards) / len(rewards),
+            "best reward of the population": max(rewards),
+            "mean age of the population (proposals)": sum(ages) / len(ages),
+        }
+
+    @property
+    def _latest(self) -> int:
+        """Id of the newest member."""
+        return max(member.id for member in self._population)
+
     def _next(self, rng: random.Random) -> Genotype:
         if self.num_proposed < self.num_random or len(self._population) < self.tournament_size:
             return self.space.sample(rng)

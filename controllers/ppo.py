@@ -158,6 +158,16 @@ class PPOController(Controller):
         """Outcomes that came too late to learn from."""
         return self._num_dropped
 
+    def diagnostics(self) -> dict[str, float]:
+        """Baseline of the reward, entropy of the policy, updates so far."""
+        if not self._entropies:
+            return {}
+        return {
+            "reward baseline": self.baseline,
+            "entropy per decision (nats)": self.entropy,
+            "updates of the policy": float(self.num_updates),
+        }
+
     def _next(self, rng: random.Random) -> Genotype:
         genotype = self.space.decode(self._sampler.sample(rng))
         return mutate(self.space, genotype, self._is_duplicate, rng) if self._is_duplicate(genotype) else genotype

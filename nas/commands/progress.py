@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from nas.results.summary import cell, scored
+from nas.results.units import duration, resource_hours
 from nas.search.config import SearchConfig
 from nas.search.plan import Plan
 from nas.search.proposing import staleness
@@ -64,7 +65,7 @@ class Progress:
             how = f"median of {len(measured)}" if measured else "estimated from a few steps"
             rounds = math.ceil(plan.left / workers)
             line += f"; {duration(seconds)} per trial ({how}): about {duration(rounds * seconds)}"
-            line += f", {_hours(self.config, plan.left * seconds)}"
+            line += f", {resource_hours(self.config.resources, plan.left * seconds)}"
         console.print(line, soft_wrap=True)
         if (warning := staleness(plan.controllers[SEARCH], workers)) is not None:
             console.print(f"warning: {warning}", soft_wrap=True)
@@ -87,9 +88,10 @@ class Progress:
         """What it took."""
         lost = f"; {usage.lost} attempts were lost with their workers" if usage.lost else ""
         gpus = f", {', '.join(usage.gpus)}" if usage.gpus else ""
+        hours = resource_hours(self.config.resources, usage.worker_seconds)
         console.print(
-            f"took {duration(usage.seconds)}, {_hours(self.config, usage.worker_seconds)} on up to {usage.workers} "
-            f"workers ({platform.machine()}{gpus}){lost}",
+            f"took {duration(usage.seconds)}, {hours} on up to {usage.workers} workers "
+            f"({platform.machine()}{gpus}){lost}",
             soft_wrap=True,
         )
 
@@ -104,19 +106,3 @@ class Progress:
             return text + f"stopped early, {seconds}"
         cost = f"{cell(trial, 'params'):>6s} k params {cell(trial, 'macs'):>6s} M MACs"
         return text + f"best {self._best:5.1f}  {cost} {seconds}"
-
-
-def duration(seconds: float) -> str:
-    """Such as `40 s`, `7 min`, `3.2 h`, `12 days`."""
-    for limit, unit, size in ((90, "s", 1), (5400, "min", 60), (172_800, "h", 3600)):
-        if seconds < limit:
-            value = seconds / size
-            return f"{value:.1f} {unit}" if value < 10 else f"{value:.0f} {unit}"
-    return f"{seconds / 86_400:.0f} days"
-
-
-def _hours(config: SearchConfig, worker_seconds: float) -> str:
-    resources = config.resources
-    kind, share = ("GPU", resources.gpus) if resources.gpus else ("CPU", resources.cpus)
-    hours = worker_seconds * share / 3600
-    return f"{hours:.1f} {kind}-hours" if hours >= 1 else f"{60 * hours:.1f} {kind}-minutes"

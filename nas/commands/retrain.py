@@ -120,7 +120,7 @@ def _plain(entry: Standing) -> dict[str, Any]:
 
 def _draw(out: Path, entries: Sequence[Contender], found: Sequence[Standing]) -> None:
     from nas.comparison.pictures import means_with_intervals
-    from nas.results.pictures import architecture
+    from nas.results.architecture import architecture
 
     means_with_intervals(found).savefig(out / "final.png", dpi=150)
     for entry in entries:

@@ -13,9 +13,9 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from nas.commands.progress import duration
 from nas.comparison.bank import Bank
 from nas.comparison.case import Case, Result
+from nas.results.units import duration
 from nas.search.config import ResourceConfig, SearchConfig
 from nas.search.run_directory import environment
 

@@ -10,7 +10,7 @@ from nas.detection.cost import Cost, detector_cost, neck_cost
 from nas.export.files import CARD_FILE, PICTURE_FILE
 from nas.export.formats import Written
 from nas.export.sources import Source
-from nas.results import pictures
+from nas.results.architecture import architecture
 from necks import MergeNeck, Neck
 from necks.exported import GENOTYPE_FILE
 from search_space import Genotype
@@ -33,7 +33,7 @@ def write_card(source: Source, written: Sequence[Written], directory: Path) -> P
     """Write `README.md` and, for a merge graph, its picture."""
     sections = [_head(source), _usage(source, directory.name)]
     if isinstance(source.neck, MergeNeck):
-        figure = pictures.architecture(source.neck.genotype)
+        figure = architecture(source.neck.genotype)
         figure.savefig(directory / PICTURE_FILE, metadata={"Date": None})
         sections += [f"![architecture]({PICTURE_FILE})", cell_table(source.neck.genotype)]
     sections += [_facts(source)]

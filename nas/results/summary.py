@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +15,9 @@ from nas.search.records import KNOWN_PREFIX, RANDOM, SEARCH, Trial
 
 COLUMNS = ("AP", "AP50", "APs", "APm", "APl", "params", "macs", "latency_ms")
 """Metrics of the tables; AP in percent, cost of the neck alone."""
+
+SEARCH_ORIGINS = (SEARCH, RANDOM)
+"""Whose candidates are new necks."""
 
 STATES = ("complete", "stopped", "failed", "running")
 
@@ -165,3 +169,14 @@ def describe(trial: Trial) -> dict[str, Any]:
         "fingerprint": trial.candidate.genotype.fingerprint,
         "metrics": dict(trial.metrics),
     }
+
+
+def failure_reasons(trials: Sequence[Trial]) -> dict[str, list[int]]:
+    """Reasons of failed trials, the most frequent first, with their numbers; those that differ in figures alone (`loss
+    is nan at step 3`) are one, named after the first. Rejected candidates are none."""
+    groups: dict[str, list[Trial]] = {}
+    for trial in trials:
+        if trial.state == "failed" and not trial.rejected:
+            groups.setdefault(re.sub(r"\d+", "#", trial.error or "no reason was given"), []).append(trial)
+    ranked = sorted(groups.values(), key=lambda group: -len(group))
+    return {group[0].error or "no reason was given": [trial.number for trial in group] for group in ranked}

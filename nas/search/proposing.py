@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from controllers import (
     CONTROLLERS,
@@ -89,12 +90,17 @@ def outcome_of(trial: Trial, reward: RewardConfig) -> Outcome:
     return Outcome(_proposal_of(trial.candidate), trial.reward, trial.state, trial.metrics, objectives)  # type: ignore[arg-type]
 
 
-def replay(controller: Controller, trials: list[Trial], reward: RewardConfig) -> None:
-    """Give a fresh controller its trials of the journal: proposals by id, outcomes in the order of finishing."""
+def replay(controller: Controller, trials: Sequence[Trial], reward: RewardConfig) -> None:
+    """Give a fresh controller its trials of the journal."""
+    controller.replay(*history(trials, reward))
+
+
+def history(trials: Sequence[Trial], reward: RewardConfig) -> tuple[list[Proposal], list[Outcome]]:
+    """Proposals of one controller by id, and their outcomes in the order of finishing."""
     proposals = sorted((_proposal_of(trial.candidate) for trial in trials), key=lambda proposal: proposal.id)
     finished = [trial for trial in trials if trial.state != "running"]
     finished.sort(key=lambda trial: trial.order or 0)
-    controller.replay(proposals, [outcome_of(trial, reward) for trial in finished])
+    return proposals, [outcome_of(trial, reward) for trial in finished]
 
 
 def _check_objectives(config: SearchConfig, controller: Controller) -> None:

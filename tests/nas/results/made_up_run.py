@@ -11,12 +11,20 @@ from nas.search.journal import Journal
 from nas.search.records import Candidate, Trial
 from nas.search.run_directory import RunDirectory
 from necks import build_neck, save_exported
-from search_space import known_genotype
+from search_space import SearchSpace, known_genotype
+
+KEPT = 40
+"""So many trials at most have weights."""
 
 
 def metrics(ap: float, macs: float) -> dict[str, float]:
     parts = {"AP50": ap + 9, "APs": ap - 3, "APm": ap, "APl": ap + 3}
     return {"AP": ap, **parts, "params": 80_640, "macs": macs, "latency_ms": 1.5, "seconds": 12.0}
+
+
+def _proposed(origin: str, space: SearchSpace, rng: random.Random, number: int) -> Candidate:
+    genotype = space.sample(rng)
+    return Candidate(origin=origin, genotype=genotype, proposal=number, choices=space.encode(genotype))
 
 
 def made_up_run(path: Path, searched: int = 5) -> tuple[RunDirectory, SearchConfig, list[Trial]]:
@@ -25,13 +33,14 @@ def made_up_run(path: Path, searched: int = 5) -> tuple[RunDirectory, SearchConf
     run = RunDirectory(path)
     space = build_space(config)
     rng = random.Random(0)
+    fixed = {name: tuple(c for c in choices if c is not None) for name, choices in space.decisions().items()}
     with run.claim(config):
         journal = Journal(run.journal_file, writable=True)
         candidates = [Candidate(origin=f"known:{name}", genotype=known_genotype(name)) for name in config.known]
-        candidates += [Candidate(origin="random", genotype=space.sample(rng), proposal=0)]
-        candidates += [Candidate(origin="search", genotype=space.sample(rng), proposal=k) for k in range(searched)]
+        candidates += [_proposed("random", space, rng, 0)]
+        candidates += [_proposed("search", space, rng, k) for k in range(searched)]
         for candidate in candidates:
-            number = journal.add(candidate, space_choices={})
+            number = journal.add(candidate, space_choices=fixed)
             if number == len(candidates) - 1:
                 break
             if candidate.origin == "search" and candidate.proposal == 1:
@@ -39,5 +48,6 @@ def made_up_run(path: Path, searched: int = 5) -> tuple[RunDirectory, SearchConf
                 continue
             ap = 30 + 7 * rng.random() + number
             journal.finish(number, "complete", ap, metrics(ap, 1e7 * (2 + rng.random())))
-            save_exported(build_neck(candidate.genotype, in_channels=(8, 8, 8), out_channels=8), run.trial(number))
+            if number < KEPT:
+                save_exported(build_neck(candidate.genotype, in_channels=(8, 8, 8), out_channels=8), run.trial(number))
     return run, config, Journal(run.journal_file).trials()

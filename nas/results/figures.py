@@ -1,0 +1,90 @@
+"""Which figures a report has, with what is said below them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from nas.results import pictures
+from nas.results.architecture import architecture
+from nas.results.controller_state import controller_state
+from nas.results.importance import importances
+from nas.results.pictures import Plot
+from nas.results.summary import COST_TITLES, SEARCH_ORIGINS, found, known_necks, scored, searcher_name
+from nas.search.config import SearchConfig
+from nas.search.records import Trial
+
+TOP = 3
+"""So many of the best found are drawn."""
+
+
+@dataclass(frozen=True)
+class ReportFigure:
+    """
+    Args:
+        name: of its files, without suffix.
+        section: id of the part of the page that it belongs to.
+    """
+
+    name: str
+    section: str
+    plot: Plot
+    caption: str
+
+
+def report_figures(config: SearchConfig, trials: Sequence[Trial]) -> list[ReportFigure]:
+    """What can be drawn of the trials there are."""
+    return [*_of_trials(config, trials), *_of_architectures(trials), *_of_decisions(config, trials)]
+
+
+def _of_trials(config: SearchConfig, trials: Sequence[Trial]) -> Iterator[ReportFigure]:
+    if not scored(trials):
+        return
+    reward, searcher = config.reward, searcher_name(config)
+    yield ReportFigure(
+        "ap_over_trials",
+        "search",
+        pictures.ap_over_trials(trials, searcher, reward.name),
+        f"{reward.name} of every candidate and the best so far; dashed lines are the known necks under the same proxy "
+        "task.",
+    )
+    for cost, title in COST_TITLES.items():
+        if any(trial.metrics.get(cost) is not None for trial in scored(trials)):
+            yield ReportFigure(
+                f"ap_against_{cost}",
+                "cost",
+                pictures.ap_against_cost(trials, searcher, cost, reward.metric),
+                f"{reward.metric} against the neck's {title}; diamonds are the known necks.",
+            )
+
+
+def _of_architectures(trials: Sequence[Trial]) -> Iterator[ReportFigure]:
+    candidates = [trial for origin in SEARCH_ORIGINS for trial in found(trials, origin) if trial.copied_from is None]
+    ranked = sorted(candidates, key=lambda trial: (-(trial.reward or 0.0), trial.number))
+    known = max((trial.reward or 0.0 for trial in known_necks(trials)), default=None)
+    for place, trial in enumerate(ranked[:TOP], start=1):
+        margin = "" if known is None else f", {(trial.reward or 0.0) - known:+.1f} against the best known neck"
+        yield ReportFigure(
+            "best" if place == 1 else f"best_{place}",
+            "architectures",
+            Plot(architecture(trial.candidate.genotype)),
+            f"{place}. Trial {trial.number} ({trial.candidate.origin}): reward {trial.reward:.1f}{margin}.",
+        )
+
+
+def _of_decisions(config: SearchConfig, trials: Sequence[Trial]) -> Iterator[ReportFigure]:
+    if shares := importances(config, trials):
+        yield ReportFigure(
+            "importances",
+            "decisions",
+            pictures.decision_importances(shares),
+            "The decisions that all candidates made, by their share in a random forest that predicts the reward "
+            "(Optuna's mean decrease impurity). Cells are counted from 0, in the order in which they are computed.",
+        )
+    if series := controller_state(config, trials):
+        yield ReportFigure(
+            "controller",
+            "decisions",
+            pictures.controller_series(series),
+            f"The state of the controller ({config.controller.name}) after each outcome, recovered from the journal.",
+        )
