@@ -218,10 +218,28 @@ def export(
 
 
 @app.command()
+def dashboard(
+    run_dir: RunDir,
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 lets other machines in.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8080,
+) -> None:
+    """Open a search in Optuna's dashboard (extra: dashboard); works while it runs."""
+    from nas.commands.dashboard import dashboard as run
+
+    run(run_dir, host, port)
+
+
+@app.command()
 def describe(
     neck: Annotated[
-        str | None, typer.Argument(help="A known neck's name, a genotype's JSON file, or an exported directory.")
+        str | None,
+        typer.Argument(
+            help="A known neck's name, a genotype's JSON file, an exported directory, RUN_DIR (the best found) or "
+            "RUN_DIR:NUMBER (a trial)."
+        ),
     ] = None,
+    picture: Annotated[Path | None, typer.Option("--draw", metavar="FILE", help="Draw it: .svg, .png or .pdf.")] = None,
+    other: Annotated[str | None, typer.Option("--compare", metavar="NECK", help="What differs from that one.")] = None,
     table: Annotated[bool, typer.Option("--table", help="Compare what all nine designs cost.")] = False,
     backbone: Annotated[str, typer.Option(help="Backbone of the detector that is counted.")] = "resnet50",
     channels: Annotated[int, typer.Option(help="Channels of the neck and the head.")] = 256,
@@ -229,14 +247,22 @@ def describe(
     size: Annotated[int, typer.Option(help="Side of the square image in pixels.")] = 640,
     classes: Annotated[int, typer.Option(help="Classes; 90 is how the papers count COCO (its category ids).")] = 90,
 ) -> None:
-    """Cells, parameters and multiply-adds of a neck, alone and in a RetinaNet."""
-    from nas.commands.describe import describe_all, describe_neck
+    """Cells, parameters and multiply-adds of a neck, alone and in a RetinaNet; its picture; two necks side by side."""
+    from nas.commands.describe import Setting, compare_necks, describe_all, describe_neck
 
     if table == (neck is not None):
         raise UserError("name one neck, or ask for the --table of all")
+    if table and (picture is not None or other is not None):
+        raise UserError("--table is of all designs; --draw and --compare want one neck")
     if table and repeats is not None:
         raise UserError("--table has the usual repeats of each design; leave --repeats out")
     if neck is None:
         describe_all(backbone, channels, size)
         return
-    describe_neck(neck, backbone, channels, repeats, size, classes)
+    if other is not None and picture is not None:
+        raise UserError("--draw is for one neck; draw the two of --compare one by one")
+    setting = Setting(backbone, channels, repeats, size, classes)
+    if other is None:
+        describe_neck(neck, setting, picture)
+    else:
+        compare_necks(neck, other, setting)

@@ -1,28 +1,32 @@
-"""`nasfpn describe`: the cells of a neck and what it costs."""
+"""`nasfpn describe`: the cells of a neck, what it costs, its picture, and how it differs from another."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from nas.commands.find_neck import Found, find_neck
 from nas.configuration import from_dict
 from nas.detection.backbone import build_backbone
 from nas.detection.config import BackboneConfig
 from nas.detection.cost import Cost, detector_cost, feature_shapes, latency_ms, neck_cost
 from nas.detection.detector import build_detector
 from nas.errors import UserError
-from necks import NECKS, MergeNeck, Neck, build_neck, load_exported
-from necks.exported import NECK_FILE
+from nas.results.compare import outline, side_by_side
+from necks import MergeNeck, Neck, build_neck
 from search_space import DEFAULT_LEVELS, Genotype
 
 console = Console(highlight=False)
 
-
+PICTURES = (".svg", ".png", ".pdf")
+PICTURE_DPI = 150
 USUAL_REPEATS = {"nas_fpn": 7, "bifpn": 3}
 
 TABLE: tuple[tuple[str, dict[str, Any]], ...] = (
@@ -39,24 +43,83 @@ TABLE: tuple[tuple[str, dict[str, Any]], ...] = (
 """The nine designs over P3..P7, after a public implementation where it has these levels."""
 
 
-def describe_neck(neck: str, backbone_name: str, channels: int, repeats: int | None, size: int, classes: int) -> None:
-    """Print cells and cost; an exported directory is described as it was exported, without a detector."""
-    if (Path(neck) / NECK_FILE).is_file():
-        _describe_exported(load_exported(neck), size)
-        return
-    what = neck if neck in NECKS else _genotype(neck)
-    repeats = repeats or USUAL_REPEATS.get(neck.partition("@")[0], 1)
-    backbone = build_backbone(from_dict(BackboneConfig, {"name": backbone_name}))
-    try:
-        module = build_neck(what, in_channels=backbone.channels, out_channels=channels, repeats=repeats)
-        alone = neck_cost(module, feature_shapes(backbone, (size, size)))
-        detector = build_detector(backbone, module, classes, image_size=size)
-    except ValueError as error:
-        raise UserError(f"{neck} with {backbone_name} at {size} px: {error}") from error
-    if isinstance(module, MergeNeck):
-        _print_neck(module, size)
-    _print_cost("neck alone", alone)
-    _print_cost(f"RetinaNet, {backbone_name}, {classes} classes", detector_cost(detector, (size, size)))
+@dataclass(frozen=True)
+class Setting:
+    """The detector around a neck.
+
+    Args:
+        repeats: None for those that are usual for a known neck.
+    """
+
+    backbone: str
+    channels: int
+    repeats: int | None
+    size: int
+    classes: int
+
+
+@dataclass(frozen=True)
+class Described:
+    """A neck, and what it costs alone and in a RetinaNet; exported necks are described without a detector."""
+
+    label: str
+    neck: Neck
+    alone: Cost
+    detector: Cost | None
+
+    @property
+    def genotype(self) -> Genotype:
+        """
+        Raises:
+            UserError: if it is no merge graph.
+        """
+        if not isinstance(self.neck, MergeNeck):
+            raise UserError(f"{self.label} is no graph of merge cells: it cannot be drawn or compared cell by cell")
+        return self.neck.genotype
+
+
+def describe_neck(name: str, setting: Setting, picture: Path | None) -> None:
+    """Print cells and cost, and draw the graph.
+
+    Args:
+        picture: file to draw it to; None for none.
+
+    Raises:
+        UserError: for an unknown neck, another kind of picture, or one of a neck that is no graph of merge cells.
+    """
+    if picture is not None and picture.suffix.lower() not in PICTURES:
+        raise UserError(f"{picture} is no picture that can be drawn; end its name with {', '.join(PICTURES)}")
+    found = _described(find_neck(name), setting)
+    if found.label != name:
+        console.print(found.label, soft_wrap=True)
+    if isinstance(found.neck, MergeNeck):
+        console.print(_cell_table(found.genotype))
+        _print_setting(found.neck, setting)
+    maps = f"on maps with {found.neck.in_channels} channels" if found.detector is None else ""
+    _print_cost(", ".join(filter(None, ("neck alone", maps))), found.alone)
+    if found.detector is not None:
+        _print_cost(f"RetinaNet, {setting.backbone}, {setting.classes} classes", found.detector)
+    if picture is not None:
+        _draw(found.genotype, picture)
+
+
+def compare_necks(first: str, second: str, setting: Setting) -> None:
+    """Print what differs: cost, outline, and cells side by side."""
+    both = [_described(find_neck(name), setting) for name in (first, second)]
+    genotypes = [entry.genotype for entry in both]
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for title in ("", *(entry.label for entry in both)):
+        table.add_column(title)
+    facts = [{**outline(entry.genotype), **_costs(entry)} for entry in both]
+    for key in facts[0]:
+        left, right = (fact.get(key, "-") for fact in facts)
+        table.add_row(key, left, right)
+    table.add_section()
+    for pair in side_by_side(*genotypes):
+        table.add_row("differs" if pair.differs else "", pair.first, pair.second)
+    console.print(table)
+    if genotypes[0].fingerprint == genotypes[1].fingerprint:
+        console.print("both compute the same function")
 
 
 def describe_all(backbone_name: str, channels: int, size: int) -> None:
@@ -79,26 +142,58 @@ def describe_all(backbone_name: str, channels: int, size: int) -> None:
     console.print(table)
 
 
-def _describe_exported(neck: Neck, size: int) -> None:
-    if isinstance(neck, MergeNeck):
-        _print_neck(neck, size)
+def _draw(genotype: Genotype, picture: Path) -> None:
+    from nas.results.architecture import architecture
+
+    options: dict[str, Any] = {"metadata": {"Date": None}} if picture.suffix.lower() == ".svg" else {}
+    try:
+        architecture(genotype).savefig(picture, dpi=PICTURE_DPI, **options)
+    except OSError as error:
+        raise UserError(f"{picture} cannot be written: {error.strerror}") from error
+    console.print(f"drawn: {picture}", soft_wrap=True)
+
+
+def _described(found: Found, setting: Setting) -> Described:
+    if found.exported is not None:
+        return Described(found.label, found.exported, _cost_of_exported(found.exported, setting.size), None)
+    assert found.topology is not None
+    usual = USUAL_REPEATS.get(found.topology.partition("@")[0], 1) if isinstance(found.topology, str) else 1
+    repeats, side = setting.repeats or usual, setting.size
+    backbone = build_backbone(from_dict(BackboneConfig, {"name": setting.backbone}))
+    try:
+        neck = build_neck(found.topology, in_channels=backbone.channels, out_channels=setting.channels, repeats=repeats)
+        alone = neck_cost(neck, feature_shapes(backbone, (side, side)))
+        detector = build_detector(backbone, neck, setting.classes, image_size=side)
+    except ValueError as error:
+        raise UserError(f"{found.label} with {setting.backbone} at {side} px: {error}") from error
+    return Described(found.label, neck, alone, detector_cost(detector, (side, side)))
+
+
+def _cost_of_exported(neck: Neck, size: int) -> Cost:
     sides = [-(-size // 2**level) for level in neck.in_levels]
     shapes: OrderedDict[str, tuple[int, ...]] = OrderedDict(
         (f"c{level}", (channels, side, side))
         for level, channels, side in zip(neck.in_levels, neck.in_channels, sides, strict=True)
     )
-    _print_cost(f"neck alone, on maps with {neck.in_channels} channels", neck_cost(neck, shapes))
+    return neck_cost(neck, shapes)
 
 
-def _print_neck(neck: MergeNeck, size: int) -> None:
-    console.print(_cell_table(neck.genotype))
-    console.print(
-        f"fingerprint {neck.genotype.fingerprint}, {neck.repeats} x {neck.out_channels} channels, {size} x {size} px"
-    )
+def _costs(entry: Described) -> dict[str, str]:
+    costs = {"neck alone": _in_words(entry.alone)}
+    return costs if entry.detector is None else {**costs, "in a RetinaNet": _in_words(entry.detector)}
+
+
+def _print_setting(neck: MergeNeck, setting: Setting) -> None:
+    fingerprint, size = neck.genotype.fingerprint, setting.size
+    console.print(f"fingerprint {fingerprint}, {neck.repeats} x {neck.out_channels} channels, {size} x {size} px")
 
 
 def _print_cost(what: str, cost: Cost) -> None:
-    console.print(f"{what}: {cost.params / 1e6:.2f} M parameters, {cost.macs / 1e9:.2f} G multiply-adds")
+    console.print(f"{what}: {_in_words(cost)}")
+
+
+def _in_words(cost: Cost) -> str:
+    return f"{cost.params / 1e6:.2f} M parameters, {cost.macs / 1e9:.2f} G multiply-adds"
 
 
 def _cell_table(genotype: Genotype) -> Table:
@@ -117,12 +212,3 @@ def _cell_table(genotype: Genotype) -> Table:
             "yes" if genotype.outputs[entry.level] == first + index else "",
         )
     return table
-
-
-def _genotype(name: str) -> Genotype:
-    path = Path(name)
-    if not path.is_file():
-        raise UserError(
-            f"{name!r} is neither a known neck ({', '.join(NECKS)}) nor a genotype's JSON file nor an exported neck"
-        )
-    return Genotype.from_json(path.read_text())

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from nas.export.names import node_names
 from nas.export.parts import Members, Shared
 from nas.export.source import assignment
+from nas.results.names import node_names
 from necks.merge import WEIGHTED, Cell, Edge
 from necks.merge_neck import MergeNeck, Pyramid
 

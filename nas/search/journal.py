@@ -12,6 +12,7 @@ from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from controllers.records import State
@@ -57,6 +58,11 @@ class Journal:
         self._stored = self._read_all()
         self._trials = [_read(trial) for trial in self._stored]
         self._num_finished = sum(trial.state != "running" for trial in self._trials)
+
+    @property
+    def storage(self) -> BaseStorage:
+        """Optuna's storage behind it, for programs that show studies."""
+        return self._storage
 
     @property
     def num_finished(self) -> int:

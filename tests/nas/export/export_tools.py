@@ -49,13 +49,13 @@ def maps_of_photographs() -> list[OrderedDict[str, Tensor]]:
         return [backbone(photographs(size)) for size in SIZES]
 
 
-def trained(neck: Neck) -> Neck:
+def trained(neck: Neck, lr: float = 0.01) -> Neck:
     """After a few steps on random maps, so that weights and statistics are no initial ones; in evaluation mode."""
     torch.manual_seed(11)
     for module in neck.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = 0.5
-    optimizer = torch.optim.SGD(neck.parameters(), lr=0.01)
+    optimizer = torch.optim.SGD(neck.parameters(), lr=lr)
     for _ in range(3):
         maps = OrderedDict(
             (f"c{level}", torch.rand(2, width, 512 >> level, 512 >> level))

@@ -1,0 +1,46 @@
+"""`nasfpn dashboard`: Optuna's dashboard on the journal of a search."""
+
+from __future__ import annotations
+
+import importlib.util
+import socket
+
+from rich.console import Console
+
+from nas.errors import UserError
+from nas.search.journal import open_journal
+from nas.search.places import fetched
+
+console = Console(highlight=False)
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+def dashboard(run_dir: str, host: str, port: int) -> None:
+    """Serve until Ctrl-C; a run at a URL as it is now.
+
+    Raises:
+        UserError: if optuna-dashboard is missing or the port is taken.
+    """
+    if importlib.util.find_spec("optuna_dashboard") is None:
+        raise UserError("the dashboard needs optuna-dashboard: pip install 'nas-fpn[dashboard]'")
+    from optuna_dashboard import run_server
+
+    with fetched(run_dir) as run:
+        storage = open_journal(run).storage
+        _require_free(host, port)
+        if host not in LOOPBACK:
+            console.print(
+                f"warning: {host} can be reached from other machines, and the dashboard asks nobody for a password; "
+                "who can open it can change and delete trials"
+            )
+        console.print(f"http://{host}:{port}/ shows the search; Ctrl-C ends it", soft_wrap=True)
+        run_server(storage, host=host, port=port)
+
+
+def _require_free(host: str, port: int) -> None:
+    try:
+        with socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET):
+            pass
+    except OSError as error:
+        raise UserError(f"{host}:{port} cannot be listened on ({error.strerror}); take another --port") from error

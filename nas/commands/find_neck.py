@@ -1,0 +1,80 @@
+"""What a neck is called on the command line: a known one, a file, an export, or a trial of a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from nas.errors import UserError
+from nas.results.summary import best_found
+from nas.search.journal import open_journal
+from nas.search.places import fetched
+from nas.search.records import Trial
+from nas.search.remote import is_url
+from nas.search.staging import CONFIG
+from necks import NECKS, MergeNeck, Neck, load_exported
+from necks.exported import NECK_FILE
+from search_space import Genotype
+
+
+@dataclass(frozen=True)
+class Found:
+    """
+    Args:
+        label: for people.
+        topology: a known neck's name, or a genotype; None for an exported neck that is no merge graph.
+        exported: the neck as it was exported, with its weights.
+    """
+
+    label: str
+    topology: str | Genotype | None
+    exported: Neck | None = None
+
+
+def find_neck(name: str) -> Found:
+    """
+    Raises:
+        UserError: if it is nothing that is known, with what may be given.
+    """
+    if name in NECKS:
+        return Found(name, name)
+    path = Path(name)
+    if (path / NECK_FILE).is_file():
+        neck = load_exported(path)
+        return Found(name, neck.genotype if isinstance(neck, MergeNeck) else None, neck)
+    if path.is_file():
+        return Found(name, _read(path))
+    place, _, number = name.rpartition(":")
+    if number.isdecimal() and (is_url(place) or (Path(place) / CONFIG).is_file()):
+        return _trial(place, int(number))
+    if (path / CONFIG).is_file():
+        return _trial(name, None)
+    raise UserError(
+        f"{name!r} is neither a known neck ({', '.join(NECKS)}) nor a genotype's JSON file nor an exported neck nor a "
+        "search (RUN_DIR for the best found, RUN_DIR:NUMBER for a trial)"
+    )
+
+
+def _read(path: Path) -> Genotype:
+    try:
+        return Genotype.from_json(path.read_text())
+    except (ValueError, OSError) as error:
+        raise UserError(f"{path}: {error}") from error
+
+
+def _trial(place: str, number: int | None) -> Found:
+    with fetched(place) as run:
+        trials = open_journal(run).trials()
+    trial = _chosen(place, trials, number)
+    reward = "" if trial.reward is None else f", reward {trial.reward:.1f}"
+    return Found(f"trial {trial.number} of {place} ({trial.candidate.origin}{reward})", trial.candidate.genotype)
+
+
+def _chosen(place: str, trials: list[Trial], number: int | None) -> Trial:
+    if number is None:
+        if (trial := best_found(trials)) is None:
+            raise UserError(f"{place} has no new neck with a score yet; name a trial, such as {place}:0")
+        return trial
+    if number >= len(trials):
+        raise UserError(f"there is no trial {number}; {place} has trials 0..{len(trials) - 1}")
+    return trials[number]
