@@ -7,54 +7,19 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from necks.asff import AsffNeck
-from necks.balanced import BalancedNeck
 from necks.contract import Neck
-from necks.efm import ExactFusionNeck
-from necks.mlfpn import MlfpnNeck
+from necks.modules import MODULE_NECKS
 from necks.public import PUBLIC
 from necks.recipe import Recipe
 from necks.request import Request
-from search_space import DEFAULT_LEVELS, KNOWN, Genotype, known_genotype
+from search_space import KNOWN, Genotype
 
 
-def _merge(name: str, request: Request) -> Neck:
-    return _of_genotype(known_genotype(name, request.levels(DEFAULT_LEVELS)), request)
+def _known(name: str, request: Request) -> Neck:
+    return request.known(name)
 
 
-def _of_genotype(genotype: Genotype, request: Request) -> Neck:
-    if request.out_levels is not None and request.out_levels != genotype.levels:
-        raise ValueError(f"out_levels are the genotype's levels {genotype.levels}, got {request.out_levels}")
-    return request.merge_neck(genotype, request.recipe or Recipe())
-
-
-def _balanced_fpn(request: Request, *, refine_level: int = 4, refine: Any = "non_local") -> Neck:
-    return BalancedNeck(_merge("fpn", request), refine_level, refine)
-
-
-def _asff(request: Request, *, weight_channels: int = 16) -> Neck:
-    return AsffNeck(_merge("fpn", request), weight_channels)
-
-
-def _mlfpn(request: Request, *, tums: int = 8, sfam: bool = True, shared: bool = False) -> Neck:
-    request.refuse_stacking("mlfpn")
-    return MlfpnNeck(*request.maps(DEFAULT_LEVELS), tums=tums, sfam=sfam, shared=shared)
-
-
-def _efm(request: Request, *, maxout: int = 2, fuse_kernel: int = 3) -> Neck:
-    request.refuse_stacking("efm")
-    return ExactFusionNeck(*request.maps(DEFAULT_LEVELS), maxout=maxout, fuse_kernel=fuse_kernel)
-
-
-MODULE_NECKS: dict[str, Callable[..., Neck]] = {
-    "balanced_fpn": _balanced_fpn,
-    "asff": _asff,
-    "mlfpn": _mlfpn,
-    "efm": _efm,
-}
-"""Necks that are no merge graphs; `balanced_fpn` and `asff` refine an FPN (their classes refine any neck)."""
-
-NECKS: dict[str, Callable[..., Neck]] = {**{name: partial(_merge, name) for name in KNOWN}, **MODULE_NECKS, **PUBLIC}
+NECKS: dict[str, Callable[..., Neck]] = {**{name: partial(_known, name) for name in KNOWN}, **MODULE_NECKS, **PUBLIC}
 """Every name that `build_neck` takes."""
 
 
@@ -95,8 +60,8 @@ def build_neck(
         recipe,
     )
     if isinstance(name_or_genotype, Genotype):
-        _check_options("a genotype", _of_genotype, options)
-        return _of_genotype(name_or_genotype, request)
+        _check_options("a genotype", Request.of_genotype, options)
+        return request.of_genotype(name_or_genotype)
     if name_or_genotype not in NECKS:
         raise ValueError(f"unknown neck {name_or_genotype!r}; known are {', '.join(NECKS)}")
     builder = NECKS[name_or_genotype]

@@ -8,12 +8,9 @@ from typing import Any
 
 from safetensors.torch import load_file, save_file
 
-from necks.asff import AsffNeck
-from necks.balanced import BalancedNeck
-from necks.contract import Neck, PassThrough
-from necks.efm import ExactFusionNeck
+from necks.contract import Neck
 from necks.merge_neck import MergeNeck
-from necks.mlfpn import MlfpnNeck
+from necks.modules import KINDS
 from necks.recipe import Recipe
 from search_space import Genotype
 
@@ -21,15 +18,6 @@ GENOTYPE_FILE = "genotype.json"
 NECK_FILE = "neck.json"
 WEIGHTS_FILE = "neck.safetensors"
 FORMAT_VERSION = 2
-
-KINDS: dict[str, type[Neck]] = {
-    "merge": MergeNeck,
-    "balanced": BalancedNeck,
-    "asff": AsffNeck,
-    "mlfpn": MlfpnNeck,
-    "efm": ExactFusionNeck,
-    "pass_through": PassThrough,
-}
 
 
 def neck_to_dict(neck: Neck) -> dict[str, Any]:

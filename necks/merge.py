@@ -5,7 +5,7 @@ Shapes: N images, C channels, H W of the level at hand; a map is (N, C, H, W).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +31,20 @@ def max_gate(x: Tensor) -> Tensor:
 def average_gate(x: Tensor) -> Tensor:
     """sigmoid of each channel's global average, (N, C, 1, 1)."""
     return torch.sigmoid(x.mean(dim=(2, 3), keepdim=True))
+
+
+def sum_maps(maps: list[Tensor]) -> Tensor:
+    total = maps[0]
+    for x in maps[1:]:
+        total = total + x
+    return total
+
+
+OPERATIONS: dict[str, Callable[[list[Tensor]], Tensor]] = {"sum": sum_maps}
+"""Merges without weights in which the order of the inputs does not matter: maps of the cell's size in, one out.
+
+Another one goes here and into `search_space.genotype.MERGES`. Generated files take its source as it stands, so it needs
+torch alone."""
 
 
 class Edge(nn.Module):
@@ -106,17 +120,10 @@ class Cell(nn.Module):
         if self.cell.merge in WEIGHTED:
             weights = self._weights().unbind()
             return sum_maps([x * w for x, w in zip(maps, weights, strict=True)])
-        return sum_maps(maps)
+        return OPERATIONS[self.cell.merge](list(maps))
 
     def _weights(self) -> Tensor:
         if self.cell.merge == "softmax":
             return self.weight.softmax(dim=0)
         weight = F.relu(self.weight)
         return weight / (weight.sum() + FUSION_EPS)
-
-
-def sum_maps(maps: Sequence[Tensor]) -> Tensor:
-    total = maps[0]
-    for x in maps[1:]:
-        total = total + x
-    return total

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from necks.merge_neck import MergeNeck
 from necks.recipe import Recipe
-from search_space import Genotype
+from search_space import DEFAULT_LEVELS, Genotype, known_genotype
 
 DEFAULT_CHANNELS = 256
 
@@ -36,6 +36,19 @@ class Request:
 
     def merge_neck(self, genotype: Genotype, recipe: Recipe, out_levels: tuple[int, ...] | None = None) -> MergeNeck:
         return MergeNeck(genotype, self.in_channels, self.in_levels, self.width(), self.repeats, recipe, out_levels)
+
+    def of_genotype(self, genotype: Genotype) -> MergeNeck:
+        """
+        Raises:
+            ValueError: for other output levels than the genotype's.
+        """
+        if self.out_levels is not None and self.out_levels != genotype.levels:
+            raise ValueError(f"out_levels are the genotype's levels {genotype.levels}, got {self.out_levels}")
+        return self.merge_neck(genotype, self.recipe or Recipe())
+
+    def known(self, name: str) -> MergeNeck:
+        """A known topology in the project's own style, over P3..P7 unless other levels are asked for."""
+        return self.of_genotype(known_genotype(name, self.levels(DEFAULT_LEVELS)))
 
     def refuse_stacking(self, name: str) -> None:
         """

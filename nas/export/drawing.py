@@ -35,7 +35,7 @@ def _column(genotype: Genotype, names: dict[int, str], node: int) -> tuple[int, 
     name = names[node] if cell.transform == "none" else f"[{names[node]}]"
     operands = [names[operand] for operand in cell.inputs]
     dangling = [f"+ {names[operand]}" for operand in genotype.dangling[index]]
-    merge = [MERGES[cell.merge]] if len(operands) > 1 or cell.merge != "sum" else ["of"]
+    merge = [MERGES.get(cell.merge, cell.merge)] if len(operands) > 1 or cell.merge != "sum" else ["of"]
     return genotype.levels.index(cell.level), [name, *merge, *operands, *dangling]
 
 

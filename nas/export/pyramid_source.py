@@ -9,7 +9,7 @@ from torch import nn
 from nas.export.parts import Members, Shared
 from nas.export.source import assignment
 from nas.results.names import node_names
-from necks.merge import WEIGHTED, Cell, Edge
+from necks.merge import OPERATIONS, WEIGHTED, Cell, Edge
 from necks.merge_neck import MergeNeck, Pyramid
 
 INDENT = " " * 8
@@ -110,8 +110,11 @@ class PyramidSource:
         """Statements before the sum, and its terms."""
         if cell.cell.merge == "attention":
             return self._gated(operands if cell.coarse_first else operands[::-1])
-        if cell.cell.merge not in WEIGHTED:
+        if cell.cell.merge == "sum":
             return [], [operand.resized for operand in operands]
+        if cell.cell.merge not in WEIGHTED:
+            operation = self.members.call(OPERATIONS[cell.cell.merge].__name__)
+            return [], [f"{operation}([{', '.join(operand.resized for operand in operands)}])"]
         member = f"{name}_weight"
         self.members.add(member, f"nn.Parameter(torch.ones({len(operands)}))")
         self.members.renamed[ours] = member

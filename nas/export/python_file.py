@@ -5,6 +5,7 @@ The generated module has its own names for everything, so its weights are writte
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from nas.export.snippets import DOWN, FIT, GATED, HALVE, SAME_MAX_POOL, SHARES, 
 from nas.export.source import listed
 from nas.results.names import node_names
 from necks import MergeNeck, Neck
+from necks.merge import OPERATIONS
 
 PYTHON_FILE = "neck.py"
 WEIGHTS_FILE = "weights.pt"
@@ -120,6 +122,7 @@ def functions(made: NeckSource) -> list[list[str]]:
         "gated": GATED[recipe.gate],
         "shares": SHARES,
     }
+    sources |= {operation.__name__: inspect.getsource(operation) for operation in OPERATIONS.values()}
     order = ["lateral", "conv_block", "linear_block", "strided_block", "extra_block"]
     built = [made.shared.blocks[name].function(name) for name in order if name in made.shared.blocks]
     return built + [source.strip().splitlines() for name, source in sources.items() if name in helpers]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import cycle
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -12,8 +13,10 @@ from matplotlib.patches import Circle, FancyArrowPatch
 from nas.results import layout
 from nas.results.layout import Arrow, Place
 from search_space import Genotype
+from search_space.genotype import MERGES
 
-MERGE_COLOURS = {"input": "#d9d9d9", "sum": "#7fb2d9", "attention": "#f2a65a", "fast_normalized": "#8cc084"}
+PALETTE = ("#d9d9d9", "#7fb2d9", "#f2a65a", "#8cc084", "#c9a0dc", "#e8c547", "#e58fa5", "#6fc7c1")
+MERGE_COLOURS = dict(zip(("input", *MERGES), cycle(PALETTE), strict=False))
 DANGLING_COLOUR = "#9a3b26"
 INK = "#010101"
 """Black that stays black in dark pages."""

@@ -85,7 +85,7 @@ def test_a_detector_trained_by_the_command_gives_its_neck_to_mmdetection(tmp_pat
     assert (status, complained) == (0, "")
     spec = json.loads((tmp_path / "out" / "detector.json").read_text())
     neck = _neck_of(run_dir / "model")
-    assert spec["neck"]["arguments"]["out_channels"] == WIDTH
+    assert spec["neck"]["out_channels"] == WIDTH
     options = {"norm_cfg": {"type": "BN", "eps": _eps(neck)}, "stack_times": 2}
     assert_equal(neck, own_class("NASFPN", options, tmp_path / "out"))
     assert_equal(neck, plugged_in(tmp_path / "out", monkeypatch))
