@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: search test lint clean
+.PHONY: search test lint docs clean
 
 # The environment: everything that the default run and the tests need. uv, when pip can get it, is the quicker installer.
 $(VENV)/.ready: pyproject.toml
@@ -24,6 +24,10 @@ lint: $(VENV)/.ready
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# The documentation as a site, in site/.
+docs: $(VENV)/.ready
+	$(BIN)/mkdocs build --strict
 
 clean:
 	rm -rf $(VENV) runs data

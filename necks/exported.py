@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +39,11 @@ def neck_from_dict(data: dict[str, Any]) -> Neck:
     Raises:
         ValueError: for an unknown kind or argument.
     """
+    if not isinstance(data, Mapping):
+        raise ValueError(f"a neck is a mapping of its kind and arguments, got {data!r}")
     arguments = dict(data)
     kind = arguments.pop("kind", None)
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         raise ValueError(f"unknown kind of neck {kind!r}; this version knows {', '.join(KINDS)}")
     readers = {"genotype": Genotype.from_dict, "recipe": Recipe.from_dict, "neck": neck_from_dict}
     for name in readers.keys() & arguments.keys():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, get_args, get_type_hints
 
@@ -92,8 +93,10 @@ class Recipe:
         """Read what `to_dict` wrote.
 
         Raises:
-            ValueError: for a field that this version does not know.
+            ValueError: for a field that this version does not know, or what is no mapping of fields.
         """
+        if not isinstance(data, Mapping):
+            raise ValueError(f"a recipe is a mapping of fields, got {data!r}")
         known = {field.name for field in fields(cls)}
         if unknown := set(data) - known:
             raise ValueError(f"recipe has unknown fields {sorted(unknown)}; known are {sorted(known)}")

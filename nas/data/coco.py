@@ -104,7 +104,7 @@ class CocoSplit(Dataset[tuple[Tensor, Target]]):
     def _target(self, image_id: int, height: int, width: int) -> Target:
         found = [item for item in self.coco.imgToAnns.get(image_id, []) if not item.get("iscrowd", 0)]
         try:
-            boxes = torch.tensor([item["bbox"] for item in found], dtype=torch.float32).reshape(-1, 4)
+            boxes = torch.tensor([item["bbox"] for item in found], dtype=torch.float32).reshape(len(found), 4)
             categories = [item["category_id"] for item in found]
             labels = torch.tensor([self._labels.get(category, -1) for category in categories], dtype=torch.int64)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:

@@ -95,7 +95,7 @@ class DetectorSpec:
                 anytime=bool(data["anytime"]),
                 convention=find_convention(data.get("convention", OWN)),
             )
-        except (KeyError, TypeError, ValueError, ConfigError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, ConfigError) as error:
             raise DetectorError(f"no description of a detector: {error!r}") from error
 
 

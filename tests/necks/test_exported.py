@@ -77,6 +77,12 @@ def test_another_format_and_unknown_recipe_fields_are_refused(tmp_path):
     (tmp_path / "neck.json").write_text(json.dumps({**arguments, "format": 99}))
     with pytest.raises(ValueError, match="reads format 2"):
         load_exported(tmp_path)
+    (tmp_path / "neck.json").write_text(json.dumps({**arguments, "recipe": 1}))
+    with pytest.raises(ValueError, match="a recipe is a mapping of fields, got 1"):
+        load_exported(tmp_path)
+    (tmp_path / "neck.json").write_text(json.dumps({**arguments, "kind": "asff", "neck": 3}))
+    with pytest.raises(ValueError, match="a neck is a mapping of its kind and arguments, got 3"):
+        load_exported(tmp_path)
     arguments["recipe"]["norms"] = "batch"
     (tmp_path / "neck.json").write_text(json.dumps(arguments))
     with pytest.raises(ValueError, match="unknown fields"):

@@ -50,6 +50,14 @@ def test_crowds_are_no_targets_but_stay_annotations(coco_files: Any) -> None:
     assert len(train.coco.imgToAnns[10]) == 2
 
 
+@pytest.mark.parametrize("bbox", [[], [1, 2, 3], None, "box"])
+def test_boxes_that_are_none_are_refused(coco_files: Any, bbox: Any) -> None:
+    coco_files.all()
+    coco_files.write("train", lambda content: [entry.update(bbox=bbox) for entry in content["annotations"]])
+    with pytest.raises(DataError, match="malformed"):
+        open_splits(coco_files.config()).train[0]
+
+
 @pytest.mark.parametrize("bbox", [[5, 5, 0, 10], [5, 5, 10, -3], [70, 5, 10, 10]])
 def test_boxes_without_area_in_the_image_are_left_out(coco_files: Any, bbox: list[float]) -> None:
     coco_files.all()

@@ -1,0 +1,1 @@
+"""The short training that scores a candidate."""

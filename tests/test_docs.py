@@ -1,0 +1,216 @@
+"""README and docs: every command parses, every example runs, every extension works; marked slow: every command runs."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import click
+import pytest
+import torch
+import typer
+
+from experiments import signs
+from nas.cli import main
+from nas.cli.app import app
+from nas.data.config import DataConfig, SignsConfig
+from nas.data.signs import make_signs
+from nas.export.python_file import write_python
+from nas.search.config import ControllerConfig
+from necks import build_neck, save_exported
+
+HOME = Path(__file__).parent.parent
+DOCS = ("search", "data", "backbone", "constraints", "cluster", "proxy", "necks", "detectors", "export", "extending")
+PAGES = [HOME / "README.md", *(HOME / "docs" / f"{name}.md" for name in DOCS)]
+PACKAGES = ("search_space", "necks", "controllers", "nas", "experiments", "tests")
+REASONS = {"needs a cluster", "needs COCO", "needs weights", "needs your data", "run by hand"}
+SMALL = SignsConfig(train=16, reward=8, test=4)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block: its language, its title, its text."""
+
+    language: str
+    title: str
+    text: str
+
+
+def blocks(page: Path) -> list[Block]:
+    found = re.findall(r"^```(\w+)(?: title=\"([^\"]*)\")?\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
+    return [Block(*each) for each in found]
+
+
+def commands(page: Path, *, to_run: bool) -> Iterator[list[str]]:
+    """The words after `nasfpn` of each line of its shell blocks, those that need something left out or alone."""
+    for block in blocks(page):
+        if block.language == "sh" and (not block.title) == to_run:
+            for line in block.text.replace("\\\n", " ").splitlines():
+                words = shlex.split(line, comments=True)
+                if words[:1] == ["nasfpn"]:
+                    yield words[1:]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_command_exists_with_its_options(page):
+    root = typer.main.get_command(app)
+    for words in (*commands(page, to_run=True), *commands(page, to_run=False)):
+        context, command = click.Context(root), root
+        rest = list(words)
+        while isinstance(command, click.Group):
+            name, command, rest = command.resolve_command(context, rest)
+            assert command is not None, words
+            context = click.Context(command, info_name=name, parent=context)
+        command.make_context(words[0], rest)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_what_is_not_run_says_why_and_links_lead_somewhere(page):
+    titles = {block.title for block in blocks(page) if block.language == "sh" and block.title}
+    assert titles <= REASONS
+    prose = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    for link in re.findall(r"\]\((?!http)([^)#]+)\)", prose):
+        assert (page.parent / link).exists(), link
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A working directory in which the pages' examples find what earlier commands would have left."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    neck = build_neck("nas_fpn", in_channels=(8, 16, 32), out_channels=8).eval()
+    for name in ("my_neck", "neck"):
+        save_exported(neck, name)
+    write_python(neck, tmp_path / "neck")
+    return tmp_path
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.stem != "extending"], ids=lambda page: page.stem)
+def test_the_python_of_a_page_runs(page, place):
+    names = {f"c{level}": torch.rand(1, 2**level, 256 >> level, 256 >> level) for level in (3, 4, 5)}
+    torch.manual_seed(0)
+    for block in blocks(page):
+        if block.language == "python":
+            exec(compile(block.text, page.name, "exec"), names)
+    sys.modules.pop("neck", None)
+    if page.stem == "data":
+        assert names["mine"]().data.holdout == 8
+
+
+@pytest.fixture(scope="module")
+def extended(tmp_path_factory):
+    """A copy of the project with the diffs of `docs/extending.md` applied, and those diffs."""
+    home = tmp_path_factory.mktemp("extended")
+    for package in PACKAGES:
+        shutil.copytree(HOME / package, home / package, ignore=shutil.ignore_patterns("__pycache__", "results"))
+    shutil.copy(HOME / "pyproject.toml", home)
+    shutil.copytree(HOME / "nas" / "results", home / "nas" / "results", dirs_exist_ok=True)
+    diffs = [block.text for block in blocks(HOME / "docs" / "extending.md") if block.language == "diff"]
+    for diff in diffs:
+        subprocess.run(["git", "apply", "-"], cwd=home, input=diff, text=True, check=True)
+    return home, diffs
+
+
+def in_copy(home: Path, *words: object) -> str:
+    command = [sys.executable, *map(str, words)]
+    environment = {"PYTHONPATH": str(home), "PATH": "/usr/bin:/bin", "HOME": str(home)}
+    done = subprocess.run(command, cwd=home, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_an_extension_is_two_files_at_most(extended):
+    _, diffs = extended
+    assert len(diffs) == 3
+    assert all(diff.count("diff --git") <= 2 for diff in diffs)
+
+
+def test_extensions_work_as_the_page_says(extended):
+    home, _ = extended
+    examples = [block.text for block in blocks(HOME / "docs" / "extending.md") if block.language == "python"]
+    assert len(examples) == 3
+    check = """
+import necks
+from pathlib import Path
+from nas.export.python_file import write_python
+from nas.results.architecture import architecture
+from nas.results.compare import cell_lines
+assert Path(necks.__file__).is_relative_to(Path.cwd()), necks.__file__
+assert "max" in {cell.merge for cell in genotype.cells}
+Path("file").mkdir()
+write_python(neck.eval(), Path("file"))
+spaces = {}
+exec(Path("file/neck.py").read_text(), spaces)
+maps = {f"c{level}": torch.rand(1, 2**level, 256 >> level, 256 >> level) for level in (3, 4, 5)}
+for name, x in spaces["load_neck"]("file/weights.pt").eval()(maps).items():
+    assert torch.equal(x, neck(maps)[name])
+architecture(genotype).savefig("cell.png")
+print(cell_lines(genotype))
+"""
+    assert "max(" in in_copy(home, "-c", examples[0] + check)
+    assert "best reward" in in_copy(home, "-c", examples[1])
+    in_copy(home, "-c", examples[2])
+
+
+def test_extensions_pass_the_conformance_tests(extended):
+    home, _ = extended
+    tests = ["tests/controllers/test_controller_conformance.py", "tests/necks/test_conformance.py"]
+    said = in_copy(home, "-m", "pytest", "-p", "no:cacheprovider", *tests, "-k", "hill_climbing or mean_fusion")
+    assert int(re.search(r"(\d+) passed", said)[1]) >= 10
+
+
+def test_the_site_builds_without_a_warning(tmp_path):
+    pytest.importorskip("mkdocs")
+    words = ["-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", tmp_path / "site"]
+    done = subprocess.run([sys.executable, *map(str, words)], cwd=HOME, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    page = (tmp_path / "site" / "reference" / "index.html").read_text()
+    assert all(name in page for name in ("MergeNeck", "EvolutionController", "SearchConfig", "TrainConfig"))
+
+
+@pytest.fixture
+def small(monkeypatch, tmp_path):
+    """The experiments of the pages with settings of seconds, and data of their own in `my_data`."""
+    search, train = signs.search(), signs.train()
+    data = DataConfig(root="data/signs", embedded=SMALL)
+    evolution = ControllerConfig(name="evolution", options={"population_size": 2, "tournament_size": 2})
+    fewer = {"data": data, "proxy": replace(search.proxy, steps=3), "known": ("fpn", "nas_fpn")}
+    few = replace(search, **fewer, controller=evolution, trials=5, random_trials=2)
+    monkeypatch.setattr(signs, "search", lambda: few)
+    monkeypatch.setattr(signs, "smoke", lambda: replace(few, name="smoke", trials=2, random_trials=1))
+    monkeypatch.setattr(signs, "train", lambda: replace(train, data=data, epochs=1))
+    monkeypatch.chdir(tmp_path)
+    make_signs(tmp_path / "my_data", SMALL)
+    for old, new in (("train", "train2017"), ("test", "val2017")):
+        (tmp_path / "my_data" / old).rename(tmp_path / "my_data" / new)
+        (tmp_path / "my_data" / "annotations" / f"instances_{old}.json").rename(
+            tmp_path / "my_data" / "annotations" / f"instances_{new}.json"
+        )
+    (scripts,) = [block for block in blocks(HOME / "docs" / "data.md") if block.title == "my_search.py"]
+    (tmp_path / "my_search.py").write_text(scripts.text)
+    return tmp_path
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_every_command_runs(small, monkeypatch, capsys):
+    """In the order of the pages, in one directory, as someone would who reads them all."""
+    count = 0
+    for page in PAGES:
+        for words in commands(page, to_run=True):
+            monkeypatch.setattr(sys, "argv", ["nasfpn", *words])
+            with pytest.raises(SystemExit) as stop:
+                main()
+            shown = capsys.readouterr()
+            assert not stop.value.code, f"{page.name}: {words}\n{shown.out[-2000:]}\n{shown.err[-2000:]}"
+            count += 1
+    assert count > 30
+    assert json.loads((small / "my_neck" / "neck.json").read_text())["kind"] == "merge"
+    assert (small / "cell.svg").is_file()
