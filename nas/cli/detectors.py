@@ -1,4 +1,4 @@
-"""`nasfpn evaluate` and `nasfpn convert`."""
+"""`nasfpn train`, `reproduce`, `evaluate`, `convert`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,47 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from nas.cli.options import ADDRESS, TENSORBOARD, Assignments
+
+
+def train(
+    experiment: Annotated[str, typer.Argument(help="module:function or file.py:function that returns a TrainConfig.")],
+    run_dir: Annotated[
+        Path,
+        typer.Option(help="The one directory that the training writes to; used again, it goes on."),
+    ],
+    neck: Annotated[
+        str | None, typer.Option(help="A known neck, a genotype's JSON file, or what nasfpn export wrote.")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
+    processes: Annotated[int | None, typer.Option(help="Processes (GPUs, where there are any) that train.")] = None,
+    set_: Assignments = None,
+    address: Annotated[str | None, typer.Option(help=ADDRESS)] = None,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help=TENSORBOARD)] = False,
+) -> None:
+    """Train a detector in full; ends with one that nasfpn evaluate and nasfpn export take."""
+    from nas.commands.train import train as run
+
+    wishes = {"neck.name": neck, "epochs": epochs, "resources.processes": processes}
+    assignments = [f"{name}={value}" for name, value in wishes.items() if value is not None]
+    run(experiment, run_dir, [*(set_ or []), *assignments], address, tensorboard)
+
+
+def reproduce(
+    paper: Annotated[str, typer.Argument(help="nas-fpn.")],
+    variant: Annotated[
+        str, typer.Option(help="Function of experiments.coco: nas_fpn, nas_fpn_1024, ..., retinanet, search.")
+    ] = "nas_fpn",
+    coco: Annotated[Path | None, typer.Option(help="Where COCO 2017 is; without it: what is needed.")] = None,
+    run_dir: Annotated[str | None, typer.Option(help="Default: runs/coco-VARIANT.")] = None,
+    set_: Assignments = None,
+    address: Annotated[str | None, typer.Option(help=ADDRESS)] = None,
+) -> None:
+    """Published figures beside those of the detectors built here; with COCO, their training or the paper's search."""
+    from nas.commands.reproduce import reproduce as run
+
+    run(paper, variant, coco, run_dir, set_ or [], address)
 
 
 def evaluate(

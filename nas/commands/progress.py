@@ -6,9 +6,13 @@ import math
 import platform
 import statistics
 from pathlib import Path
+from typing import Self
 
 from rich.console import Console
+from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
 
+from nas.results.compare import cell_lines
 from nas.results.summary import cell, scored
 from nas.results.units import duration, resource_hours
 from nas.search.config import SearchConfig
@@ -38,17 +42,38 @@ class TensorBoard:
 
 
 class Progress:
-    """Prints to the terminal.
+    """Prints to the terminal: a line per trial, and where there is a terminal a bar below them.
+
+    Used as a context, so that the bar is gone however the search ends.
 
     Args:
         board: gets every trial with a reward, too.
+        verbose: a second line per trial: all APs, latency, and what its cells compute.
     """
 
-    def __init__(self, config: SearchConfig, board: TensorBoard | None = None) -> None:
+    def __init__(self, config: SearchConfig, board: TensorBoard | None = None, *, verbose: bool = False) -> None:
         self.config = config
         self._board = board
+        self._verbose = verbose
         self._best = -math.inf
         self._done = 0
+        self._failed = 0
+        self._bar = Bar(
+            BarColumn(bar_width=24),
+            TextColumn("{task.description}"),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task("waiting for the first worker", total=None)
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
 
     def expect(self, plan: Plan, workers: int, estimate: float | None) -> None:
         """What is left will take so long.
@@ -69,6 +94,7 @@ class Progress:
         console.print(line, soft_wrap=True)
         if (warning := staleness(plan.controllers[SEARCH], workers)) is not None:
             console.print(f"warning: {warning}", soft_wrap=True)
+        self._bar.reset(self._task, total=plan.total, completed=self._done, description="no trial finished yet")
 
     def finished(self, trial: Trial, plan: Plan) -> None:
         """Rejected candidates get no line: there may be many for each that is trained."""
@@ -81,11 +107,16 @@ class Progress:
         if self._board is not None and trial.reward is not None:
             self._board.add(trial, self._best)
         self._done += 1
+        self._failed += trial.state == "failed"
         line = f"[{self._done:3d}/{plan.total}] {trial.candidate.origin:14s} {self._result(trial)}"
         console.print(line, markup=False, soft_wrap=True)
+        if self._verbose:
+            console.print(f"      {_details(trial)}", markup=False, soft_wrap=True)
+        self._bar.update(self._task, completed=self._done, total=plan.total, description=self._state(plan.total))
 
     def ended(self, usage: Usage) -> None:
         """What it took."""
+        self._bar.stop()
         lost = f"; {usage.lost} attempts were lost with their workers" if usage.lost else ""
         gpus = f", {', '.join(usage.gpus)}" if usage.gpus else ""
         hours = resource_hours(self.config.resources, usage.worker_seconds)
@@ -94,6 +125,11 @@ class Progress:
             f"({platform.machine()}{gpus}){lost}",
             soft_wrap=True,
         )
+
+    def _state(self, total: int) -> str:
+        best = "" if self._best == -math.inf else f", best {self.config.reward.name} {self._best:.1f}"
+        failed = f", {self._failed} failed" if self._failed else ""
+        return f"{self._done}/{total} trials{best}{failed}, left:"
 
     def _result(self, trial: Trial) -> str:
         if trial.reward is None:
@@ -106,3 +142,11 @@ class Progress:
             return text + f"stopped early, {seconds}"
         cost = f"{cell(trial, 'params'):>6s} k params {cell(trial, 'macs'):>6s} M MACs"
         return text + f"best {self._best:5.1f}  {cost} {seconds}"
+
+
+def _details(trial: Trial) -> str:
+    """What `--verbose` adds."""
+    shown = [f"{name} {cell(trial, name)}" for name in ("AP50", "APs", "APm", "APl") if cell(trial, name) != "-"]
+    latency = cell(trial, "latency_ms")
+    facts = [f"trial {trial.number}", *shown, *([f"{latency} ms"] if latency != "-" else [])]
+    return ", ".join(facts) + ": " + "; ".join(cell_lines(trial.candidate.genotype))

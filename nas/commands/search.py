@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from nas.commands.logs import logged
 from nas.commands.progress import Progress, TensorBoard, console
 from nas.configuration import ConfigError, override
 from nas.data.config import DataError
@@ -21,6 +22,7 @@ from nas.results.summary import (
     cell,
     closing_rows,
     columns,
+    failure_reasons,
     front_rows,
     front_title,
     known_necks,
@@ -34,6 +36,8 @@ from nas.search.proposing import build_controller, known_neck
 from nas.search.records import KNOWN_PREFIX, Trial
 from nas.search.run_directory import RunDirectory
 
+MOST_NUMBERS = 8
+
 
 def search(
     experiment: str,
@@ -43,16 +47,24 @@ def search(
     address: str | None,
     resume: bool,
     tensorboard: bool,
+    verbose: bool = False,
 ) -> None:
     config = load_search(experiment)
     if controller is not None and controller != config.controller.name:
         config = override(config, [f"controller.name={json.dumps(controller)}", "controller.options={}"])
     config = override(config, assignments)
     with opened(run_dir, existing=resume) as run:
-        _search(config, run, run_dir, address, tensorboard)
+        _search(config, run, run_dir, address, tensorboard, verbose)
 
 
-def extend(run_dir: str, trials: str, workers: int | None, address: str | None, tensorboard: bool) -> None:
+def extend(
+    run_dir: str,
+    trials: str,
+    workers: int | None,
+    address: str | None,
+    tensorboard: bool,
+    verbose: bool = False,
+) -> None:
     """Go on with a search as it was configured, with more trials: `+N` more, or `N` in all."""
     with opened(run_dir, existing=True) as run:
         config = run.read_config()
@@ -61,7 +73,7 @@ def extend(run_dir: str, trials: str, workers: int | None, address: str | None, 
             config = override(config, [f"resources.workers={workers}"])
         line = f"{config.trials} candidates in all; cut off, it goes on with: nasfpn extend {run_dir} --trials +0"
         console.print(line, soft_wrap=True)
-        _search(config, run, run_dir, address, tensorboard)
+        _search(config, run, run_dir, address, tensorboard, verbose)
 
 
 def _extended(before: int, wish: str) -> int:
@@ -75,19 +87,23 @@ def _extended(before: int, wish: str) -> int:
     )
 
 
-def _search(config: SearchConfig, run: RunDirectory, place: str, address: str | None, tensorboard: bool) -> None:
+def _search(
+    config: SearchConfig, run: RunDirectory, place: str, address: str | None, tensorboard: bool, verbose: bool
+) -> None:
     build_controller(config, build_space(config))
     for name in config.known:
         known_neck(name, config)
     with run.claim(config):
-        trials = _run(config, run, place, address, tensorboard)
+        trials = _run(config, run, place, address, tensorboard, verbose)
     _print_tables(config, trials)
     console.print(f"report: {shown(place, run, write_report(run, config, trials))}", soft_wrap=True)
     if best_found(trials) is not None:
         _export_best(config, run, place, trials)
 
 
-def _run(config: SearchConfig, run: RunDirectory, place: str, address: str | None, tensorboard: bool) -> list[Trial]:
+def _run(
+    config: SearchConfig, run: RunDirectory, place: str, address: str | None, tensorboard: bool, verbose: bool
+) -> list[Trial]:
     from nas.data.check import check_data
     from nas.search.engine import run_search
 
@@ -97,8 +113,9 @@ def _run(config: SearchConfig, run: RunDirectory, place: str, address: str | Non
         f"{config.trials} by {searcher_name(config)}; everything goes to {shown(place, run)}",
         soft_wrap=True,
     )
-    progress = Progress(config, TensorBoard(run.tensorboard) if tensorboard else None)
-    return run_search(config, run, progress, address=address)
+    board = TensorBoard(run.tensorboard) if tensorboard else None
+    with logged(run.log), Progress(config, board, verbose=verbose) as progress:
+        return run_search(config, run, progress, address=address)
 
 
 def _export_best(config: SearchConfig, run: RunDirectory, place: str, trials: list[Trial]) -> None:
@@ -121,6 +138,9 @@ def _print_tables(config: SearchConfig, trials: list[Trial]) -> None:
     _print_table(front_title(config), front_rows(config, trials), columns(config))
     if rejections(trials):
         console.print(rejections(trials), soft_wrap=True)
+    for reason, numbers in failure_reasons(trials).items():
+        line = f"{len(numbers)} failed (trial {', '.join(map(str, numbers[:MOST_NUMBERS]))}): {reason}"
+        console.print(line, markup=False, soft_wrap=True)
 
 
 def _print_table(title: str, rows: Sequence[Row], names: Sequence[str]) -> None:

@@ -36,7 +36,7 @@ class RunDirectory:
     `config.json` holds the resolved configuration with versions and hardware, `journal.log` every proposal and
     outcome (unless they are in a database), `trials/NNNN/` the trained neck of a trial, `best/` the exported best,
     `report/` the report, `final/` what was trained in full and scored on the test split, `checkpoints/` how far trials
-    in work are, `tensorboard/` event files if asked for.
+    in work are, `tensorboard/` event files if asked for, `search.log` what was said beside the trials.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -48,6 +48,7 @@ class RunDirectory:
         self.report = self.path / "report"
         self.final = self.path / "final"
         self.tensorboard = self.path / "tensorboard"
+        self.log = self.path / "search.log"
         self.checkpoints = self.path / "checkpoints"
         self._lock = FileLock(self.path / "search.lock")
 

@@ -1,0 +1,106 @@
+"""`nasfpn search` and what goes on with searches."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from nas.cli.options import ADDRESS, TENSORBOARD, Assignments, ControllerName, RunDir, Trials, Verbose, Workers
+
+
+def search(
+    experiment: Annotated[str, typer.Argument(help="module:function or file.py:function that returns a SearchConfig.")],
+    run_dir: Annotated[
+        str,
+        typer.Option(metavar="DIR|URL", help="The one directory that the search writes to; used again, it goes on."),
+    ],
+    trials: Trials = None,
+    controller: ControllerName = None,
+    workers: Workers = None,
+    set_: Assignments = None,
+    address: Annotated[str | None, typer.Option(help=ADDRESS)] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Refuse to begin a new search.")] = False,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help=TENSORBOARD)] = False,
+    verbose: Verbose = False,
+) -> None:
+    """Search for a neck: known necks, a random baseline, then the controller; ends with an export and a report."""
+    from nas.commands.search import search as run
+
+    assignments = list(set_ or [])
+    if trials is not None:
+        assignments.append(f"trials={trials}")
+    if workers is not None:
+        assignments.append(f"resources.workers={workers}")
+    run(experiment, run_dir, assignments, controller, address, resume, tensorboard, verbose)
+
+
+def extend(
+    run_dir: RunDir,
+    trials: Annotated[str, typer.Option(metavar="+N", help="So many candidates more; or N, that many in all.")],
+    workers: Annotated[int | None, typer.Option(help="Trials at once; default: as before.")] = None,
+    address: Annotated[str | None, typer.Option(help=ADDRESS)] = None,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help=TENSORBOARD)] = False,
+    verbose: Verbose = False,
+) -> None:
+    """Go on with a search that is done, or was cut off, as it was configured."""
+    from nas.commands.search import extend as run
+
+    run(run_dir, trials, workers, address, tensorboard, verbose)
+
+
+def rerun(
+    run_dir: RunDir, trial: Annotated[int, typer.Argument(metavar="TRIAL", help="Number of a trained trial.")]
+) -> None:
+    """Train one trial again, with its seed, and compare; exit status 1 if the reward differs."""
+    from nas.commands.runs import rerun_trial
+
+    rerun_trial(run_dir, trial)
+
+
+def retrain(
+    run_dir: RunDir,
+    top: Annotated[int, typer.Option(help="Necks of the search, and as many random ones, beside all known.")] = 5,
+    seeds: Annotated[int, typer.Option(help="Trainings of each.")] = 5,
+    longer: Annotated[float, typer.Option(help="Steps of each, in trainings of the search.")] = 10,
+    same_width: Annotated[
+        bool, typer.Option("--same-width", help="Keep the search's width instead of equal multiply-adds.")
+    ] = False,
+    workers: Annotated[int | None, typer.Option(help="Trainings at once; default: as in the search.")] = None,
+    address: Annotated[str | None, typer.Option(help=ADDRESS)] = None,
+) -> None:
+    """Train the best necks in full, beside known and random ones, and score them on the test split."""
+    from nas.commands.retrain import retrain as run
+
+    run(run_dir, top, seeds, longer, same_width, workers, address)
+
+
+def submit(
+    experiment: Annotated[str, typer.Argument(help="module:function or file.py:function, as seen from --working-dir.")],
+    address: Annotated[str, typer.Option(help="URL of the cluster's Ray dashboard, such as http://head:8265.")],
+    run_dir: Annotated[str, typer.Option(help="Absolute path on storage that outlives the head, or a URL.")],
+    trials: Trials = None,
+    controller: ControllerName = None,
+    workers: Workers = None,
+    set_: Assignments = None,
+    working_dir: Annotated[
+        str, typer.Option(help="Directory that is sent to the cluster, without data and runs.")
+    ] = ".",
+    env: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="Environment of the job.")] = None,
+    submission_id: Annotated[str | None, typer.Option("--id", help="Name of the job; default: Ray makes one.")] = None,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Follow the log until the job ends.")] = True,
+) -> None:
+    """Search on a Ray cluster elsewhere, as a job; exit status 0 if it succeeds, 1 if not, 130 after Ctrl-C.
+
+    Ctrl-C leaves the job running. The same command again goes on with a search that was stopped.
+    """
+    from nas.cluster.job import search_command
+    from nas.commands.cluster import submit as send
+
+    command = search_command(
+        experiment, run_dir, trials=trials, controller=controller, workers=workers, assignments=set_ or []
+    )
+    sys.exit(
+        send(command, address, working_dir=working_dir, variables=env or [], submission_id=submission_id, wait=wait)
+    )
