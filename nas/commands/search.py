@@ -133,7 +133,7 @@ def _export_best(config: SearchConfig, run: RunDirectory, place: str, trials: li
 
 
 def _print_tables(config: SearchConfig, trials: list[Trial]) -> None:
-    title = "AP on the reward split, one training each; parameters, MACs, latency of the neck"
+    title = "AP on the reward split, one training each; cost of the neck alone"
     _print_table(title, closing_rows(config, trials), columns(config))
     _print_table(front_title(config), front_rows(config, trials), columns(config))
     if rejections(trials):

@@ -64,7 +64,7 @@ def test_a_search_prints_a_line_per_trial_and_a_closing_table(finished):
 def test_everything_lies_in_the_run_directory(finished):
     run_dir, _ = finished
     names = {path.name for path in run_dir.iterdir()}
-    assert names == {"config.json", "journal.log", "search.lock", "trials", "best", "report"}
+    assert names == {"config.json", "journal.log", "search.lock", "search.log", "trials", "best", "report"}
     neck = load_exported(run_dir / "best")
     assert list(neck(maps_for(neck))) == ["p3", "p4", "p5", "p6", "p7"]
     assert "the search is finished" in (run_dir / "report" / "index.html").read_text()
@@ -183,7 +183,7 @@ def test_another_controller_forgets_the_options_of_the_first(in_process, tmp_pat
         (["describe", "asff@yolov3"], "must all be equally wide"),
         (["describe", "fpn", "--backbone", "resnet51"], "resnet50"),
         (["data", "make", "sings"], "there is: signs"),
-        (["data", "check", "experiments.signs:serch"], "it has search, smoke"),
+        (["data", "check", "experiments.signs:serch"], "it has recipe, search, smoke"),
         ([*SMOKE, "--set", "proxy.stesp=3"], "did you mean 'steps'"),
         ([*SMOKE, "--controller", "annealing"], "must be one of random"),
         ([*SMOKE, "--set", "space.num_cells=3"], "at least the number"),

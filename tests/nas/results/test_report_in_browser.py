@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from itertools import pairwise
 
 import pytest
@@ -12,20 +11,16 @@ from made_up_run import made_up_run
 
 from nas.results.report import write_report
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-QUIET = ("--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync")
 PHONE = {"width": 390, "height": 844}
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+pictures = pytest.importorskip("experiments.report_pictures")
+pytestmark = pytest.mark.skipif(pictures.find_chromium() is None, reason="needs Chromium")
 
 
 @pytest.fixture(scope="module")
 def browser():
-    api = pytest.importorskip("playwright.sync_api")
-    with api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", *QUIET])
+    with pictures.chromium() as started:
         yield started
-        started.close()
 
 
 @pytest.fixture(scope="module", params=[10, 1000], ids=lambda count: f"{count} trials")
