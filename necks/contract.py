@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, Self
 
 from torch import Tensor, nn
+
+from necks.fold import fold_for_inference
+from necks.resample import laid_out
 
 
 class Neck(nn.Module):
@@ -23,7 +26,10 @@ class Neck(nn.Module):
             `level_channels` differ.
         level_channels: channels of each map given, fine to coarse; all `out_channels` but for YOLOv3's widths.
         out_levels: levels of the maps given, fine to coarse.
+        fused: whether this is what `fuse` gave.
     """
+
+    fused = False
 
     def __init__(
         self,
@@ -61,6 +67,24 @@ class Neck(nn.Module):
         heights = [x.shape[-2] for x in features.values()]
         if any(finer < coarser for finer, coarser in pairwise(heights)):
             raise ValueError(f"maps must run from fine to coarse, got heights {heights}: {list(features)}")
+
+    def taken(self, features: Mapping[str, Tensor]) -> list[Tensor]:
+        """The maps, checked and in the layout that this device is quick with.
+
+        Raises:
+            ValueError: as `check_features`.
+        """
+        self.check_features(features)
+        return [laid_out(x) for x in features.values()]
+
+    def fuse(self) -> Self:
+        """A copy for inference, in evaluation mode, without what is constant then: see `necks.fold`.
+
+        Its outputs are those of this neck in evaluation mode, up to rounding. It can be neither trained nor saved.
+        """
+        folded = fold_for_inference(self)
+        folded.fused = True
+        return folded
 
     def named(self, maps: Sequence[Tensor]) -> OrderedDict[str, Tensor]:
         """The output for maps in the order of `out_levels`."""

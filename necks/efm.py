@@ -47,7 +47,7 @@ class ExactFusionNeck(Neck):
         self.maxout = maxout
         self.fuse_kernel = fuse_kernel
         self.widen = nn.ModuleList(conv_norm_act(channels, maxout * out_channels, 1) for channels in in_channels)
-        self.fuse = nn.ModuleList(
+        self.fusions = nn.ModuleList(
             conv_norm_act(len(_neighbours(index, len(self.out_levels))) * out_channels, out_channels, fuse_kernel)
             for index in range(len(self.out_levels))
         )
@@ -63,11 +63,11 @@ class ExactFusionNeck(Neck):
         }
 
     def forward(self, features: Mapping[str, Tensor]) -> OrderedDict[str, Tensor]:
-        self.check_features(features)
-        maps = [maxout(widen(x), self.maxout) for widen, x in zip(self.widen, features.values(), strict=True)]
+        taken = self.taken(features)
+        maps = [maxout(widen(x), self.maxout) for widen, x in zip(self.widen, taken, strict=True)]
         while len(maps) < len(self.out_levels):
             maps.append(F.max_pool2d(maps[-1], 2, ceil_mode=True))
-        return self.named([fuse(self._around(maps, index)) for index, fuse in enumerate(self.fuse)])
+        return self.named([fusion(self._around(maps, index)) for index, fusion in enumerate(self.fusions)])
 
     def _around(self, maps: Sequence[Tensor], index: int) -> Tensor:
         size = size_of(maps[index])

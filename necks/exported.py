@@ -55,7 +55,13 @@ def neck_from_dict(data: dict[str, Any]) -> Neck:
 
 
 def save_exported(neck: Neck, directory: str | Path) -> None:
-    """Write `neck.json` and `neck.safetensors`, and for a merge graph its topology alone as `genotype.json`."""
+    """Write `neck.json` and `neck.safetensors`, and for a merge graph its topology alone as `genotype.json`.
+
+    Raises:
+        ValueError: for a fused neck, whose weights no arguments lead back to.
+    """
+    if neck.fused:
+        raise ValueError("a fused neck cannot be saved; save the neck that it was made from and fuse it after loading")
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     data = {"format": FORMAT_VERSION, **neck_to_dict(neck)}

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
+import torch
 from torch import Tensor, nn
 
 from necks.blocks import initialise
+from necks.checkpointing import recomputed
 from necks.contract import Neck
-from necks.merge import Cell
+from necks.merge import Cell, Shared
 from necks.recipe import Recipe
 from necks.resample import size_of
 from necks.stem import ExtraOutputs, Stem
@@ -45,14 +47,34 @@ class Pyramid(nn.Module):
             )
             for node in self.live
         )
+        self._mark_reused_edges()
+        self.finished = self._finished_nodes()
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
         sizes = [size_of(x) for x in maps]
-        nodes = dict(enumerate(maps))
-        for node, module in zip(self.live, self.cells, strict=True):
-            assert isinstance(module, Cell)
-            nodes[node] = module(nodes, sizes[self.level_index[module.cell.level]])
+        nodes, shared = dict(enumerate(maps)), Shared()
+        for node, cell, finished in zip(self.live, self._cells(), self.finished, strict=True):
+            nodes[node] = cell(nodes, sizes[self.level_index[cell.cell.level]], shared)
+            for each in finished:
+                del nodes[each]
         return [nodes[node] for node in self.output_nodes]
+
+    def _cells(self) -> Iterable[Cell]:
+        return cast(Iterable[Cell], self.cells)
+
+    def _mark_reused_edges(self) -> None:
+        uses = Counter((node, cell.cell.level) for cell in self._cells() for node in cell.operands)
+        for cell in self._cells():
+            for edge, node in cell.edges_and_nodes():
+                edge.reused = uses[node, cell.cell.level] > 1
+
+    def _finished_nodes(self) -> list[list[int]]:
+        """Per cell, the nodes that no later one takes, so that their memory is free for the next maps."""
+        last = {node: index for index, cell in enumerate(self._cells()) for node in cell.operands}
+        return [
+            [node for node, at in last.items() if at == index and node not in self.output_nodes]
+            for index in range(len(self.live))
+        ]
 
 
 class MergeNeck(Neck):
@@ -90,6 +112,7 @@ class MergeNeck(Neck):
             raise ValueError(f"in_levels {self.in_levels} are more than the genotype's levels {genotype.levels}")
         self.genotype = genotype
         self.repeats = repeats
+        self.checkpointing = False
         self.recipe = recipe or Recipe()
         self.stem = Stem(in_channels, out_channels, len(genotype.levels) - len(self.in_levels), self.recipe)
         widths = [self.stem.channels, *[(out_channels,) * len(genotype.levels)] * (repeats - 1)]
@@ -135,7 +158,7 @@ class MergeNeck(Neck):
         maps = self.stem(list(features.values()))
         stacked: list[list[Tensor]] = []
         for pyramid in self.pyramids[:until]:
-            maps = pyramid(maps)
+            maps = recomputed(pyramid, maps) if self.checkpointing and torch.is_grad_enabled() else pyramid(maps)
             stacked.append(maps)
         return stacked
 

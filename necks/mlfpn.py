@@ -93,9 +93,7 @@ class MlfpnNeck(Neck):
         }
 
     def forward(self, features: Mapping[str, Tensor]) -> OrderedDict[str, Tensor]:
-        self.check_features(features)
-        inputs = list(features.values())
-        maps = [torch.cat(level, dim=1) for level in zip(*self._chain(inputs), strict=True)]
+        maps = [torch.cat(level, dim=1) for level in zip(*self._chain(self.taken(features)), strict=True)]
         if self.sfam:
             maps = [gate(x) for gate, x in zip(_one_each(self.sfam, len(maps)), maps, strict=True)]
         return self.named([self.norm(maps[0]), *maps[1:]])

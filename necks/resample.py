@@ -31,6 +31,18 @@ def ceil_div(side: int, divisor: int) -> int:
     return (side + divisor - 1) // divisor
 
 
+def laid_out(x: Tensor, *, separable: bool = False) -> Tensor:
+    """A map in the layout that its device is quick with, where that is known better than by who made the map.
+
+    On a CPU PyTorch resamples channels_last maps many times faster, and convolves them as fast; but the gradients of
+    full convolutions take longer then, so that in training only `separable` necks are better off
+    (`experiments/results/necks_cpu.md`). A GPU keeps the layout that it is given.
+    """
+    if x.device.type == "cpu" and (separable or not torch.is_grad_enabled()):
+        return x.contiguous(memory_format=torch.channels_last)
+    return x
+
+
 def resample(x: Tensor, size: Size, *, shift: int, down: str = "max_pool") -> Tensor:
     """Bring a map to `size`, `shift` levels coarser (finer where negative).
 

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from necks.blocks import lateral, norm
 from necks.recipe import Recipe
-from necks.resample import Size, halved, resample, size_of
+from necks.resample import Size, halved, laid_out, resample, size_of
 
 
 class Stem(nn.Module):
@@ -23,6 +23,7 @@ class Stem(nn.Module):
     def __init__(self, in_channels: Sequence[int], out_channels: int, num_extra: int, recipe: Recipe) -> None:
         super().__init__()
         self.recipe = recipe
+        self.out_channels = out_channels
         on_edges = recipe.laterals == "edges"
         self.laterals = nn.ModuleList(
             nn.Identity() if on_edges else self._lateral(width, out_channels) for width in in_channels
@@ -36,7 +37,12 @@ class Stem(nn.Module):
 
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
         maps = [module(x) for module, x in zip(self.laterals, features, strict=True)]
-        return maps + self._extra_maps(features[-1], maps[-1])
+        maps += self._extra_maps(features[-1], maps[-1])
+        return [self._laid_out(x) for x in maps]
+
+    def _laid_out(self, x: Tensor) -> Tensor:
+        """Maps that edges will bring to the neck's width are laid out there, where they are smaller."""
+        return laid_out(x, separable=self.recipe.separable) if x.shape[1] == self.out_channels else x
 
     def _lateral(self, in_channels: int, out_channels: int) -> nn.Module:
         if in_channels == out_channels and not self.recipe.lateral_always:

@@ -38,6 +38,10 @@ class TrainNeckConfig:
     drop_block_size: int = Field(default=7, ge=1)
     """Side of the zeroed squares, in cells of the map; odd. Smaller maps have smaller ones."""
 
+    checkpointing: bool = False
+    """Keep only the maps between repeats for the backward pass and compute the rest anew: less memory for about a third
+    more time in the neck. For merge graphs."""
+
     @model_validator(mode="after")
     def _odd(self) -> Self:
         if self.drop_block_size % 2 == 0:

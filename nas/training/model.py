@@ -63,6 +63,18 @@ def add_drop_block(neck: nn.Module, share: float, size: int) -> None:
             cell.transform.get_submodule("norm").register_forward_hook(hook)
 
 
+def add_checkpointing(neck: nn.Module) -> None:
+    """
+    Raises:
+        ConfigError: if the neck is no merge graph.
+    """
+    if not isinstance(neck, MergeNeck):
+        raise ConfigError(
+            f"checkpointing is for merge graphs, not for a {type(neck).__name__}; set neck.checkpointing=false"
+        )
+    neck.checkpointing = True
+
+
 def _dropped(module: nn.Module, _: Any, output: Tensor, *, share: float, size: int) -> Tensor:
     if not module.training:
         return output

@@ -30,7 +30,7 @@ from nas.errors import UserError
 from nas.proxy.parts import NeckAndHead
 from nas.training.augment import Batch, TrainingImages
 from nas.training.config import TrainConfig
-from nas.training.model import add_drop_block, sync_norms
+from nas.training.model import add_checkpointing, add_drop_block, sync_norms
 from nas.training.optimization import autocast, build_optimizer, clip, lr_share, set_lr
 from nas.training.validation import anchors_of, validate
 
@@ -169,6 +169,8 @@ class Trainer:
         detector = build_from_spec(self.spec)
         if self.config.neck.drop_block:
             add_drop_block(detector.backbone.neck, self.config.neck.drop_block, self.config.neck.drop_block_size)
+        if self.config.neck.checkpointing:
+            add_checkpointing(detector.backbone.neck)
         detector = sync_norms(detector, self.config, self.place.device, self.place.world)
         return detector.to(self.place.device, memory_format=self._layout)
 

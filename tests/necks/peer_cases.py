@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import sys
-import types
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from importlib.machinery import ModuleSpec
 from typing import Any
 
 import torch
 from reference_weights import pyramid_sizes, random_maps, random_state
 from torch import Tensor, nn
 
+from experiments.benchmarks.peers import effdet_bifpn, mmdet_neck
 from necks import build_neck
 from necks.reference import load_reference
 
@@ -58,40 +56,6 @@ def torchvision_fpn(extra: str | None = None, norm: bool = False) -> nn.Module:
     return FeaturePyramidNetwork(
         list(CHANNELS), WIDTH, extra_blocks=blocks[extra](), norm_layer=nn.BatchNorm2d if norm else None
     )
-
-
-def mmdet_neck(kind: str, **arguments: Any) -> nn.Module:
-    """A neck of mmdetection; its compiled operators, which no neck here needs, are stood in for."""
-    if "mmcv._ext" not in sys.modules:
-        stand_in = types.ModuleType("mmcv._ext")
-        stand_in.__spec__ = ModuleSpec("mmcv._ext", None)
-        stand_in.__getattr__ = _no_operator  # type: ignore[method-assign]
-        sys.modules["mmcv._ext"] = stand_in
-    from mmdet.models import necks
-
-    return getattr(necks, kind)(**arguments)
-
-
-def effdet_bifpn(image: tuple[int, int], model: str, graph: str, repeats: int) -> nn.Module:
-    from effdet.config import get_efficientdet_config, set_config_writeable
-    from effdet.efficientdet import BiFpn
-
-    config = get_efficientdet_config(model)
-    set_config_writeable(config)
-    config.fpn_channels, config.fpn_cell_repeats = WIDTH, repeats
-    config.image_size, config.fpn_name, config.fpn_config = image, graph, None
-    reductions = zip(CHANNELS[1:], (8, 16, 32), strict=True)
-    return BiFpn(config, [{"num_chs": width, "reduction": reduction} for width, reduction in reductions])
-
-
-def _no_operator(name: str) -> Callable[..., Any]:
-    if name.startswith("__"):
-        raise AttributeError(name)
-
-    def refuse(*_: Any, **__: Any) -> None:
-        raise NotImplementedError(name)
-
-    return refuse
 
 
 def _mapping(module: nn.Module, maps: Maps) -> Sequence[Tensor]:
@@ -150,7 +114,8 @@ def _nas_fpn(norm: str | None) -> PeerCase:
 
 def _effdet(name: str, model: str, graph: str, fusion: str, peer_graph: str) -> PeerCase:
     arguments = {"repeats": 2, "graph": graph, "fusion": fusion}
-    peer = lambda image: effdet_bifpn(image, model, peer_graph, 2)  # noqa: E731
+    theirs = {"in_channels": CHANNELS[1:], "width": WIDTH, "repeats": 2, "model": model, "graph": peer_graph}
+    peer = lambda image: effdet_bifpn(image, **theirs)  # noqa: E731
     return PeerCase(name, "effdet", peer, _list, arguments, CHANNELS[1:], (3, 4, 5))
 
 

@@ -120,7 +120,36 @@ def test_exported_and_read_back_it_is_equal(name, tmp_path):
     maps = features(neck, (128, 192))
     torch.export.save(torch.export.export(neck, (maps,)), tmp_path / "neck.pt2")
     loaded = torch.export.load(tmp_path / "neck.pt2").module()
-    assert_close(outputs(loaded, maps), outputs(neck, maps), 0)
+    assert_close(outputs(loaded, maps), outputs(neck, maps), 1e-6)
+
+
+@every_neck
+def test_fused_it_gives_the_same_and_is_a_copy_that_is_not_saved(name, tmp_path):
+    neck = randomised(CASES[name]()).train()
+    maps = features(neck, (128, 192))
+    before = {key: value.clone() for key, value in neck.state_dict().items()}
+    fused = neck.fuse()
+    assert_close(outputs(fused, maps), outputs(neck.eval(), maps), 1e-5)
+    assert all(torch.equal(value, before[key]) for key, value in neck.state_dict().items())
+    with pytest.raises(ValueError, match="fused neck cannot be saved"):
+        save_exported(fused, tmp_path)
+
+
+@every_neck
+def test_in_training_it_computes_what_it_does_without_overwriting_maps(name, monkeypatch):
+    """Gradients are those of a neck that owns no map, so nothing that a backward pass reads is overwritten."""
+    neck = randomised(CASES[name]()).double().train()
+    maps = OrderedDict((key, x.double()) for key, x in features(neck, (96, 160)).items())
+    found = gradients(neck, maps)
+    monkeypatch.setattr("necks.merge.Owned.__new__", lambda cls, x, owned: tuple.__new__(cls, (x, False)))
+    for ours, theirs in zip(found, gradients(neck, maps), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
+
+
+def gradients(neck: Neck, maps: OrderedDict) -> list[torch.Tensor]:
+    inputs = [x.clone().requires_grad_() for x in maps.values()]
+    loss = sum(x.square().mean() for x in neck(OrderedDict(zip(maps, inputs, strict=True))).values())
+    return list(torch.autograd.grad(loss, [*inputs, *neck.parameters()]))
 
 
 @every_neck

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from golden_files import read_golden
+from golden_files import assert_equal_up_to_rounding, read_golden
 from peer_cases import CASES, our_outputs, peer_outputs, peer_state, sampled
 from reference_weights import random_state
 
 SINGLE, DOUBLE = torch.float32, torch.float64
-ROUNDING = {"rtol": 1e-5, "atol": 1e-5}  # processors sum convolutions in different orders
+OVER_TWO_VALUES = {"mmdet pafpn, on output, group norm": 1e-3}
+"""Rounding where a norm of a 1x1 map has groups of few values and magnifies it; in single precision alone."""
 GOLDEN_CASES = [name for name, case in CASES.items() if case.source != "torchvision"]
 LIVE_CASES = [
     pytest.param(name, marks=[] if case.source == "torchvision" else pytest.mark.bench) for name, case in CASES.items()
@@ -30,21 +31,22 @@ def test_equals_the_public_module(name, dtype):
         ours = our_outputs(case, state, size, 4, 2, dtype)
         assert len(ours) == len(theirs)
         for x, y in zip(ours, theirs, strict=True):
-            torch.testing.assert_close(x, y, **(ROUNDING if dtype == SINGLE else {"rtol": 0, "atol": 1e-12}))
+            assert_equal_up_to_rounding(x, y, 1e-12 if dtype == DOUBLE else OVER_TWO_VALUES.get(name))
 
 
+@pytest.mark.parametrize("dtype", [SINGLE, DOUBLE], ids=["single", "double"])
 @pytest.mark.parametrize("name", GOLDEN_CASES)
-def test_equals_the_golden_of_the_public_module(name):
+def test_equals_the_golden_of_the_public_module(name, dtype):
     case = CASES[name]
     about, outputs = read_golden(case.source)
     state = random_state(about["shapes"][name], about["state_seed"])
     for size in case.sizes:
-        ours = our_outputs(case, state, size, about["maps_seed"], about["batch"], SINGLE)
+        ours = our_outputs(case, state, size, about["maps_seed"], about["batch"], dtype)
         theirs = [outputs[f"{name}_{size[0]}x{size[1]}_{index}"] for index in range(len(ours))]
         assert f"{name}_{size[0]}x{size[1]}_{len(ours)}" not in outputs
         for x, y in zip(ours, theirs, strict=True):
             sample = sampled(x, about["channel_stride"], about["pixel_stride"])
-            torch.testing.assert_close(sample, torch.from_numpy(y), **ROUNDING)
+            assert_equal_up_to_rounding(sample, y, OVER_TWO_VALUES.get(name) if dtype == SINGLE else None)
 
 
 def test_the_paddings_of_effdet_are_two_conventions():

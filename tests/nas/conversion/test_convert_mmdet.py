@@ -6,10 +6,11 @@ from functools import partial
 
 import pytest
 import torch
-from peer_cases import mmdet_neck
+from golden_files import DETECTOR_ROUNDING, assert_equal_up_to_rounding
 from torchvision.models import resnet18
 from weights_for_conversion import randomised
 
+from experiments.benchmarks.peers import mmdet_neck
 from nas.conversion.convert import convert
 from nas.conversion.parts import Categories, ConversionError
 from nas.detection.saved import load_detector, save_detector
@@ -90,8 +91,8 @@ def test_equals_the_peers_logits_boxes_and_anchors(name, tmp_path):
     grid = ours.anchor_generator(type("Images", (), {"tensors": images, "image_sizes": [(SIDE, SIDE)]}), maps)[0]
     found = torch.stack([BOX_CODER.decode_single(each, grid) for each in outputs["bbox_regression"]])
     torch.testing.assert_close(grid, anchors, rtol=0, atol=1e-4)
-    torch.testing.assert_close(outputs["cls_logits"], flat(logits, 3), rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(outputs["bbox_regression"], flat(deltas, 4), rtol=1e-5, atol=1e-5)
+    assert_equal_up_to_rounding(outputs["cls_logits"], flat(logits, 3), DETECTOR_ROUNDING)
+    assert_equal_up_to_rounding(outputs["bbox_regression"], flat(deltas, 4), DETECTOR_ROUNDING)
     torch.testing.assert_close(found, boxes, rtol=1e-4, atol=1e-2)
 
 

@@ -11,8 +11,8 @@ import pytest
 import tiny_training
 import torch
 from export_tools import CHANNELS, maps_of_photographs, trained
-from peer_cases import mmdet_neck
 
+from experiments.benchmarks.peers import mmdet_neck
 from nas.detection.saved import load_detector
 from necks import MergeNeck, Neck, build_neck, load_exported, save_exported
 from search_space import pyramid_space

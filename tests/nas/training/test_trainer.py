@@ -65,6 +65,7 @@ def test_loss_falls_and_ap_rises_above_nothing(config):
     [
         [],
         ["ema=0.9", "neck.repeats=2", "deep_supervision=true"],
+        ["neck.repeats=2", "neck.checkpointing=true"],
         ["precision=bf16", "optimizer.name=sgd", "neck.drop_block=0.1", "neck.drop_block_size=7"],
         ["backbone.frozen=true", "neck.name=balanced_fpn", "neck.recipe={}"],
     ],
@@ -207,6 +208,14 @@ def test_drop_block_zeroes_squares_in_training_only_and_keeps_names():
 def test_drop_block_is_refused_where_there_are_no_cells(config):
     with pytest.raises(ConfigError, match=r"drop_block is for merge graphs, not for a BalancedNeck"):
         trainer_of(override(config, ["neck.name=balanced_fpn", "neck.recipe={}", "neck.drop_block=0.1"]))
+
+
+def test_checkpointing_changes_no_number_and_is_refused_where_there_are_no_repeats(config):
+    plain = trained(override(config, ["neck.repeats=2"]), 1)
+    recomputed = trained(override(config, ["neck.repeats=2", "neck.checkpointing=true"]), 1)
+    assert recomputed.history[0]["loss"] == pytest.approx(plain.history[0]["loss"], rel=1e-4)
+    with pytest.raises(ConfigError, match=r"checkpointing is for merge graphs, not for a BalancedNeck"):
+        trainer_of(override(config, ["neck.name=balanced_fpn", "neck.recipe={}", "neck.checkpointing=true"]))
 
 
 @pytest.mark.parametrize("form", ["file", "directory"])
