@@ -28,7 +28,7 @@ def effdet_bifpn(
     image: tuple[int, int],
     *,
     in_channels: Sequence[int],
-    width: int,
+    channels: int,
     repeats: int,
     model: str = "efficientdet_d0",
     graph: str = "bifpn_fa",
@@ -39,7 +39,7 @@ def effdet_bifpn(
 
     config = get_efficientdet_config(model)
     set_config_writeable(config)
-    config.fpn_channels, config.fpn_cell_repeats = width, repeats
+    config.fpn_channels, config.fpn_cell_repeats = channels, repeats
     config.image_size, config.fpn_name, config.fpn_config = image, graph, None
     reductions = zip(in_channels, (8, 16, 32), strict=True)
     neck: nn.Module = BiFpn(

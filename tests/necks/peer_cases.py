@@ -114,7 +114,7 @@ def _nas_fpn(norm: str | None) -> PeerCase:
 
 def _effdet(name: str, model: str, graph: str, fusion: str, peer_graph: str) -> PeerCase:
     arguments = {"repeats": 2, "graph": graph, "fusion": fusion}
-    theirs = {"in_channels": CHANNELS[1:], "width": WIDTH, "repeats": 2, "model": model, "graph": peer_graph}
+    theirs = {"in_channels": CHANNELS[1:], "channels": WIDTH, "repeats": 2, "model": model, "graph": peer_graph}
     peer = lambda image: effdet_bifpn(image, **theirs)  # noqa: E731
     return PeerCase(name, "effdet", peer, _list, arguments, CHANNELS[1:], (3, 4, 5))
 
