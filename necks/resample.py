@@ -104,7 +104,8 @@ def _overlapping_max_pool(x: Tensor, stride: int, down: str) -> Tensor:
 def _padded_max_pool(x: Tensor, size: Size) -> Tensor:
     kernel = tuple(ceil_div(side, target) for side, target in zip(size_of(x), size, strict=True))
     pad_h, pad_w = (k * target - side for k, target, side in zip(kernel, size, size_of(x), strict=True))
-    x = F.pad(x, (pad_w // 2, pad_w - pad_w // 2, pad_h // 2, pad_h - pad_h // 2))
+    if torch.compiler.is_compiling() or pad_h or pad_w:  # a pad of nothing copies the map in eager mode
+        x = F.pad(x, (pad_w // 2, pad_w - pad_w // 2, pad_h // 2, pad_h - pad_h // 2))
     if torch.compiler.is_exporting():  # a traced pool has one kernel; here it varies with the size
         return x.unflatten(-1, (size[1], kernel[1])).unflatten(-3, (size[0], kernel[0])).amax(dim=(-3, -1))
     return F.max_pool2d(x, kernel)

@@ -1,0 +1,117 @@
+"""What is timed of one neck in one setting: ours, the public one and the convolutions alone."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from experiments.benchmarks.floor import convolution_calls, convolve
+from experiments.benchmarks.neck_pairs import CHANNELS, LEVELS, Maps, Pair, Run, run_ours
+from necks import Neck
+
+LAYOUTS = {"NCHW": torch.contiguous_format, "NHWC": torch.channels_last}
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+Step = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Setting:
+    side: int
+    batch: int
+    phase: str
+    precision: str
+    compiled: bool
+
+
+def built(pair: Pair, setting: Setting, device: torch.device) -> tuple[Neck, nn.Module | None]:
+    dtype = DTYPES[setting.precision] if setting.phase == "inference" else torch.float32
+    neck, peer = pair.build(setting.side)
+    for module in (neck, peer):
+        if module is not None:
+            module.to(device, dtype).train(setting.phase == "training")
+    return neck, peer
+
+
+def random_maps(setting: Setting, device: torch.device, layout: torch.memory_format) -> list[Tensor]:
+    """A ResNet-50's maps of levels 3 to 5, (N, C, side / 2^level, side / 2^level)."""
+    generator = torch.Generator().manual_seed(0)
+    dtype = DTYPES[setting.precision] if setting.phase == "inference" else torch.float32
+    sizes = [(setting.batch, width, setting.side >> level, setting.side >> level) for width, level in _levels()]
+    return [torch.randn(size, generator=generator).to(device, dtype).contiguous(memory_format=layout) for size in sizes]
+
+
+def _levels() -> Iterator[tuple[int, int]]:
+    return zip(CHANNELS, LEVELS, strict=True)
+
+
+def variants(
+    pair: Pair, neck: Neck, peer: nn.Module | None, setting: Setting, layout: str, device: torch.device
+) -> Iterator[tuple[str, Step]]:
+    """What is timed in one layout of weights and maps: our neck, fused where nothing learns, the peer, the floor."""
+    memory_format = LAYOUTS[layout]
+    neck = copy.deepcopy(neck).to(memory_format=memory_format)
+    maps = random_maps(setting, device, memory_format)
+    calls = convolution_calls(neck, lambda: run_ours(neck, maps), memory_format)
+    modules: dict[str, tuple[nn.Module, Run]] = {"ours": (_compiled(neck, setting), run_ours)}
+    if setting.phase == "inference":
+        modules["ours fused"] = (_compiled(neck.fuse(), setting), run_ours)
+    if peer is not None:
+        modules["peer"] = (_compiled(copy.deepcopy(peer).to(memory_format=memory_format), setting), pair.run)
+    for name, (module, run) in modules.items():
+        yield f"{name}/{layout}", step_of(module, run, maps, setting, device)
+    yield f"floor/{layout}", floor_of(neck, calls, setting, device)
+
+
+def step_of(
+    module: nn.Module,
+    run: Run,
+    maps: Maps,
+    setting: Setting,
+    device: torch.device,
+) -> Step:
+    """A forward pass, or in training that and the backward pass to the weights and the given maps."""
+    if setting.phase == "inference":
+        return torch.inference_mode()(lambda: run(module, maps))
+    maps = [x.detach().requires_grad_() for x in maps]
+
+    def step() -> None:
+        with _autocast(setting, device):
+            outputs = list(run(module, maps))
+        torch.autograd.backward(outputs, [torch.ones_like(x) for x in outputs])
+        for tensor in [*maps, *module.parameters()]:
+            tensor.grad = None
+
+    return step
+
+
+def floor_of(
+    neck: nn.Module, calls: Sequence[tuple[nn.Conv2d, Tensor]], setting: Setting, device: torch.device
+) -> Step:
+    if setting.phase == "inference":
+        return torch.inference_mode()(lambda: convolve(calls))
+    maps = [x.requires_grad_() for _, x in calls]
+
+    def step() -> None:
+        with _autocast(setting, device):
+            outputs = convolve(calls)
+        torch.autograd.backward(outputs, [torch.ones_like(x) for x in outputs])
+        for tensor in [*maps, *neck.parameters()]:
+            tensor.grad = None
+
+    return step
+
+
+def _compiled(module: nn.Module, setting: Setting) -> nn.Module:
+    return torch.compile(module) if setting.compiled else module  # type: ignore[return-value]
+
+
+def _autocast(setting: Setting, device: torch.device) -> AbstractContextManager[object]:
+    if setting.precision == "fp32":
+        return nullcontext()
+    return torch.autocast(device.type, dtype=DTYPES[setting.precision])

@@ -1,0 +1,176 @@
+"""How fast the necks are: beside public ones with the same weights, and beside their own convolutions alone.
+
+`python -m experiments.benchmarks.necks` with the extra `bench`; on a GPU where there is one. All that is compared runs
+in turns in one process, in both memory layouts. Options narrow the grid; what takes too long is left out and named.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from itertools import product
+from statistics import median
+from typing import Any
+
+import torch
+from torch import nn
+
+from experiments.benchmarks.memory import peak_bytes
+from experiments.benchmarks.neck_pairs import PAIRS, Pair, run_ours
+from experiments.benchmarks.neck_report import write_report
+from experiments.benchmarks.neck_shares import shares_of_time
+from experiments.benchmarks.neck_variants import (
+    DTYPES,
+    LAYOUTS,
+    Setting,
+    Step,
+    built,
+    random_maps,
+    step_of,
+    variants,
+)
+from necks import MergeNeck
+
+FEWEST_ROUNDS, MOST_ROUNDS = 3, 30
+EQUAL = 1e-4
+"""Largest difference from the public neck, as a share of the largest value."""
+
+
+def main() -> None:
+    arguments = _parser().parse_args()
+    device = torch.device(arguments.device)
+    rows: list[dict[str, Any]] = []
+    for name in arguments.necks:
+        for setting in settings(arguments):
+            rows.append({"neck": name, **asdict(setting), **measured(PAIRS[name], setting, device, arguments)})
+            print(name, setting, rows[-1].get("skipped") or rows[-1]["over_floor"], flush=True)
+    profiled = {name: profile_of(PAIRS[name], arguments.sides[0], device) for name in arguments.necks}
+    memory = {name: memory_of(PAIRS[name], arguments.sides[0], device) for name in arguments.necks}
+    write_report(arguments.name, rows, profiled, memory, arguments.sides[0])
+
+
+def settings(arguments: argparse.Namespace) -> Iterator[Setting]:
+    """The grid, but for what a CPU takes too long to compile: there only one image in inference is."""
+    gpu = arguments.device != "cpu"
+    grid = product(arguments.sides, arguments.batches, arguments.phases, arguments.precisions, arguments.compiled)
+    for side, batch, phase, precision, compiled in grid:
+        small = (side, batch, phase) == (arguments.sides[0], arguments.batches[0], "inference")
+        if compiled == "eager" or gpu or small:
+            yield Setting(side, batch, phase, precision, compiled == "compiled")
+
+
+def measured(pair: Pair, setting: Setting, device: torch.device, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Milliseconds of every variant, and ratios; or why there are none."""
+    torch._dynamo.reset()
+    neck, peer = built(pair, setting, device)
+    difference = None if peer is None else compared(neck, peer, pair, setting, device)
+    steps = {name: step for layout in LAYOUTS for name, step in variants(pair, neck, peer, setting, layout, device)}
+    first = sum(timed(step, device) for step in steps.values())
+    again = first if first > 2 * arguments.longest else sum(timed(step, device) for step in steps.values())
+    if again > arguments.longest:
+        return {"skipped": f"one round takes {again:.0f} s"}
+    count = min(MOST_ROUNDS, max(FEWEST_ROUNDS, int(arguments.seconds / again)))
+    rounds = [{name: timed(step, device) for name, step in steps.items()} for _ in range(count)]
+    return {"difference": difference, "rounds": count, **summary(rounds)}
+
+
+def summary(rounds: Sequence[dict[str, float]]) -> dict[str, Any]:
+    """Medians in ms, and medians of the ratios within rounds: over the floor and over the peer, each variant in the
+    layout that it is quicker in, and in each layout alone."""
+    ms = {name: 1000 * median(times[name] for times in rounds) for name in rounds[0]}
+    kinds = list(dict.fromkeys(name.split("/")[0] for name in ms))
+    best = {kind: min((f"{kind}/{layout}" for layout in LAYOUTS), key=ms.__getitem__) for kind in kinds}
+
+    def ratio(one: str, other: str) -> float:
+        return median(times[one] / times[other] for times in rounds)
+
+    data: dict[str, Any] = {"ms": ms, "best": best}
+    data["over_floor"] = {kind: ratio(best[kind], best["floor"]) for kind in kinds if kind != "floor"}
+    if "peer" in kinds:
+        ours = [kind for kind in kinds if kind.startswith("ours")]
+        data["times_faster"] = {kind: ratio(best["peer"], best[kind]) for kind in ours}
+        data["times_faster_in"] = {
+            layout: {kind: ratio(f"peer/{layout}", f"{kind}/{layout}") for kind in ours} for layout in LAYOUTS
+        }
+    return data
+
+
+def timed(step: Step, device: torch.device) -> float:
+    """Seconds; on a GPU until it is done."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    start = time.perf_counter()
+    step()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - start
+
+
+@torch.inference_mode()
+def compared(neck: nn.Module, peer: nn.Module, pair: Pair, setting: Setting, device: torch.device) -> float:
+    """Largest difference of the outputs as a share of each map's largest value, before anything is timed."""
+    maps = random_maps(setting, device, torch.contiguous_format)
+    modes = neck.training, peer.training
+    ours, theirs = run_ours(neck.eval(), maps), pair.run(peer.eval(), maps)
+    neck.train(modes[0])
+    peer.train(modes[1])
+    worst = max(float((x - y).abs().max() / y.abs().max()) for x, y in zip(ours, theirs, strict=True))
+    if setting.precision == "fp32" and worst > EQUAL and device.type == "cpu":
+        raise AssertionError(f"differs from the public neck by {worst:.1e} of the largest value")
+    return worst
+
+
+def profile_of(pair: Pair, side: int, device: torch.device) -> dict[str, dict[str, float]]:
+    """Shares of our neck's time by what is done, in both phases, in NHWC for inference and NCHW for training."""
+    shares = {}
+    for phase, layout in (("inference", "NHWC"), ("training", "NCHW")):
+        setting = Setting(side, 1, phase, "fp32", compiled=False)
+        neck, _ = built(pair, setting, device)
+        maps = random_maps(setting, device, LAYOUTS[layout])
+        shares[phase] = shares_of_time(step_of(neck.to(memory_format=LAYOUTS[layout]), run_ours, maps, setting, device))
+    return shares
+
+
+def memory_of(pair: Pair, side: int, device: torch.device) -> dict[str, int]:
+    """Bytes at the worst moment of a training step with one image."""
+    setting = Setting(side, 1, "training", "fp32", compiled=False)
+    neck, peer = built(pair, setting, device)
+    maps = random_maps(setting, device, torch.contiguous_format)
+    taken = {"ours": _peak(step_of(neck, run_ours, maps, setting, device), device)}
+    assert isinstance(neck, MergeNeck)
+    neck.checkpointing = True
+    taken["ours, recomputed"] = _peak(step_of(neck, run_ours, maps, setting, device), device)
+    if peer is not None:
+        taken["peer"] = _peak(step_of(peer, pair.run, maps, setting, device), device)
+    return taken
+
+
+def _peak(step: Step, device: torch.device) -> int:
+    step()
+    return peak_bytes(step, device)
+
+
+def _parser() -> argparse.ArgumentParser:
+    gpu = torch.cuda.is_available()
+    half = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    precisions = ["fp32", "bf16", "fp16"] if gpu else ["fp32", *(["bf16"] if half else [])]
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--device", default="cuda" if gpu else "cpu")
+    parser.add_argument(
+        "--name", default=f"necks_{'gpu' if gpu else 'cpu'}", help="of the files in experiments/results"
+    )
+    parser.add_argument("--necks", nargs="+", default=list(PAIRS), choices=list(PAIRS))
+    parser.add_argument("--sides", nargs="+", type=int, default=[640, 1024])
+    parser.add_argument("--batches", nargs="+", type=int, default=[1, 8])
+    parser.add_argument("--phases", nargs="+", default=["inference", "training"], choices=["inference", "training"])
+    parser.add_argument("--precisions", nargs="+", default=precisions, choices=list(DTYPES))
+    parser.add_argument("--compiled", nargs="+", default=["eager", "compiled"], choices=["eager", "compiled"])
+    parser.add_argument("--seconds", type=float, default=12, help="of rounds per setting")
+    parser.add_argument("--longest", type=float, default=25, help="seconds that a round may take")
+    return parser
+
+
+if __name__ == "__main__":
+    main()
