@@ -16,8 +16,9 @@ TITLE = "Necks: time over their convolutions, beside public implementations"
 
 NOTES = """`over the floor` is time over that of the neck's convolutions alone, on random maps of the same shapes;
 `times faster` is the public neck's time over ours, with the same weights and equal outputs. Medians of ratios within
-rounds, in which all variants run in turns. NCHW and NHWC (channels_last) are the layouts that backbone and weights have;
-`best` takes for each side, floor included, the layout that it is quicker in. `fused` is `neck.fuse()`, for inference."""
+rounds, in which all variants run in turns. NCHW and NHWC (channels_last) are the layouts that backbone and weights
+have; `best` takes for each side, floor included, the layout that it is quicker in. `fused` is `neck.fuse()`, for
+inference."""
 
 
 def write_report(name: str, rows: Sequence[Row], profiled: Row, memory: Row, side: int) -> None:
