@@ -67,7 +67,7 @@ def test_everything_lies_in_the_run_directory(finished):
     assert names == {"config.json", "journal.log", "search.lock", "search.log", "trials", "best", "report"}
     neck = load_exported(run_dir / "best")
     assert list(neck(maps_for(neck))) == ["p3", "p4", "p5", "p6", "p7"]
-    assert "the search is finished" in (run_dir / "report" / "index.html").read_text()
+    assert "<dt>state</dt><dd>finished</dd>" in (run_dir / "report" / "index.html").read_text()
 
 
 def test_status_report_and_export_of_the_finished_run(finished, tmp_path, in_process):
