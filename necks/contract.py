@@ -80,7 +80,8 @@ class Neck(nn.Module):
     def fuse(self) -> Self:
         """A copy for inference, in evaluation mode, without what is constant then: see `necks.fold`.
 
-        Its outputs are those of this neck in evaluation mode, up to rounding. It can be neither trained nor saved.
+        Its outputs are those of this neck in evaluation mode, up to rounding. It is not for training, and
+        cannot be saved.
         """
         folded = fold_for_inference(self)
         folded.fused = True

@@ -71,7 +71,7 @@ class Edge(nn.Module):
 
     Attributes:
         plain: the map changes its size and nothing else, so that every cell of the level may have it.
-        reused: another cell of the pyramid takes the same node to the same level.
+        shared: it is plain, and another edge of the pyramid takes the same node to the same level.
     """
 
     def __init__(self, in_channels: int, channels: int, shift: int, recipe: Recipe) -> None:
@@ -82,7 +82,7 @@ class Edge(nn.Module):
         self.project = lateral(recipe, in_channels, channels) if in_channels != channels else nn.Identity()
         self.strided = StridedConv(recipe, channels, shift) if shift > 0 and recipe.down == "conv" else None
         self.plain = shift != 0 and self.strided is None and in_channels == channels
-        self.reused = False
+        self.shared = False
 
     def projected(self, x: Tensor) -> Tensor:
         """A node's map in the neck's width."""
@@ -215,7 +215,7 @@ class Cell(nn.Module):
 
     def _resized(self, index: int, sources: list[Tensor], size: Size, shared: Shared) -> Owned:
         edge = self._edge(index)
-        if not (edge.plain and edge.reused):
+        if not edge.shared:
             return edge.resized(sources[index], size)
         key = self.operands[index], self.cell.level
         if key not in shared.maps:

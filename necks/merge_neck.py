@@ -47,7 +47,7 @@ class Pyramid(nn.Module):
             )
             for node in self.live
         )
-        self._mark_reused_edges()
+        self._mark_shared_edges()
         self.finished = self._finished_nodes()
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
@@ -62,11 +62,11 @@ class Pyramid(nn.Module):
     def _cells(self) -> Iterable[Cell]:
         return cast(Iterable[Cell], self.cells)
 
-    def _mark_reused_edges(self) -> None:
+    def _mark_shared_edges(self) -> None:
         uses = Counter((node, cell.cell.level) for cell in self._cells() for node in cell.operands)
         for cell in self._cells():
             for edge, node in cell.edges_and_nodes():
-                edge.reused = uses[node, cell.cell.level] > 1
+                edge.shared = edge.plain and uses[node, cell.cell.level] > 1
 
     def _finished_nodes(self) -> list[list[int]]:
         """Per cell, the nodes that no later one takes, so that their memory is free for the next maps."""

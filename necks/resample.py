@@ -34,9 +34,9 @@ def ceil_div(side: int, divisor: int) -> int:
 def laid_out(x: Tensor, *, separable: bool = False) -> Tensor:
     """A map in the layout that its device is quick with, where that is known better than by who made the map.
 
-    On a CPU PyTorch resamples channels_last maps many times faster, and convolves them as fast; but the gradients of
-    full convolutions take longer then, so that in training only `separable` necks are better off
-    (`experiments/results/necks_cpu.md`). A GPU keeps the layout that it is given.
+    On a CPU necks are quicker in channels_last, but for the gradients of full convolutions, so that in training only
+    `separable` necks are better off (each layout's times: `ms` in `experiments/results/necks_cpu.json`). A GPU keeps
+    the layout that it is given.
     """
     if x.device.type == "cpu" and (separable or not torch.is_grad_enabled()):
         return x.contiguous(memory_format=torch.channels_last)

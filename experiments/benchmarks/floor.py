@@ -32,8 +32,11 @@ def convolution_calls(module: nn.Module, run: Callable[[], object], layout: torc
     return calls
 
 
-def convolve(calls: Sequence[Call]) -> list[Tensor]:
-    return [conv(x) for conv, x in calls]
+class Convolutions(nn.ModuleList):
+    """Takes one map for each of its convolutions."""
+
+    def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
+        return [conv(x) for conv, x in zip(self, maps, strict=True)]
 
 
 class Traffic(TorchDispatchMode):

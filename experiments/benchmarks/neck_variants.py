@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from experiments.benchmarks.floor import convolution_calls, convolve
+from experiments.benchmarks.floor import Convolutions, convolution_calls
 from experiments.benchmarks.neck_pairs import CHANNELS, LEVELS, Maps, Pair, Run, run_ours
 from necks import Neck
 
@@ -65,7 +65,8 @@ def variants(
         modules["peer"] = (_compiled(copy.deepcopy(peer).to(memory_format=memory_format), setting), pair.run)
     for name, (module, run) in modules.items():
         yield f"{name}/{layout}", step_of(module, run, maps, setting, device)
-    yield f"floor/{layout}", floor_of(neck, calls, setting, device)
+    floor, inputs = Convolutions(conv for conv, _ in calls), [x for _, x in calls]
+    yield f"floor/{layout}", step_of(floor, lambda module, maps: module(maps), inputs, setting, device)
 
 
 def step_of(
@@ -85,23 +86,6 @@ def step_of(
             outputs = list(run(module, maps))
         torch.autograd.backward(outputs, [torch.ones_like(x) for x in outputs])
         for tensor in [*maps, *module.parameters()]:
-            tensor.grad = None
-
-    return step
-
-
-def floor_of(
-    neck: nn.Module, calls: Sequence[tuple[nn.Conv2d, Tensor]], setting: Setting, device: torch.device
-) -> Step:
-    if setting.phase == "inference":
-        return torch.inference_mode()(lambda: convolve(calls))
-    maps = [x.requires_grad_() for _, x in calls]
-
-    def step() -> None:
-        with _autocast(setting, device):
-            outputs = convolve(calls)
-        torch.autograd.backward(outputs, [torch.ones_like(x) for x in outputs])
-        for tensor in [*maps, *neck.parameters()]:
             tensor.grad = None
 
     return step

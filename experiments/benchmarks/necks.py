@@ -7,7 +7,6 @@ in turns in one process, in both memory layouts. Options narrow the grid; what t
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from itertools import product
@@ -31,6 +30,7 @@ from experiments.benchmarks.neck_variants import (
     step_of,
     variants,
 )
+from nas.detection.cost import timed
 from necks import MergeNeck
 
 FEWEST_ROUNDS, MOST_ROUNDS = 3, 30
@@ -96,17 +96,6 @@ def summary(rounds: Sequence[dict[str, float]]) -> dict[str, Any]:
             layout: {kind: ratio(f"peer/{layout}", f"{kind}/{layout}") for kind in ours} for layout in LAYOUTS
         }
     return data
-
-
-def timed(step: Step, device: torch.device) -> float:
-    """Seconds; on a GPU until it is done."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    start = time.perf_counter()
-    step()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter() - start
 
 
 @torch.inference_mode()

@@ -82,7 +82,7 @@ def latency_ms(neck: Neck, shapes: OrderedDict[str, tuple[int, ...]], device: to
     mode = neck.training
     neck.eval()
     with torch.inference_mode():
-        times = [_timed(lambda: neck(maps), device) for _ in range(18)][3:]
+        times = [timed(lambda: neck(maps), device) for _ in range(18)][3:]
     neck.train(mode)
     return 1000 * statistics.median(times)
 
@@ -109,7 +109,8 @@ def peak_memory_mb(device: torch.device) -> float | None:
     return int(peak.split()[1]) / 2**10
 
 
-def _timed(run: Callable[[], object], device: torch.device) -> float:
+def timed(run: Callable[[], object], device: torch.device) -> float:
+    """Seconds that `run` takes; on a GPU until it is done there."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     start = time.perf_counter()

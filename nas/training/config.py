@@ -39,8 +39,8 @@ class TrainNeckConfig:
     """Side of the zeroed squares, in cells of the map; odd. Smaller maps have smaller ones."""
 
     checkpointing: bool = False
-    """Keep only the maps between repeats for the backward pass and compute the rest anew: less memory for about a third
-    more time in the neck. For merge graphs."""
+    """Keep only the maps between repeats for the backward pass and compute the rest anew: less memory for another
+    forward pass of the neck. For merge graphs."""
 
     @model_validator(mode="after")
     def _odd(self) -> Self:

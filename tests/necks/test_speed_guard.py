@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch._dynamo.testing import CompileCounter
 
-from experiments.benchmarks.floor import convolution_calls, convolve, traffic
+from experiments.benchmarks.floor import Convolutions, convolution_calls, traffic
 from experiments.benchmarks.neck_pairs import CHANNELS, LEVELS, PAIRS, run_ours
 from necks import MergeNeck, build_neck
 from search_space import Genotype, MergeCell
@@ -82,7 +82,8 @@ def test_the_floor_has_every_convolution_with_the_shape_of_its_map():
     calls = convolution_calls(neck, lambda: neck(given), torch.contiguous_format)
     assert len(calls) == sum(isinstance(module, nn.Conv2d) for module in neck.modules())
     assert calls[0][1].shape == given["c3"].shape
-    assert all(x.shape[0] == 2 for x in convolve(calls))
+    floor = Convolutions(conv for conv, _ in calls)
+    assert all(x.shape[0] == 2 for x in floor([x for _, x in calls]))
 
 
 def test_compiled_with_any_size_it_is_one_graph_that_is_kept():
