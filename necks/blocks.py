@@ -4,10 +4,23 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from itertools import islice
 
-from torch import nn
+from torch import Tensor, nn
 
 from necks.recipe import Recipe
+
+
+class Chain(nn.Sequential):
+    """A Sequential that leaves out what does nothing: the call of an `nn.Identity` costs as much as a small map."""
+
+    def forward(self, x: Tensor, start: int = 0) -> Tensor:
+        """All modules from the one numbered `start` on."""
+        for module in islice(self._modules.values(), start, None):
+            if type(module) is not nn.Identity or module._forward_hooks:
+                x = module(x)
+        return x
+
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,
@@ -41,16 +54,16 @@ def norm(recipe: Recipe, channels: int) -> nn.Module:
     return nn.BatchNorm2d(channels, eps=recipe.norm_eps, momentum=recipe.norm_momentum)
 
 
-def lateral(recipe: Recipe, in_channels: int, out_channels: int) -> nn.Module:
+def lateral(recipe: Recipe, in_channels: int, out_channels: int) -> Chain:
     """1x1 conv -> norm, no activation."""
     separable = recipe.separable if recipe.separable_laterals is None else recipe.separable_laterals
     bias = _linear_bias(recipe) or not recipe.lateral_norm
     pointwise = conv(in_channels, out_channels, 1, bias=bias, separable=separable)
     after = norm(recipe, out_channels) if recipe.lateral_norm else nn.Identity()
-    return nn.Sequential(OrderedDict(conv=pointwise, norm=after))
+    return Chain(OrderedDict(conv=pointwise, norm=after))
 
 
-def transform(recipe: Recipe, channels: int, *, linear: bool = False, stride: int = 1) -> nn.Module:
+def transform(recipe: Recipe, channels: int, *, linear: bool = False, stride: int = 1) -> Chain:
     """Activation, 3x3 conv and norm in the recipe's order; without the activation if `linear`."""
     bias = _linear_bias(recipe) if linear else recipe.conv_bias
     parts = OrderedDict(
@@ -60,7 +73,7 @@ def transform(recipe: Recipe, channels: int, *, linear: bool = False, stride: in
     )
     if recipe.order == "conv_norm_act":
         parts.move_to_end("act")
-    return nn.Sequential(parts)
+    return Chain(parts)
 
 
 def initialise(recipe: Recipe, module: nn.Module) -> None:

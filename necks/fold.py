@@ -11,6 +11,7 @@ from typing import TypeVar
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from necks.blocks import Chain
 from necks.merge import Cell
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -32,7 +33,7 @@ def fold_for_inference(neck: Module) -> Module:
 
 
 def in_sequentials(module: nn.Module) -> Iterator[tuple[Place, Place]]:
-    if type(module).forward is nn.Sequential.forward:
+    if _is_chain(module):
         yield from pairwise(_places(module))
 
 
@@ -58,6 +59,9 @@ def _places(module: nn.Module) -> list[Place]:
     """Children in the order that they run in, those of a Sequential inside in its place."""
     places: list[Place] = []
     for name, child in module.named_children():
-        inside = isinstance(child, nn.Sequential) and type(child).forward is nn.Sequential.forward
-        places += _places(child) if inside else [(module, name)]
+        places += _places(child) if _is_chain(child) else [(module, name)]
     return places
+
+
+def _is_chain(module: nn.Module) -> bool:
+    return type(module).forward in (nn.Sequential.forward, Chain.forward)

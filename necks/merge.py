@@ -1,23 +1,21 @@
 """Merging of maps from different levels.
 
 Shapes: N images, C channels, H W of the level at hand; a map is (N, C, H, W).
-
-A map that a cell made itself, and whose values no backward pass reads, is *owned*: the cell goes on in its memory. A
-fresh tensor costs a CPU more in page faults than the arithmetic does, and training keeps fewer of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple, cast
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from necks.blocks import lateral, transform
+from necks.blocks import transform
+from necks.choices import Activation
+from necks.edge import Edge, Operand, Owned, Shared
 from necks.recipe import Recipe
-from necks.resample import Size, StridedConv, laid_out, resample
+from necks.resample import Size
 from search_space import MergeCell
 
 FUSION_EPS = 1e-4
@@ -49,56 +47,6 @@ OPERATIONS: dict[str, Callable[[list[Tensor]], Tensor]] = {"sum": sum_maps}
 
 Another one goes here and into `search_space.genotype.MERGES`. Generated files take its source as it stands, so it needs
 torch alone."""
-
-
-class Owned(NamedTuple):
-    """A map, and whether it may be overwritten."""
-
-    x: Tensor
-    owned: bool
-
-
-class Shared:
-    """What several cells of one pass need: maps by (node, level) that they have at a level, gates by node."""
-
-    def __init__(self) -> None:
-        self.maps: dict[tuple[int, int], Tensor] = {}
-        self.gates: dict[int, Tensor] = {}
-
-
-class Edge(nn.Module):
-    """One operand of a cell: brought to the neck's width if it has another, then to the cell's size.
-
-    Attributes:
-        plain: the map changes its size and nothing else, so that every cell of the level may have it.
-        shared: it is plain, and another edge of the pyramid takes the same node to the same level.
-    """
-
-    def __init__(self, in_channels: int, channels: int, shift: int, recipe: Recipe) -> None:
-        super().__init__()
-        self.shift = shift
-        self.down = recipe.down
-        self.separable = recipe.separable
-        self.project = lateral(recipe, in_channels, channels) if in_channels != channels else nn.Identity()
-        self.strided = StridedConv(recipe, channels, shift) if shift > 0 and recipe.down == "conv" else None
-        self.plain = shift != 0 and self.strided is None and in_channels == channels
-        self.shared = False
-
-    def projected(self, x: Tensor) -> Tensor:
-        """A node's map in the neck's width."""
-        return x if isinstance(self.project, nn.Identity) else laid_out(self.project(x), separable=self.separable)
-
-    def resized(self, source: Tensor, size: Size) -> Owned:
-        """A projected map at the cell's size."""
-        if self.strided is not None:
-            return Owned(self.strided(source, size), False)
-        return Owned(resample(source, size, shift=self.shift, down=self.down), self.shift != 0)
-
-    def scaled(self, source: Tensor, size: Size, factor: Tensor | float) -> Owned:
-        """The same times a factor for each map or channel, which is applied where the map is smaller."""
-        if self.shift < 0:
-            return self.resized(source * factor, size)
-        return Owned(self.resized(source, size).x * factor, True)
 
 
 class Cell(nn.Module):
@@ -138,7 +86,9 @@ class Cell(nn.Module):
             if cell.transform == "none"
             else transform(recipe, channels, linear=cell.transform == "linear")
         )
+        self.transforms = cell.transform != "none"
         self.activates_first = cell.transform == "conv" and recipe.order == "act_conv_norm"
+        self.activation = recipe.activation
         self.coarse_to_fine = sorted(range(len(levels)), key=lambda index: -levels[index])
         self.shares: list[float] | None = None
         if cell.merge in WEIGHTED:
@@ -152,55 +102,54 @@ class Cell(nn.Module):
             shared: what the cells of this pass have in common.
         """
         shared = shared or Shared()
-        sources = [edge.projected(nodes[node]) for edge, node in self.edges_and_nodes()]
-        merged = self._merge(sources, size, shared)
-        further = range(len(self.cell.inputs), len(self.operands))
-        x, owned = summed([merged, *(self._resized(index, sources, size, shared) for index in further)])
-        if not (owned and self.activates_first):
-            return self.transform(x)
-        act, conv, norm = cast(nn.Sequential, self.transform)
-        return norm(conv(activated(act, x)))
+        operands = [Operand(edge, node, edge.projected(nodes[node])) for edge, node in self.edges_and_nodes()]
+        inputs, dangling = operands[: len(self.cell.inputs)], operands[len(self.cell.inputs) :]
+        x, owned = self._merge(inputs, size, shared)
+        if dangling:
+            x, owned = summed([Owned(x, owned), *(operand.resized(size, shared) for operand in dangling)])
+        if not self.transforms:
+            return x
+        if owned and self.activates_first:
+            x = activated(self.activation, x)
+            return self.transform(x, start=1)
+        return self.transform(x)
 
     def edges_and_nodes(self) -> Iterator[tuple[Edge, int]]:
-        return zip(cast(Iterable[Edge], self.edges), self.operands, strict=True)
+        """The edges by way of the dict that holds them: an `nn.ModuleList` costs as much as a small map does."""
+        edges = self._modules["edges"]._modules.values()
+        return zip(edges, self.operands, strict=True)
 
-    def _merge(self, sources: list[Tensor], size: Size, shared: Shared) -> Owned:
-        if self.cell.merge == "attention":
-            return self._gated(sources, size, shared)
-        if self.cell.merge in WEIGHTED:
-            return self._weighted(sources, size, shared)
-        maps = [self._resized(index, sources, size, shared) for index in range(len(self.cell.inputs))]
-        if self.cell.merge == "sum":
+    def _merge(self, inputs: list[Operand], size: Size, shared: Shared) -> Owned:
+        merge = self.cell.merge
+        if merge == "attention":
+            return self._gated(inputs, size, shared)
+        if merge in WEIGHTED:
+            return self._weighted(inputs, size, shared)
+        maps = [operand.resized(size, shared) for operand in inputs]
+        if merge == "sum":
             return summed(maps)
-        return Owned(OPERATIONS[self.cell.merge]([x for x, _ in maps]), False)
+        return Owned(OPERATIONS[merge]([x for x, _ in maps]), False)
 
-    def _gated(self, sources: list[Tensor], size: Size, shared: Shared) -> Owned:
-        coarse, fine = (0, 1) if self.coarse_first else (1, 0)
-        fine_map = self._resized(fine, sources, size, shared)
+    def _gated(self, inputs: list[Operand], size: Size, shared: Shared) -> Owned:
+        coarse, fine = inputs if self.coarse_first else inputs[::-1]
+        fine_map = fine.resized(size, shared)
         if self.gate == "avg_fine":
-            return summed([self._edge(coarse).scaled(sources[coarse], size, average_gate(fine_map.x)), fine_map])
-        x, owned = self._resized(coarse, sources, size, shared)
-        gate = self._max_gate(coarse, sources, shared)
+            return summed([coarse.edge.scaled(coarse.source, size, average_gate(fine_map.x)), fine_map])
+        x, owned = coarse.resized(size, shared)
+        gate = shared_max_gate(coarse, shared)
         return Owned(x.addcmul_(fine_map.x, gate) if owned else torch.addcmul(x, fine_map.x, gate), True)
 
-    def _max_gate(self, index: int, sources: list[Tensor], shared: Shared) -> Tensor:
-        if not isinstance(self._edge(index).project, nn.Identity):
-            return max_gate(sources[index])
-        node = self.operands[index]
-        if node not in shared.gates:
-            shared.gates[node] = max_gate(sources[index])
-        return shared.gates[node]
-
-    def _weighted(self, sources: list[Tensor], size: Size, shared: Shared) -> Owned:
+    def _weighted(self, inputs: list[Operand], size: Size, shared: Shared) -> Owned:
         """Coarser maps first, which are scaled before they grow."""
-        weights = self._weights(sources[0].dtype)
+        weights = self._weights(inputs[0].source.dtype)
         first, *others = self.coarse_to_fine
-        total, _ = self._edge(first).scaled(sources[first], size, weights[first])
+        total, _ = inputs[first].edge.scaled(inputs[first].source, size, weights[first])
         for index in others:
-            if self._edge(index).shift < 0:
-                total.add_(self._edge(index).scaled(sources[index], size, weights[index]).x)
+            operand, weight = inputs[index], weights[index]
+            if operand.edge.shift < 0:
+                total.add_(operand.edge.scaled(operand.source, size, weight).x)
             else:
-                _add_scaled(total, self._resized(index, sources, size, shared).x, weights[index])
+                _add_scaled(total, operand.resized(size, shared).x, weight)
         return Owned(total, True)
 
     def freeze(self) -> None:
@@ -213,17 +162,14 @@ class Cell(nn.Module):
             return self.shares
         return shares(self.weight, self.cell.merge).to(dtype).unbind()
 
-    def _resized(self, index: int, sources: list[Tensor], size: Size, shared: Shared) -> Owned:
-        edge = self._edge(index)
-        if not edge.shared:
-            return edge.resized(sources[index], size)
-        key = self.operands[index], self.cell.level
-        if key not in shared.maps:
-            shared.maps[key] = edge.resized(sources[index], size).x
-        return Owned(shared.maps[key], False)
 
-    def _edge(self, index: int) -> Edge:
-        return cast(Edge, self.edges[index])
+def shared_max_gate(operand: Operand, shared: Shared) -> Tensor:
+    """The gate of a node's map, computed once for all cells that take it as it is."""
+    if operand.edge.projects:
+        return max_gate(operand.source)
+    if operand.node not in shared.gates:
+        shared.gates[operand.node] = max_gate(operand.source)
+    return shared.gates[operand.node]
 
 
 def shares(weight: Tensor, merge: str) -> Tensor:
@@ -236,6 +182,8 @@ def shares(weight: Tensor, merge: str) -> Tensor:
 
 def summed(maps: list[Owned]) -> Owned:
     """The sum, in the memory of an owned map if there is one."""
+    if len(maps) == 1:
+        return maps[0]
     start = next((index for index, (_, owned) in enumerate(maps) if owned), 0)
     total, owned = maps[start]
     for index, (x, _) in enumerate(maps):
@@ -245,13 +193,13 @@ def summed(maps: list[Owned]) -> Owned:
     return Owned(total, owned)
 
 
-def activated(act: nn.Module, x: Tensor) -> Tensor:
+def activated(activation: Activation, x: Tensor) -> Tensor:
     """An activation of an owned map, in its memory unless a backward pass will read what was there."""
-    if isinstance(act, nn.ReLU):
+    if activation == "relu":
         return F.relu_(x)
-    if isinstance(act, nn.SiLU):
+    if activation == "silu":
         return F.silu(x, inplace=not x.requires_grad)
-    return cast(Tensor, act(x))
+    return x
 
 
 def _add_scaled(total: Tensor, x: Tensor, factor: Tensor | float) -> None:

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from necks.blocks import initialise
 from necks.checkpointing import recomputed
 from necks.contract import Neck
-from necks.merge import Cell, Shared
+from necks.edge import Shared
+from necks.merge import Cell
 from necks.recipe import Recipe
 from necks.resample import size_of
 from necks.stem import ExtraOutputs, Stem

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from necks.blocks import lateral, norm
+from necks.blocks import Chain, lateral, norm
 from necks.recipe import Recipe
 from necks.resample import Size, halved, laid_out, resample, size_of
 
@@ -105,7 +105,7 @@ class ExtraOutputs(nn.Module):
 def _strided(recipe: Recipe, in_channels: int, channels: int) -> nn.Module:
     conv = nn.Conv2d(in_channels, channels, 3, stride=2, padding=1, bias=not recipe.extra_norm)
     after = norm(recipe, channels) if recipe.extra_norm else nn.Identity()
-    return nn.Sequential(OrderedDict(conv=conv, norm=after))
+    return Chain(OrderedDict(conv=conv, norm=after))
 
 
 def _pool(x: Tensor, down: str) -> Tensor:

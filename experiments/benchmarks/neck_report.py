@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -21,8 +22,8 @@ have; `best` takes for each side, floor included, the layout that it is quicker 
 inference."""
 
 
-def write_report(name: str, rows: Sequence[Row], profiled: Row, memory: Row, side: int) -> None:
-    """`NAME.md`, `NAME.json` and `NAME.png`."""
+def write_report(name: str, rows: Sequence[Row], profiled: Row, memory: Row, side: int) -> Path:
+    """`NAME.md`, `NAME.json` and `NAME.png`; returns the path of the first."""
     body = "\n\n".join(
         [
             NOTES,
@@ -34,7 +35,7 @@ def write_report(name: str, rows: Sequence[Row], profiled: Row, memory: Row, sid
     )
     path = write_result(name, TITLE, body, {"rows": list(rows), "shares": profiled, "memory": memory})
     picture([row for row in rows if row["side"] == side], name)
-    print(f"{body}\n\nwritten: {path}")
+    return path
 
 
 def _speed_table(rows: Sequence[Row]) -> str:

@@ -42,13 +42,15 @@ def main() -> None:
     arguments = _parser().parse_args()
     device = torch.device(arguments.device)
     rows: list[dict[str, Any]] = []
+    profiled, memory = {}, {}
     for name in arguments.necks:
         for setting in settings(arguments):
             rows.append({"neck": name, **asdict(setting), **measured(PAIRS[name], setting, device, arguments)})
             print(name, setting, rows[-1].get("skipped") or rows[-1]["over_floor"], flush=True)
-    profiled = {name: profile_of(PAIRS[name], arguments.sides[0], device) for name in arguments.necks}
-    memory = {name: memory_of(PAIRS[name], arguments.sides[0], device) for name in arguments.necks}
-    write_report(arguments.name, rows, profiled, memory, arguments.sides[0])
+        profiled[name] = profile_of(PAIRS[name], arguments.sides[0], device)
+        memory[name] = memory_of(PAIRS[name], arguments.sides[0], device)
+        path = write_report(arguments.name, rows, profiled, memory, arguments.sides[0])
+    print(f"\n{path.read_text()}\nwritten: {path}")
 
 
 def settings(arguments: argparse.Namespace) -> Iterator[Setting]:

@@ -9,7 +9,8 @@ from torch import nn
 from nas.export.parts import Members, Shared
 from nas.export.source import assignment
 from nas.results.names import node_names
-from necks.merge import OPERATIONS, WEIGHTED, Cell, Edge
+from necks.edge import Edge
+from necks.merge import OPERATIONS, WEIGHTED, Cell
 from necks.merge_neck import MergeNeck, Pyramid
 
 INDENT = " " * 8
