@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import TypeVar
 
+import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
@@ -24,8 +25,9 @@ Neighbours = Callable[[nn.Module], Iterator[tuple[Place, Place]]]
 
 
 def fold_for_inference(neck: Module) -> Module:
-    """A copy in evaluation mode without batch norms after convolutions, and with the weights of merges as constants."""
-    folded = fold_batch_norms(neck)
+    """A copy in evaluation mode without batch norms after convolutions, with the weights of merges as constants, and in
+    channels_last, which convolutions without gradients are quickest in."""
+    folded = fold_batch_norms(neck).to(memory_format=torch.channels_last)
     for cell in folded.modules():
         if isinstance(cell, Cell):
             cell.freeze()

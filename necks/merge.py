@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from necks.blocks import transform
 from necks.choices import Activation
 from necks.edge import Edge, Operand, Owned, Shared
+from necks.gpu.terms import Term, at_size, merged, term, usable
 from necks.recipe import Recipe
 from necks.resample import Size
 from search_space import MergeCell
@@ -60,7 +61,8 @@ class Cell(nn.Module):
         channels: of the result.
 
     Attributes:
-        shares: of the inputs, once `necks.fold` made them constants.
+        frozen: for inference alone, since `necks.fold` made its weights constants.
+        shares: of the inputs, once frozen.
     """
 
     def __init__(
@@ -90,6 +92,7 @@ class Cell(nn.Module):
         self.activates_first = cell.transform == "conv" and recipe.order == "act_conv_norm"
         self.activation = recipe.activation
         self.coarse_to_fine = sorted(range(len(levels)), key=lambda index: -levels[index])
+        self.frozen = False
         self.shares: list[float] | None = None
         if cell.merge in WEIGHTED:
             self.weight = nn.Parameter(torch.ones(len(cell.inputs)))
@@ -104,6 +107,10 @@ class Cell(nn.Module):
         shared = shared or Shared()
         operands = [Operand(edge, node, edge.projected(nodes[node])) for edge, node in self.edges_and_nodes()]
         inputs, dangling = operands[: len(self.cell.inputs)], operands[len(self.cell.inputs) :]
+        if self.frozen and usable(operands):
+            terms = [*self._terms(inputs, size, shared), *(term(operand, size, shared) for operand in dangling)]
+            x = merged(terms, size, self.activation if self.activates_first else "none")
+            return self.transform(x, start=1) if self.activates_first else self.transform(x)
         x, owned = self._merge(inputs, size, shared)
         if dangling:
             x, owned = summed([Owned(x, owned), *(operand.resized(size, shared) for operand in dangling)])
@@ -116,7 +123,7 @@ class Cell(nn.Module):
 
     def edges_and_nodes(self) -> Iterator[tuple[Edge, int]]:
         """The edges by way of the dict that holds them: an `nn.ModuleList` costs as much as a small map does."""
-        edges = self._modules["edges"]._modules.values()
+        edges = self._modules["edges"]._modules.values()  # type: ignore[union-attr]
         return zip(edges, self.operands, strict=True)
 
     def _merge(self, inputs: list[Operand], size: Size, shared: Shared) -> Owned:
@@ -152,8 +159,24 @@ class Cell(nn.Module):
                 _add_scaled(total, operand.resized(size, shared).x, weight)
         return Owned(total, True)
 
+    def _terms(self, inputs: list[Operand], size: Size, shared: Shared) -> list[Term]:
+        """What `_merge` sums."""
+        if self.cell.merge in WEIGHTED:
+            assert self.shares is not None
+            return [term(operand, size, shared, weight) for operand, weight in zip(inputs, self.shares, strict=True)]
+        if self.cell.merge == "attention":
+            coarse, fine = inputs if self.coarse_first else inputs[::-1]
+            if self.gate == "max_coarse":
+                return [term(coarse, size, shared), term(fine, size, shared, gate=shared_max_gate(coarse, shared))]
+            pooled = at_size(fine, size, shared)
+            return [term(coarse, size, shared, gate=average_gate(pooled)), Term(pooled)]
+        if self.cell.merge == "sum":
+            return [term(operand, size, shared) for operand in inputs]
+        return [Term(OPERATIONS[self.cell.merge]([at_size(operand, size, shared) for operand in inputs]))]
+
     def freeze(self) -> None:
-        """Take the weights of the inputs as constants from now on."""
+        """Take the weights of the inputs as constants from now on, and one kernel for what it computes."""
+        self.frozen = True
         if self.cell.merge in WEIGHTED:
             self.shares = shares(self.weight.detach(), self.cell.merge).tolist()
 

@@ -6,15 +6,30 @@ Shapes: a map is (N, C, H, W); a size is (H, W).
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from necks.blocks import transform
+from necks.gpu.fit import kernels_fit
 from necks.recipe import Recipe
 
 Size = tuple[int, int]
+
+
+class Window(NamedTuple):
+    """Max-pooling by hand: output row i is the largest of the rows from i * stride - before on, `kernel` of them.
+
+    Attributes:
+        fill: what is taken beyond the border.
+    """
+
+    kernel: Size
+    stride: Size
+    before: Size
+    fill: float
 
 
 def size_of(x: Tensor) -> Size:
@@ -43,6 +58,11 @@ def laid_out(x: Tensor, *, separable: bool = False) -> Tensor:
     return x
 
 
+def channels_last(x: Tensor) -> bool:
+    """Whether a map is in that layout and in no other."""
+    return x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
+
+
 def resample(x: Tensor, size: Size, *, shift: int, down: str = "max_pool") -> Tensor:
     """Bring a map to `size`, `shift` levels coarser (finer where negative).
 
@@ -54,11 +74,36 @@ def resample(x: Tensor, size: Size, *, shift: int, down: str = "max_pool") -> Te
         return F.interpolate(x, size=size, mode="nearest")
     if shift == 0:
         return x
+    if kernels_fit(x) and channels_last(x):
+        window = pool_window(size_of(x), size, shift=shift, down=down)
+        if window is not None:
+            from necks.gpu.pooling import max_pool
+
+            return max_pool(x, size, window)
     if down == "max_pool_padded":
         return _padded_max_pool(x, size)
     pooled = _overlapping_max_pool(x, 2**shift, down) if down.startswith("max_pool3") else None
     pooled = F.max_pool2d(x, 2**shift, ceil_mode=True) if pooled is None else pooled
     return pooled if size_of(pooled) == size else adaptive_max_pool(x, size)
+
+
+def pool_window(source: Size, size: Size, *, shift: int, down: str) -> Window | None:
+    """The max-pool that `resample` does to a map of size `source`; None where it is none with equal windows."""
+    stride = 2**shift
+    if down == "max_pool_padded":
+        kernel = ceil_div(source[0], size[0]), ceil_div(source[1], size[1])
+        before = (kernel[0] * size[0] - source[0]) // 2, (kernel[1] * size[1] - source[1]) // 2
+        return Window(kernel, kernel, before, 0.0)
+    side = stride + 1 if down.startswith("max_pool3") else stride
+    before, result = (0, 0), (ceil_div(source[0], stride), ceil_div(source[1], stride))
+    if down == "max_pool3":
+        before = stride // 2, stride // 2
+        result = tuple((length + 2 * before[0] - side) // stride + 1 for length in source)
+    elif down == "max_pool3_same":
+        before = tuple(
+            max(0, (count - 1) * stride + side - length) // 2 for count, length in zip(result, source, strict=True)
+        )
+    return Window((side, side), (stride, stride), before, -math.inf) if result == size else None
 
 
 def adaptive_max_pool(x: Tensor, size: Size) -> Tensor:

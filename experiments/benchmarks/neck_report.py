@@ -19,20 +19,19 @@ NOTES = """`over the floor` is time over that of the neck's convolutions alone, 
 `times faster` is the public neck's time over ours, with the same weights and equal outputs. Medians of ratios within
 rounds, in which all variants run in turns. NCHW and NHWC (channels_last) are the layouts that backbone and weights
 have; `best` takes for each side, floor included, the layout that it is quicker in. `fused` is `neck.fuse()`, for
-inference."""
+inference. `graphed`: the eager step as one CUDA graph, so that the host's time does not count; `compiled`: by
+`torch.compile`, on a GPU as one CUDA graph, too."""
 
 
 def write_report(name: str, rows: Sequence[Row], profiled: Row, memory: Row, side: int) -> Path:
     """`NAME.md`, `NAME.json` and `NAME.png`; returns the path of the first."""
-    body = "\n\n".join(
-        [
-            NOTES,
-            f"![time over the convolutions]({name}.png)",
-            _speed_table(rows),
+    parts = [NOTES, f"![time over the convolutions]({name}.png)", _speed_table(rows)]
+    if profiled:
+        parts += [
             f"## Where our time goes, {side} px, one image, fp32, as it is (not fused)\n\n{_shares_table(profiled)}",
             f"## Peak memory of a training step, {side} px, one image, fp32, MiB\n\n{_memory_table(memory)}",
         ]
-    )
+    body = "\n\n".join(parts)
     path = write_result(name, TITLE, body, {"rows": list(rows), "shares": profiled, "memory": memory})
     picture([row for row in rows if row["side"] == side], name)
     return path
@@ -48,7 +47,7 @@ def _speed_table(rows: Sequence[Row]) -> str:
 
 
 def _speed_line(row: Row) -> str:
-    mode = f"{row['precision']}, {'compiled' if row['compiled'] else 'eager'}"
+    mode = f"{row['precision']}, {row['mode']}"
     start = f"| {row['neck']} | {row['side']} | {row['batch']} | {row['phase']} | {mode} |"
     if "skipped" in row:
         return f"{start} not measured: {row['skipped']} |" + " |" * 7
@@ -83,13 +82,13 @@ def _memory_table(memory: Row) -> str:
 
 
 def picture(rows: Sequence[Row], name: str) -> None:
-    """Bars of the time over the floor for one image in single precision, eager."""
+    """Bars of the time over the floor for one image in the first precision and mode."""
     figure = Figure(figsize=(9, 4.2), layout="constrained")
     FigureCanvasAgg(figure)
     for position, phase in enumerate(("inference", "training")):
         axes = figure.add_subplot(1, 2, position + 1)
         chosen = [row for row in rows if "over_floor" in row and row["phase"] == phase and row["batch"] == 1]
-        chosen = [row for row in chosen if row["precision"] == "fp32" and not row["compiled"]][::-1]
+        chosen = [row for row in chosen if all(row[key] == rows[0][key] for key in ("precision", "mode"))][::-1]
         for offset, (kind, color) in enumerate(reversed(COLORS.items())):
             places = [index + 0.26 * (offset - 1) for index, row in enumerate(chosen) if kind in row["over_floor"]]
             values = [row["over_floor"][kind] for row in chosen if kind in row["over_floor"]]

@@ -22,11 +22,17 @@ Step = Callable[[], object]
 
 @dataclass(frozen=True)
 class Setting:
+    """
+    Attributes:
+        mode: `eager`; `graphed`: the eager step as one CUDA graph, in which the host's time does not count; `compiled`:
+            by `torch.compile`, on a GPU as a CUDA graph, too.
+    """
+
     side: int
     batch: int
     phase: str
     precision: str
-    compiled: bool
+    mode: str
 
 
 def built(pair: Pair, setting: Setting, device: torch.device) -> tuple[Neck, nn.Module | None]:
@@ -64,9 +70,10 @@ def variants(
     if peer is not None:
         modules["peer"] = (_compiled(copy.deepcopy(peer).to(memory_format=memory_format), setting), pair.run)
     for name, (module, run) in modules.items():
-        yield f"{name}/{layout}", step_of(module, run, maps, setting, device)
+        yield f"{name}/{layout}", _recorded(step_of(module, run, maps, setting, device), setting, device)
     floor, inputs = Convolutions(conv for conv, _ in calls), [x for _, x in calls]
-    yield f"floor/{layout}", step_of(floor, lambda module, maps: module(maps), inputs, setting, device)
+    alone = step_of(floor, lambda module, maps: module(maps), inputs, setting, device)
+    yield f"floor/{layout}", _recorded(alone, setting, device)
 
 
 def step_of(
@@ -92,7 +99,23 @@ def step_of(
 
 
 def _compiled(module: nn.Module, setting: Setting) -> nn.Module:
-    return torch.compile(module) if setting.compiled else module  # type: ignore[return-value]
+    return torch.compile(module) if setting.mode == "compiled" else module  # type: ignore[return-value]
+
+
+def _recorded(step: Step, setting: Setting, device: torch.device) -> Step:
+    """The step as a CUDA graph, if the setting asks for one."""
+    if setting.mode == "eager" or device.type == "cpu":
+        return step
+    side = torch.cuda.Stream(device)
+    side.wait_stream(torch.cuda.current_stream(device))
+    with torch.cuda.stream(side):
+        for _ in range(3):
+            step()
+    torch.cuda.current_stream(device).wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        step()
+    return graph.replay
 
 
 def _autocast(setting: Setting, device: torch.device) -> AbstractContextManager[object]:

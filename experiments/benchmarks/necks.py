@@ -45,22 +45,33 @@ def main() -> None:
     profiled, memory = {}, {}
     for name in arguments.necks:
         for setting in settings(arguments):
-            rows.append({"neck": name, **asdict(setting), **measured(PAIRS[name], setting, device, arguments)})
+            rows.append({"neck": name, **asdict(setting), **_tried(PAIRS[name], setting, device, arguments)})
             print(name, setting, rows[-1].get("skipped") or rows[-1]["over_floor"], flush=True)
-        profiled[name] = profile_of(PAIRS[name], arguments.sides[0], device)
-        memory[name] = memory_of(PAIRS[name], arguments.sides[0], device)
+        if not arguments.only_times:
+            profiled[name] = profile_of(PAIRS[name], arguments.sides[0], device)
+            memory[name] = memory_of(PAIRS[name], arguments.sides[0], device)
         path = write_report(arguments.name, rows, profiled, memory, arguments.sides[0])
     print(f"\n{path.read_text()}\nwritten: {path}")
 
 
 def settings(arguments: argparse.Namespace) -> Iterator[Setting]:
-    """The grid, but for what a CPU takes too long to compile: there only one image in inference is."""
+    """The grid; of what takes long to compile, the first side and batch, on a CPU in inference only."""
     gpu = arguments.device != "cpu"
-    grid = product(arguments.sides, arguments.batches, arguments.phases, arguments.precisions, arguments.compiled)
-    for side, batch, phase, precision, compiled in grid:
-        small = (side, batch, phase) == (arguments.sides[0], arguments.batches[0], "inference")
-        if compiled == "eager" or gpu or small:
-            yield Setting(side, batch, phase, precision, compiled == "compiled")
+    grid = product(arguments.sides, arguments.batches, arguments.phases, arguments.precisions, arguments.modes)
+    for side, batch, phase, precision, mode in grid:
+        small = (side, batch) == (arguments.sides[0], arguments.batches[0]) and (gpu or phase == "inference")
+        if mode != "compiled" or small:
+            yield Setting(side, batch, phase, precision, mode)
+
+
+def _tried(pair: Pair, setting: Setting, device: torch.device, arguments: argparse.Namespace) -> dict[str, Any]:
+    """`measured`, and in its place the reason where a neck cannot be compiled or recorded."""
+    try:
+        return measured(pair, setting, device, arguments)
+    except RuntimeError as error:
+        if setting.mode == "eager":
+            raise
+        return {"skipped": str(error).splitlines()[0]}
 
 
 def measured(pair: Pair, setting: Setting, device: torch.device, arguments: argparse.Namespace) -> dict[str, Any]:
@@ -68,7 +79,9 @@ def measured(pair: Pair, setting: Setting, device: torch.device, arguments: argp
     torch._dynamo.reset()
     neck, peer = built(pair, setting, device)
     difference = None if peer is None else compared(neck, peer, pair, setting, device)
-    steps = {name: step for layout in LAYOUTS for name, step in variants(pair, neck, peer, setting, layout, device)}
+    steps = {
+        name: step for layout in arguments.layouts for name, step in variants(pair, neck, peer, setting, layout, device)
+    }
     for step in steps.values():
         step()
     again = sum(timed(step, device) for step in steps.values())
@@ -83,8 +96,8 @@ def summary(rounds: Sequence[dict[str, float]]) -> dict[str, Any]:
     """Medians in ms, and medians of the ratios within rounds: over the floor and over the peer, each variant in the
     layout that it is quicker in, and in each layout alone."""
     ms = {name: 1000 * median(times[name] for times in rounds) for name in rounds[0]}
-    kinds = list(dict.fromkeys(name.split("/")[0] for name in ms))
-    best = {kind: min((f"{kind}/{layout}" for layout in LAYOUTS), key=ms.__getitem__) for kind in kinds}
+    kinds, layouts = (list(dict.fromkeys(name.split("/")[part] for name in ms)) for part in (0, 1))
+    best = {kind: min((f"{kind}/{layout}" for layout in layouts), key=ms.__getitem__) for kind in kinds}
 
     def ratio(one: str, other: str) -> float:
         return median(times[one] / times[other] for times in rounds)
@@ -95,7 +108,7 @@ def summary(rounds: Sequence[dict[str, float]]) -> dict[str, Any]:
         ours = [kind for kind in kinds if kind.startswith("ours")]
         data["times_faster"] = {kind: ratio(best["peer"], best[kind]) for kind in ours}
         data["times_faster_in"] = {
-            layout: {kind: ratio(f"peer/{layout}", f"{kind}/{layout}") for kind in ours} for layout in LAYOUTS
+            layout: {kind: ratio(f"peer/{layout}", f"{kind}/{layout}") for kind in ours} for layout in layouts
         }
     return data
 
@@ -118,7 +131,7 @@ def profile_of(pair: Pair, side: int, device: torch.device) -> dict[str, dict[st
     """Shares of our neck's time by what is done, in both phases, in NHWC for inference and NCHW for training."""
     shares = {}
     for phase, layout in (("inference", "NHWC"), ("training", "NCHW")):
-        setting = Setting(side, 1, phase, "fp32", compiled=False)
+        setting = Setting(side, 1, phase, "fp32", "eager")
         neck, _ = built(pair, setting, device)
         maps = random_maps(setting, device, LAYOUTS[layout])
         shares[phase] = shares_of_time(step_of(neck.to(memory_format=LAYOUTS[layout]), run_ours, maps, setting, device))
@@ -127,7 +140,7 @@ def profile_of(pair: Pair, side: int, device: torch.device) -> dict[str, dict[st
 
 def memory_of(pair: Pair, side: int, device: torch.device) -> dict[str, int]:
     """Bytes at the worst moment of a training step with one image."""
-    setting = Setting(side, 1, "training", "fp32", compiled=False)
+    setting = Setting(side, 1, "training", "fp32", "eager")
     neck, peer = built(pair, setting, device)
     maps = random_maps(setting, device, torch.contiguous_format)
     taken = {"ours": _peak(step_of(neck, run_ours, maps, setting, device), device)}
@@ -158,7 +171,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--batches", nargs="+", type=int, default=[1, 8])
     parser.add_argument("--phases", nargs="+", default=["inference", "training"], choices=["inference", "training"])
     parser.add_argument("--precisions", nargs="+", default=precisions, choices=list(DTYPES))
-    parser.add_argument("--compiled", nargs="+", default=["eager", "compiled"], choices=["eager", "compiled"])
+    modes = ["eager", "graphed", "compiled"] if gpu else ["eager", "compiled"]
+    parser.add_argument("--modes", nargs="+", default=modes, choices=modes)
+    parser.add_argument("--layouts", nargs="+", default=list(LAYOUTS), choices=list(LAYOUTS))
+    parser.add_argument("--only-times", action="store_true", help="no profile, no memory")
     parser.add_argument("--seconds", type=float, default=12, help="of rounds per setting")
     parser.add_argument("--longest", type=float, default=25, help="seconds that a round may take")
     return parser

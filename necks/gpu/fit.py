@@ -1,0 +1,28 @@
+"""When the kernels are used."""
+
+from __future__ import annotations
+
+import importlib.util
+from functools import cache
+
+import torch
+from torch import Tensor
+
+DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+
+
+def kernels_fit(x: Tensor) -> bool:
+    """Whether the kernels take a map in channels_last like this: it is on a GPU, and nobody traces."""
+    return (
+        x.is_cuda
+        and x.dtype in DTYPES
+        and type(x) is Tensor
+        and not torch.compiler.is_compiling()
+        and not torch._C._get_tracing_state()
+        and _triton_found()
+    )
+
+
+@cache
+def _triton_found() -> bool:
+    return importlib.util.find_spec("triton") is not None

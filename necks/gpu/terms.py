@@ -1,0 +1,68 @@
+"""Cells of a neck for inference on a GPU: what each merges, as terms of one sum that one kernel computes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from necks.choices import Activation
+from necks.edge import Operand, Shared
+from necks.gpu.fit import kernels_fit
+from necks.resample import Size, Window, pool_window, size_of
+
+
+class Term(NamedTuple):
+    """weight * gate * a map at the cell's size.
+
+    Attributes:
+        x: (N, C, h, w); a smaller map is repeated to the size, as `F.interpolate` with `nearest` does.
+        window: of the max-pool that makes a larger map smaller; None for others.
+        gate: (N, C, 1, 1).
+    """
+
+    x: Tensor
+    window: Window | None = None
+    weight: float = 1.0
+    gate: Tensor | None = None
+
+
+def usable(operands: Sequence[Operand]) -> bool:
+    """Whether the kernel computes these: maps of one type on a GPU, and nothing to learn."""
+    x = operands[0].source
+    return (
+        kernels_fit(x) and not torch.is_grad_enabled() and all(operand.source.dtype == x.dtype for operand in operands)
+    )
+
+
+def merged(terms: Sequence[Term], size: Size, activation: Activation) -> Tensor:
+    """The activation of the sum of all terms, (N, C, *size) in channels_last."""
+    from necks.gpu.merging import launch
+
+    return launch(
+        [each._replace(x=each.x.contiguous(memory_format=torch.channels_last)) for each in terms], size, activation
+    )
+
+
+def term(operand: Operand, size: Size, shared: Shared, weight: float = 1.0, gate: Tensor | None = None) -> Term:
+    """A cell's operand; what several cells take is pooled once, what no one window gives is resampled before."""
+    edge, node, source = operand
+    if edge.shift <= 0:
+        return Term(source, None, weight, gate)
+    window = None if edge.strides else pool_window(size_of(source), size, shift=edge.shift, down=edge.down)
+    if window is None:
+        return Term(operand.resized(size, shared).x, None, weight, gate)
+    if not edge.shared:
+        return Term(source, window, weight, gate)
+    key = node, edge.shift
+    if key not in shared.maps:
+        shared.maps[key] = merged([Term(source, window)], size, "none")
+    return Term(shared.maps[key], None, weight, gate)
+
+
+def at_size(operand: Operand, size: Size, shared: Shared) -> Tensor:
+    """The map of an operand at the cell's size."""
+    found = term(operand, size, shared)
+    return found.x if found.window is None and size_of(found.x) == size else merged([found], size, "none")
