@@ -46,6 +46,7 @@ class Neck(nn.Module):
         self.out_channels = widths[0]
         self.level_channels = widths
         self.out_levels = tuple(out_levels)
+        self._out_names = tuple(f"p{level}" for level in out_levels)
 
     def arguments(self) -> dict[str, Any]:
         """The constructor's arguments, from which `necks.exported` builds an equal neck."""
@@ -58,7 +59,7 @@ class Neck(nn.Module):
         """
         if not isinstance(features, Mapping):
             raise ValueError(f"a neck takes a mapping of maps, fine to coarse, got a {type(features).__name__}")
-        channels = tuple(x.shape[1] for x in features.values())
+        channels = tuple([x.shape[1] for x in features.values()])
         if channels != self.in_channels:
             raise ValueError(
                 f"this neck takes {len(self.in_channels)} maps with {self.in_channels} channels (levels "
@@ -89,7 +90,7 @@ class Neck(nn.Module):
 
     def named(self, maps: Sequence[Tensor]) -> OrderedDict[str, Tensor]:
         """The output for maps in the order of `out_levels`."""
-        return OrderedDict((f"p{level}", x) for level, x in zip(self.out_levels, maps, strict=True))
+        return OrderedDict(zip(self._out_names, maps, strict=True))
 
 
 class PassThrough(Neck):

@@ -88,6 +88,7 @@ class Cell(nn.Module):
             if cell.transform == "none"
             else transform(recipe, channels, linear=cell.transform == "linear")
         )
+        self.merges_nothing = len(self.operands) == 1 and levels == [cell.level] and cell.merge == "sum"
         self.transforms = cell.transform != "none"
         self.activates_first = cell.transform == "conv" and recipe.order == "act_conv_norm"
         self.activation = recipe.activation
@@ -104,10 +105,17 @@ class Cell(nn.Module):
             size: of the cell's level.
             shared: what the cells of this pass have in common.
         """
+        if self.merges_nothing:
+            ((edge, node),) = self.edges_and_nodes()
+            x = edge.projected(nodes[node])
+            return self.transform(x) if self.transforms else x
         shared = shared or Shared()
-        operands = [Operand(edge, node, edge.projected(nodes[node])) for edge, node in self.edges_and_nodes()]
+        operands = [
+            Operand(edge, node, edge.projected(nodes[node]) if edge.projects else nodes[node])
+            for edge, node in self.edges_and_nodes()
+        ]
         inputs, dangling = operands[: len(self.cell.inputs)], operands[len(self.cell.inputs) :]
-        if self.frozen and usable(operands):
+        if self.frozen and usable(operands, size):
             terms = [*self._terms(inputs, size, shared), *(term(operand, size, shared) for operand in dangling)]
             x = merged(terms, size, self.activation if self.activates_first else "none")
             return self.transform(x, start=1) if self.activates_first else self.transform(x)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
+from itertools import islice
 from typing import Any, cast
 
 import torch
@@ -158,7 +159,7 @@ class MergeNeck(Neck):
         self.check_features(features)
         maps = self.stem(list(features.values()))
         stacked: list[list[Tensor]] = []
-        for pyramid in self.pyramids[:until]:
+        for pyramid in islice(self.pyramids, until):
             maps = recomputed(pyramid, maps) if self.checkpointing and torch.is_grad_enabled() else pyramid(maps)
             stacked.append(maps)
         return stacked

@@ -102,6 +102,17 @@ def _compiled(module: nn.Module, setting: Setting) -> nn.Module:
     return torch.compile(module) if setting.mode == "compiled" else module  # type: ignore[return-value]
 
 
+@dataclass(frozen=True)
+class Recorded:
+    """A step as a CUDA graph, which reads the memory of what the step holds."""
+
+    step: Step
+    graph: torch.cuda.CUDAGraph
+
+    def __call__(self) -> None:
+        self.graph.replay()
+
+
 def _recorded(step: Step, setting: Setting, device: torch.device) -> Step:
     """The step as a CUDA graph, if the setting asks for one."""
     if setting.mode == "eager" or device.type == "cpu":
@@ -115,7 +126,7 @@ def _recorded(step: Step, setting: Setting, device: torch.device) -> Step:
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         step()
-    return graph.replay
+    return Recorded(step, graph)
 
 
 def _autocast(setting: Setting, device: torch.device) -> AbstractContextManager[object]:

@@ -13,6 +13,9 @@ from necks.edge import Operand, Shared
 from necks.gpu.fit import kernels_fit
 from necks.resample import Size, Window, pool_window, size_of
 
+LARGE = 2**24
+"""From about this many values on, a GPU is still busy with a map when the next kernel is launched; an estimate."""
+
 
 class Term(NamedTuple):
     """weight * gate * a map at the cell's size.
@@ -29,11 +32,18 @@ class Term(NamedTuple):
     gate: Tensor | None = None
 
 
-def usable(operands: Sequence[Operand]) -> bool:
-    """Whether the kernel computes these: maps of one type on a GPU, and nothing to learn."""
+def usable(operands: Sequence[Operand], size: Size) -> bool:
+    """Whether the kernel computes these, and is quicker: maps of one type on a GPU, nothing to learn.
+
+    Its launch costs the host about as much as the launches of all that it replaces. That is hidden in a CUDA graph, and
+    where the maps are large (`experiments/results/necks_gpu.md`).
+    """
     x = operands[0].source
     return (
-        kernels_fit(x) and not torch.is_grad_enabled() and all(operand.source.dtype == x.dtype for operand in operands)
+        kernels_fit(x)
+        and not torch.is_grad_enabled()
+        and (x.shape[0] * x.shape[1] * size[0] * size[1] >= LARGE or torch.cuda.is_current_stream_capturing())
+        and all(operand.source.dtype == x.dtype for operand in operands)
     )
 
 
