@@ -5,7 +5,7 @@ Shapes: N images, C channels, H W of the level at hand; a map is (N, C, H, W).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -94,6 +94,7 @@ class Cell(nn.Module):
         self.activation = recipe.activation
         self.coarse_to_fine = sorted(range(len(levels)), key=lambda index: -levels[index])
         self.frozen = False
+        self.known_to_kernel: set[Hashable] = set()
         self.shares: list[float] | None = None
         if cell.merge in WEIGHTED:
             self.weight = nn.Parameter(torch.ones(len(cell.inputs)))
@@ -115,7 +116,7 @@ class Cell(nn.Module):
             for edge, node in self.edges_and_nodes()
         ]
         inputs, dangling = operands[: len(self.cell.inputs)], operands[len(self.cell.inputs) :]
-        if self.frozen and usable(operands, size):
+        if self.frozen and usable(operands, size, self.known_to_kernel):
             terms = [*self._terms(inputs, size, shared), *(term(operand, size, shared) for operand in dangling)]
             x = merged(terms, size, self.activation if self.activates_first else "none")
             return self.transform(x, start=1) if self.activates_first else self.transform(x)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -32,19 +32,33 @@ class Term(NamedTuple):
     gate: Tensor | None = None
 
 
-def usable(operands: Sequence[Operand], size: Size) -> bool:
+def usable(operands: Sequence[Operand], size: Size, known: set[Hashable]) -> bool:
     """Whether the kernel computes these, and is quicker: maps of one type on a GPU, nothing to learn.
 
     Its launch costs the host about as much as the launches of all that it replaces. That is hidden in a CUDA graph, and
-    where the maps are large (`experiments/results/necks_gpu.md`).
+    where the maps are large (`experiments/results/necks_gpu.md`). The first maps of a size are always its, so that what
+    a graph records is compiled by then.
+
+    Args:
+        known: the sizes that were; those of `operands` are added.
     """
     x = operands[0].source
-    return (
-        kernels_fit(x)
-        and not torch.is_grad_enabled()
-        and (x.shape[0] * x.shape[1] * size[0] * size[1] >= LARGE or torch.cuda.is_current_stream_capturing())
-        and all(operand.source.dtype == x.dtype for operand in operands)
-    )
+    if not kernels_fit(x) or torch.is_grad_enabled():
+        return False
+    if any(operand.source.dtype != x.dtype for operand in operands):
+        return False
+    key = (x.device, x.dtype, size, *[operand.source.shape for operand in operands])
+    if key not in known:
+        if _recording(x):
+            return False
+        known.add(key)
+        return True
+    return x.shape[0] * x.shape[1] * size[0] * size[1] >= LARGE or _recording(x)
+
+
+def _recording(x: Tensor) -> bool:
+    """Whether what is done becomes a CUDA graph."""
+    return x.is_cuda and torch.cuda.is_current_stream_capturing()
 
 
 def merged(terms: Sequence[Term], size: Size, activation: Activation) -> Tensor:

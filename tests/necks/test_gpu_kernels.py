@@ -120,14 +120,24 @@ def test_more_inputs_than_a_genotype_of_two_has_are_one_sum(monkeypatch):
     assert len(launched) == len(neck.pyramids[0].live)
 
 
-def test_small_maps_are_left_to_pytorch_outside_of_a_cuda_graph(monkeypatch):
+def test_small_maps_are_the_kernels_once_and_in_a_cuda_graph(monkeypatch):
     monkeypatch.setattr("necks.gpu.terms.LARGE", 2**24)
-    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)
-    neck = randomised(build_neck("nas_fpn@mmdet", in_channels=(4, 5, 6), out_channels=8)).eval().to(DEVICE)
+    neck = randomised(build_neck("nas_fpn@mmdet", in_channels=(4, 5, 6), out_channels=8)).eval().to(DEVICE).fuse()
     launched = count_launches(monkeypatch)
-    with torch.no_grad():
-        neck.fuse()({key: x.to(DEVICE) for key, x in features(neck, (96, 160)).items()})
-    assert not launched
+    sizes = [{key: x.to(DEVICE) for key, x in features(neck, size).items()} for size in ((96, 160), (64, 64))]
+
+    def launches(maps, recording):
+        monkeypatch.setattr("necks.gpu.terms._recording", lambda x: recording)
+        launched.clear()
+        with torch.no_grad():
+            neck(maps)
+        return len(launched)
+
+    each = len(neck.pyramids[0].live)
+    assert launches(sizes[0], False) >= each
+    assert launches(sizes[0], False) == 0
+    assert launches(sizes[0], True) >= each
+    assert launches(sizes[1], True) == 0, "a graph must not have to compile"
 
 
 def test_a_neck_that_learns_has_no_kernel_of_the_merges(monkeypatch):
