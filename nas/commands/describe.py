@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -104,13 +104,19 @@ def describe_neck(name: str, setting: Setting, picture: Path | None) -> None:
 
 
 def compare_necks(first: str, second: str, setting: Setting) -> None:
-    """Print what differs: cost, outline, and cells side by side."""
-    both = [_described(find_neck(name), setting) for name in (first, second)]
+    """Print what differs: cost, outline, and cells side by side.
+
+    A neck without usual repeats is built with those of the other, so that what differs in cost is the cells'.
+    """
+    found = [find_neck(name) for name in (first, second)]
+    usual = [_usual_repeats(each) for each in found]
+    settings = [replace(setting, repeats=setting.repeats or own or other) for own, other in (usual, usual[::-1])]
+    both = [_described(each, given) for each, given in zip(found, settings, strict=True)]
     genotypes = [entry.genotype for entry in both]
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for title in ("", *(entry.label for entry in both)):
         table.add_column(title)
-    facts = [{**outline(entry.genotype), **_costs(entry)} for entry in both]
+    facts = [{**outline(entry.genotype), "built as": _built_as(entry.neck), **_costs(entry)} for entry in both]
     for key in facts[0]:
         left, right = (fact.get(key, "-") for fact in facts)
         table.add_row(key, left, right)
@@ -157,8 +163,7 @@ def _described(found: Found, setting: Setting) -> Described:
     if found.exported is not None:
         return Described(found.label, found.exported, _cost_of_exported(found.exported, setting.size), None)
     assert found.topology is not None
-    usual = USUAL_REPEATS.get(found.topology.partition("@")[0], 1) if isinstance(found.topology, str) else 1
-    repeats, side = setting.repeats or usual, setting.size
+    repeats, side = setting.repeats or _usual_repeats(found) or 1, setting.size
     backbone = build_backbone(from_dict(BackboneConfig, {"name": setting.backbone}))
     try:
         neck = build_neck(found.topology, in_channels=backbone.channels, out_channels=setting.channels, repeats=repeats)
@@ -167,6 +172,16 @@ def _described(found: Found, setting: Setting) -> Described:
     except ValueError as error:
         raise UserError(f"{found.label} with {setting.backbone} at {side} px: {error}") from error
     return Described(found.label, neck, alone, detector_cost(detector, (side, side)))
+
+
+def _usual_repeats(found: Found) -> int | None:
+    """Of a published neck; None for one that was found, or whose repeats are given."""
+    name = found.topology.partition("@")[0] if isinstance(found.topology, str) else ""
+    return USUAL_REPEATS.get(name, 1 if name else None)
+
+
+def _built_as(neck: Neck) -> str:
+    return f"{neck.repeats} x {neck.out_channels} channels" if isinstance(neck, MergeNeck) else ""
 
 
 def _cost_of_exported(neck: Neck, size: int) -> Cost:
@@ -185,7 +200,7 @@ def _costs(entry: Described) -> dict[str, str]:
 
 def _print_setting(neck: MergeNeck, setting: Setting) -> None:
     fingerprint, size = neck.genotype.fingerprint, setting.size
-    console.print(f"fingerprint {fingerprint}, {neck.repeats} x {neck.out_channels} channels, {size} x {size} px")
+    console.print(f"fingerprint {fingerprint}, {_built_as(neck)}, {size} x {size} px")
 
 
 def _print_cost(what: str, cost: Cost) -> None:

@@ -108,7 +108,8 @@ class Progress:
             self._board.add(trial, self._best)
         self._done += 1
         self._failed += trial.state == "failed"
-        line = f"[{self._done:3d}/{plan.total}] {trial.candidate.origin:14s} {self._result(trial)}"
+        name = f"trial {trial.number} {trial.candidate.origin}"
+        line = f"[{self._done:3d}/{plan.total}] {name:23s} {self._result(trial)}"
         console.print(line, markup=False, soft_wrap=True)
         if self._verbose:
             console.print(f"      {_details(trial)}", markup=False, soft_wrap=True)
@@ -148,5 +149,6 @@ def _details(trial: Trial) -> str:
     """What `--verbose` adds."""
     shown = [f"{name} {cell(trial, name)}" for name in ("AP50", "APs", "APm", "APl") if cell(trial, name) != "-"]
     latency = cell(trial, "latency_ms")
-    facts = [f"trial {trial.number}", *shown, *([f"{latency} ms"] if latency != "-" else [])]
-    return ", ".join(facts) + ": " + "; ".join(cell_lines(trial.candidate.genotype))
+    facts = [*shown, *([f"{latency} ms"] if latency != "-" else [])]
+    cells = "; ".join(cell_lines(trial.candidate.genotype))
+    return f"{', '.join(facts)}: {cells}" if facts else cells

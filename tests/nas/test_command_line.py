@@ -55,6 +55,7 @@ def test_a_search_prints_a_line_per_trial_and_a_closing_table(finished):
     lines = [line for line in done.stdout.splitlines() if line.startswith("[")]
     assert [line[:7] for line in lines] == [f"[  {number}/5]" for number in range(1, 6)]
     assert all("AP" in line for line in lines)
+    assert sorted(line.split("] ")[1].split()[:2] for line in lines) == [["trial", str(number)] for number in range(5)]
     for label in ("evolution, best of 2", "random, best of 1", "fpn", "nas_fpn", "k params", "M MACs", "ms"):
         assert label in done.stdout
     assert "the best known neck" in done.stdout

@@ -15,7 +15,7 @@ from made_up_run import made_up_run
 
 from nas.results.compare import cell_lines, outline, side_by_side
 from nas.results.summary import best_found
-from search_space import KNOWN, Genotype, MergeCell, pyramid_space
+from search_space import KNOWN, Genotype, MergeCell, known_genotype, pyramid_space
 
 SMALL = ("--backbone", "resnet10", "--channels", 16, "--size", 128)
 
@@ -62,6 +62,17 @@ def test_a_comparison_says_what_differs(in_process):
     said = in_process("describe", "fpn", "--compare", "fpn@torchvision", *SMALL)[1]
     assert "both compute the same function" not in said
     assert "both compute the same function" in in_process("describe", "fpn", "--compare", "fpn", *SMALL)[1]
+
+
+def test_a_found_neck_is_compared_at_the_repeats_of_the_published_one(tmp_path, in_process):
+    path = tmp_path / "found.json"
+    path.write_text(json.dumps(known_genotype("bifpn").to_dict()))
+    said = in_process("describe", path, "--compare", "nas_fpn", *SMALL)[1]
+    (line,) = [line for line in said.splitlines() if "built as" in line]
+    assert line.count("7 x ") == 2
+    said = in_process("describe", path, "--compare", "nas_fpn", "--repeats", 2, *SMALL)[1]
+    (line,) = [line for line in said.splitlines() if "built as" in line]
+    assert line.count("2 x ") == 2
 
 
 @pytest.mark.parametrize("suffix", ["svg", "png", "pdf"])
