@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 
 import torch
@@ -26,3 +27,8 @@ def kernels_fit(x: Tensor) -> bool:
 @cache
 def _triton_found() -> bool:
     return importlib.util.find_spec("triton") is not None
+
+
+def on(device: torch.device) -> AbstractContextManager[object]:
+    """Where Triton launches, which takes the current device; its interpreter has none."""
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()

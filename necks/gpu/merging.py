@@ -6,7 +6,6 @@ operation takes most of the rest. It has no gradients. Imported where Triton is 
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -15,6 +14,7 @@ import triton.language as tl
 from torch import Tensor
 
 from necks.choices import Activation
+from necks.gpu.fit import on
 from necks.gpu.terms import Term
 from necks.resample import Size, size_of
 
@@ -33,7 +33,7 @@ def launch(terms: list[Term], size: Size, activation: Activation) -> Tensor:
     elements, warps = (256, 1) if small else (1024, 4)
     block_p = max(1, elements // block_c)
     given, ways = zip(*(_given(term, size) for term in terms), strict=True)
-    with _on(out.device):
+    with on(out.device):
         merged_terms[triton.cdiv(pixels, block_p), triton.cdiv(channels, block_c)](
             out,
             pixels,
@@ -46,6 +46,7 @@ def launch(terms: list[Term], size: Size, activation: Activation) -> Tensor:
             block_p,
             block_c,
             num_warps=warps,
+            enable_fp_fusion=True,
         )
     return out
 
@@ -61,10 +62,6 @@ def _given(term: Term, size: Size) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
     if (height, width) == size:
         return (*given, 0, 0), (gated, SAME, 1, 1, 1, 1, 0.0)
     return (*given, height / size[0], width / size[1]), (gated, UP, 1, 1, 1, 1, 0.0)
-
-
-def _on(device: torch.device) -> AbstractContextManager[object]:
-    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
 @triton.jit  # type: ignore[untyped-decorator]

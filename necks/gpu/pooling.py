@@ -5,7 +5,6 @@ Imported where Triton is there and used only.
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -14,6 +13,7 @@ import triton.language as tl
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from necks.gpu.fit import on
 from necks.resample import Size, Window, size_of
 
 BLOCK_C = 128
@@ -61,7 +61,7 @@ def _launch(
     block_c = min(BLOCK_C, triton.next_power_of_2(channels))
     block_p = max(1, ELEMENTS // block_c)
     pixels = images * height * width
-    with _on(result.device):
+    with on(result.device):
         kernel[triton.cdiv(pixels, block_p), triton.cdiv(channels, block_c)](
             *maps,
             pixels,
@@ -77,10 +77,6 @@ def _launch(
             num_warps=1,
             enable_fp_fusion=True,
         )
-
-
-def _on(device: torch.device) -> AbstractContextManager[object]:
-    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
 @triton.jit  # type: ignore[untyped-decorator]
