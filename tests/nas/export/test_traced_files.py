@@ -123,6 +123,7 @@ def _buildable(name):
     special = {
         "balanced@mmdet": {"in_channels": (8,) * 5, "in_levels": (3, 4, 5, 6, 7)},
         "asff@yolov3": {"in_channels": (6, 6, 12)},
+        "mlfpn": {"tums": 2},
         "mlfpn@m2det": {"in_channels": (6, 10), "in_levels": (3, 4), "out_levels": (3, 4, 5, 6), "tums": 2},
     }
     return build_neck(name, **{"in_channels": (6, 10, 14), "out_channels": 8, **special.get(name, {})}).eval()
