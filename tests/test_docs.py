@@ -186,6 +186,7 @@ def small(monkeypatch, tmp_path):
     monkeypatch.setattr(signs, "search", lambda: few)
     monkeypatch.setattr(signs, "smoke", lambda: replace(few, name="smoke", trials=2, random_trials=1))
     monkeypatch.setattr(signs, "train", lambda: replace(train, data=data, epochs=1))
+    monkeypatch.setattr("nas.commands.data.SignsConfig", lambda: SMALL)
     monkeypatch.chdir(tmp_path)
     make_signs(tmp_path / "my_data", SMALL)
     for old, new in (("train", "train2017"), ("test", "val2017")):
