@@ -111,10 +111,7 @@ class Cell(nn.Module):
             x = edge.projected(nodes[node])
             return self.transform(x) if self.transforms else x
         shared = shared or Shared()
-        operands = [
-            Operand(edge, node, edge.projected(nodes[node]) if edge.projects else nodes[node])
-            for edge, node in self.edges_and_nodes()
-        ]
+        operands = [Operand(edge, node, edge.projected(nodes[node])) for edge, node in self.edges_and_nodes()]
         inputs, dangling = operands[: len(self.cell.inputs)], operands[len(self.cell.inputs) :]
         if self.frozen and usable(operands, size, self.known_to_kernel):
             terms = [*self._terms(inputs, size, shared), *(term(operand, size, shared) for operand in dangling)]

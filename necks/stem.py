@@ -38,7 +38,7 @@ class Stem(nn.Module):
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
         maps = [module(x) for module, x in zip(self.laterals, features, strict=True)]
         maps += self._extra_maps(features[-1], maps[-1])
-        return maps if maps[0].is_cuda else [self._laid_out(x) for x in maps]
+        return [self._laid_out(x) for x in maps]
 
     def _laid_out(self, x: Tensor) -> Tensor:
         """Maps that edges will bring to the neck's width are laid out there, where they are smaller."""

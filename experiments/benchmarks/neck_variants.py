@@ -70,10 +70,10 @@ def variants(
     if peer is not None:
         modules["peer"] = (_compiled(copy.deepcopy(peer).to(memory_format=memory_format), setting), pair.run)
     for name, (module, run) in modules.items():
-        yield f"{name}/{layout}", _recorded(step_of(module, run, maps, setting, device), setting, device)
+        yield f"{name}/{layout}", _graphed(step_of(module, run, maps, setting, device), setting, device)
     floor, inputs = Convolutions(conv for conv, _ in calls), [x for _, x in calls]
     alone = step_of(floor, lambda module, maps: module(maps), inputs, setting, device)
-    yield f"floor/{layout}", _recorded(alone, setting, device)
+    yield f"floor/{layout}", _graphed(alone, setting, device)
 
 
 def step_of(
@@ -103,7 +103,7 @@ def _compiled(module: nn.Module, setting: Setting) -> nn.Module:
 
 
 @dataclass(frozen=True)
-class Recorded:
+class Graphed:
     """A step as a CUDA graph, which reads the memory of what the step holds."""
 
     step: Step
@@ -113,7 +113,7 @@ class Recorded:
         self.graph.replay()
 
 
-def _recorded(step: Step, setting: Setting, device: torch.device) -> Step:
+def _graphed(step: Step, setting: Setting, device: torch.device) -> Step:
     """The step as a CUDA graph, if the setting asks for one."""
     if setting.mode == "eager" or device.type == "cpu":
         return step
@@ -126,7 +126,7 @@ def _recorded(step: Step, setting: Setting, device: torch.device) -> Step:
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         step()
-    return Recorded(step, graph)
+    return Graphed(step, graph)
 
 
 def _autocast(setting: Setting, device: torch.device) -> AbstractContextManager[object]:

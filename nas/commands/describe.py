@@ -175,7 +175,9 @@ def _described(found: Found, setting: Setting) -> Described:
 
 
 def _usual_repeats(found: Found) -> int | None:
-    """Of a published neck; None for one that was found, or whose repeats are given."""
+    """Of a published neck, or those that an exported one has; None for one that was found."""
+    if isinstance(found.exported, MergeNeck):
+        return found.exported.repeats
     name = found.topology.partition("@")[0] if isinstance(found.topology, str) else ""
     return USUAL_REPEATS.get(name, 1 if name else None)
 

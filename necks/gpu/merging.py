@@ -15,6 +15,7 @@ from torch import Tensor
 
 from necks.choices import Activation
 from necks.gpu.fit import on
+from necks.gpu.pooling import block_of, largest_of
 from necks.gpu.terms import Term
 from necks.resample import Size, size_of
 
@@ -52,7 +53,11 @@ def launch(terms: list[Term], size: Size, activation: Activation) -> Tensor:
 
 
 def _given(term: Term, size: Size) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-    """What may be another one at each call, and what the kernel is compiled for."""
+    """What may be another one at each call, and what the kernel is compiled for.
+
+    The first is map, gate, weight, height, width and two numbers of the way to resample (rows and columns before the
+    map, or steps in it); the second is gated, way, rows, columns and strides of the window, and its fill.
+    """
     height, width = size_of(term.x)
     gated = int(term.gate is not None)
     given = term.x, term.gate if gated else term.x, float(term.weight), height, width
@@ -65,36 +70,12 @@ def _given(term: Term, size: Size) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def _pooled(  # type: ignore[no-untyped-def]
-    x,
-    top,
-    left,
-    height,
-    width,
-    inside,
-    rows: tl.constexpr,
-    columns: tl.constexpr,
-    fill: tl.constexpr,
-    channels: tl.constexpr,
-):
-    value = tl.full(inside.shape, float("-inf"), tl.float32)
-    for i in range(rows):
-        y = top + i
-        within = inside & (y >= 0) & (y < height)
-        for j in tl.static_range(columns):
-            z = left + j
-            seen = tl.load(x + (y * width + z) * channels, mask=within & (z >= 0) & (z < width), other=fill)
-            value = tl.maximum(value, seen.to(tl.float32), propagate_nan=tl.PropagateNan.ALL)
-    return value
-
-
-@triton.jit  # type: ignore[untyped-decorator]
 def _term(term, image, row, column, channel, inside, ways: tl.constexpr, at: tl.constexpr, channels: tl.constexpr):  # type: ignore[no-untyped-def]
     x, gate, weight, height, width, a, b = term
     x += image.to(tl.int64) * (height * width * channels) + channel
     if ways[at + 1] == 2:
         top, left = row * ways[at + 4] - a, column * ways[at + 5] - b
-        value = _pooled(x, top, left, height, width, inside, ways[at + 2], ways[at + 3], ways[at + 6], channels)
+        value, _ = largest_of(x, top, left, height, width, inside, ways[at + 2], ways[at + 3], ways[at + 6], channels)
     elif ways[at + 1] == 1:
         y = tl.minimum((row.to(tl.float32) * a).to(tl.int32), height - 1)
         z = tl.minimum((column.to(tl.float32) * b).to(tl.int32), width - 1)
@@ -121,9 +102,7 @@ def merged_terms(  # type: ignore[no-untyped-def]
     block_c: tl.constexpr,
 ):
     """One block of pixels of all images by channels."""
-    pixel = (tl.program_id(0) * block_p + tl.arange(0, block_p))[:, None]
-    channel = (tl.program_id(1) * block_c + tl.arange(0, block_c))[None, :]
-    inside = (pixel < pixels) & (channel < channels)
+    pixel, channel, inside = block_of(pixels, channels, block_p, block_c)
     image, row, column = pixel // (height * width), pixel // width % height, pixel % width
     total = _term(terms[0], image, row, column, channel, inside, ways, 0, channels)
     for index in tl.static_range(1, count):

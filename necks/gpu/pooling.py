@@ -80,6 +80,44 @@ def _launch(
 
 
 @triton.jit  # type: ignore[untyped-decorator]
+def block_of(pixels, channels, block_p: tl.constexpr, block_c: tl.constexpr):  # type: ignore[no-untyped-def]
+    """The pixels of all images and the channels that a program computes, and which of them there are."""
+    pixel = (tl.program_id(0) * block_p + tl.arange(0, block_p))[:, None]
+    channel = (tl.program_id(1) * block_c + tl.arange(0, block_c))[None, :]
+    inside = (pixel < pixels) & (channel < channels)
+    return pixel, channel, inside
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def largest_of(  # type: ignore[no-untyped-def]
+    x,
+    top,
+    left,
+    height,
+    width,
+    inside,
+    rows: tl.constexpr,
+    columns: tl.constexpr,
+    fill: tl.constexpr,
+    channels: tl.constexpr,
+):
+    """The largest value of each window, and where in the window it is first; a NaN is larger than all."""
+    largest = tl.full(inside.shape, float("-inf"), tl.float32)
+    at = tl.full(inside.shape, 0, tl.int32)
+    for i in range(rows):
+        y = top + i
+        within = inside & (y >= 0) & (y < height)
+        for j in tl.static_range(columns):
+            z = left + j
+            seen = tl.load(x + (y * width + z) * channels, mask=within & (z >= 0) & (z < width), other=fill)
+            seen = seen.to(tl.float32)
+            better = (seen > largest) | (seen != seen)
+            largest = tl.where(better, seen, largest)
+            at = tl.where(better, i * columns + j, at)
+    return largest, at
+
+
+@triton.jit  # type: ignore[untyped-decorator]
 def max_pool_forward(  # type: ignore[no-untyped-def]
     x,
     out,
@@ -101,23 +139,11 @@ def max_pool_forward(  # type: ignore[no-untyped-def]
     block_c: tl.constexpr,
 ):
     """One block of results, pixels of all images by channels."""
-    pixel = (tl.program_id(0) * block_p + tl.arange(0, block_p))[:, None]
-    channel = (tl.program_id(1) * block_c + tl.arange(0, block_c))[None, :]
-    inside = (pixel < pixels) & (channel < channels)
+    pixel, channel, inside = block_of(pixels, channels, block_p, block_c)
     image, row, column = pixel // (out_height * out_width), pixel // out_width % out_height, pixel % out_width
     x += image.to(tl.int64) * (height * width * channels) + channel
-    largest = tl.full((block_p, block_c), float("-inf"), tl.float32)
-    at = tl.full((block_p, block_c), 0, tl.int32)
-    for i in range(rows):
-        y = row * row_stride - top + i
-        within = inside & (y >= 0) & (y < height)
-        for j in tl.static_range(columns):
-            z = column * column_stride - left + j
-            seen = tl.load(x + (y * width + z) * channels, mask=within & (z >= 0) & (z < width), other=fill)
-            seen = seen.to(tl.float32)
-            better = (seen > largest) | (seen != seen)
-            largest = tl.where(better, seen, largest)
-            at = tl.where(better, i * columns + j, at)
+    top, left = row * row_stride - top, column * column_stride - left
+    largest, at = largest_of(x, top, left, height, width, inside, rows, columns, fill, channels)
     place = pixel.to(tl.int64) * channels + channel
     tl.store(out + place, largest.to(out.dtype.element_ty), mask=inside)
     tl.store(found + place, at.to(tl.int16), mask=inside)
@@ -145,9 +171,7 @@ def max_pool_backward(  # type: ignore[no-untyped-def]
     block_c: tl.constexpr,
 ):
     """One block of the pooled map's gradient: each pixel gathers from the windows that it lies in."""
-    pixel = (tl.program_id(0) * block_p + tl.arange(0, block_p))[:, None]
-    channel = (tl.program_id(1) * block_c + tl.arange(0, block_c))[None, :]
-    inside = (pixel < pixels) & (channel < channels)
+    pixel, channel, inside = block_of(pixels, channels, block_p, block_c)
     image, row, column = pixel // (height * width), pixel // width % height + top, pixel % width + left
     start = image.to(tl.int64) * (out_height * out_width * channels) + channel
     total = tl.full((block_p, block_c), 0.0, tl.float32)

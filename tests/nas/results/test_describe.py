@@ -15,6 +15,8 @@ from made_up_run import made_up_run
 
 from nas.results.compare import cell_lines, outline, side_by_side
 from nas.results.summary import best_found
+from necks import build_neck
+from necks.exported import save_exported
 from search_space import KNOWN, Genotype, MergeCell, known_genotype, pyramid_space
 
 SMALL = ("--backbone", "resnet10", "--channels", 16, "--size", 128)
@@ -71,6 +73,16 @@ def test_a_found_neck_is_compared_at_the_repeats_of_the_published_one(tmp_path, 
     (line,) = [line for line in said.splitlines() if "built as" in line]
     assert line.count("7 x ") == 2
     said = in_process("describe", path, "--compare", "nas_fpn", "--repeats", 2, *SMALL)[1]
+    (line,) = [line for line in said.splitlines() if "built as" in line]
+    assert line.count("2 x ") == 2
+
+
+def test_a_found_neck_is_compared_at_the_repeats_of_an_exported_one(tmp_path, in_process):
+    save_exported(build_neck("fpn", in_channels=(8, 16, 32), out_channels=16, repeats=2), tmp_path / "exported")
+    path = tmp_path / "found.json"
+    path.write_text(json.dumps(known_genotype("bifpn").to_dict()))
+    status, said, complained = in_process("describe", tmp_path / "exported", "--compare", path, *SMALL)
+    assert (status, complained) == (0, "")
     (line,) = [line for line in said.splitlines() if "built as" in line]
     assert line.count("2 x ") == 2
 
