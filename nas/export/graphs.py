@@ -16,6 +16,7 @@ from torch.export import Dim
 from torchvision.models.detection import RetinaNet
 
 from nas.detection.targets import BOX_CODER
+from nas.export.same_padding import with_fixed_padding
 from necks import Neck
 
 Size = tuple[int, int]
@@ -46,6 +47,10 @@ class Graph:
         generator = torch.Generator().manual_seed(seed)
         shapes = [(batch, width, *self._sides(size, index)) for index, width in enumerate(self.channels)]
         return tuple(torch.rand(shape, generator=generator) for shape in shapes)
+
+    def traceable(self) -> nn.Module:
+        """What computes the same at every size of `dynamic_shapes`, and can be traced for them all."""
+        return self.module if self.levels else with_fixed_padding(self.module)
 
     def dynamic_shapes(self) -> tuple[Any, ...]:
         """Images, height and width of every input may vary; those of images in steps of 32 px."""

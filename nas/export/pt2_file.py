@@ -30,7 +30,7 @@ def traced(graph: Graph) -> ExportedProgram:
     example = graph.inputs(graph.sizes[0], batch=2)
     try:
         with torch.no_grad():
-            program = torch.export.export(graph.module, example, dynamic_shapes=graph.dynamic_shapes())
+            program = torch.export.export(graph.traceable(), example, dynamic_shapes=graph.dynamic_shapes())
     except (RuntimeError, ValueError, AssertionError) as error:
         raise ExportError(
             f"torch.export cannot trace this module ({str(error).strip().splitlines()[0]}); take the Python file"

@@ -18,6 +18,7 @@ from nas.export.graphs import detector_graph, largest_difference, neck_graph
 from nas.export.onnx_file import read_onnx, write_onnx
 from nas.export.pt2_file import read_pt2, traced, write_pt2
 from nas.export.python_file import write_python
+from nas.export.same_padding import with_fixed_padding
 from necks import NECKS, PassThrough, build_neck
 from necks.exported import neck_to_dict
 
@@ -129,10 +130,10 @@ def _buildable(name):
     return build_neck(name, **{"in_channels": (6, 10, 14), "out_channels": 8, **special.get(name, {})}).eval()
 
 
-def detector(neck_name="nas_fpn", anytime=False, **options):
-    neck = build_neck(neck_name, in_channels=CHANNELS, out_channels=8, **options)
+def detector(neck_name="nas_fpn", anytime=False, backbone="resnet10", in_channels=CHANNELS, **options):
+    neck = build_neck(neck_name, in_channels=in_channels, out_channels=8, **options)
     spec = DetectorSpec(
-        backbone=BackboneConfig(name="resnet10"),
+        backbone=BackboneConfig(name=backbone),
         neck=neck_to_dict(neck),
         head=HeadConfig(convs=1, octaves=2),
         image_size=256,
@@ -176,6 +177,39 @@ def test_a_folded_detector_as_pt2_and_onnx_equals_the_trained_one(tmp_path, anyt
             expected = list(graph.module(*inputs).values())
         for read, path in files.items():
             assert largest_difference(read(path, inputs), expected) <= TOLERANCE
+
+
+@pytest.mark.parametrize(
+    ("backbone", "in_channels"),
+    [
+        ("efficientnet_lite0", (40, 112, 320)),
+        pytest.param("timm/dm_nfnet_f0", (512, 1536, 3072), marks=pytest.mark.slow),
+    ],
+)
+def test_a_backbone_that_pads_by_the_size_is_traced_for_all_sizes(tmp_path, backbone, in_channels):
+    pytest.importorskip("timm")
+    model, _ = detector(backbone=backbone, in_channels=in_channels)
+    path = write_pt2(detector_graph(fold_batch_norms(model)), tmp_path / "detector.pt2")
+    graph = detector_graph(model)
+    for size in graph.sizes:
+        inputs = graph.inputs(size)
+        with torch.no_grad():
+            expected = list(graph.module(*inputs).values())
+        assert largest_difference(read_pt2(path, inputs), expected) <= TOLERANCE
+
+
+@pytest.mark.parametrize("kernel", [1, 2, 3, 5, (3, 4)])
+@pytest.mark.parametrize(("stride", "dilation"), [(2, 1), (2, 2), (3, 1), (4, (1, 2))])
+@pytest.mark.parametrize("name", ["Conv2dSame", "ScaledStdConv2dSame"])
+def test_fixed_padding_is_that_of_sides_in_whole_strides(name, kernel, stride, dilation):
+    layer = getattr(pytest.importorskip("timm.layers"), name)
+    torch.manual_seed(0)
+    module = torch.nn.Sequential(layer(4, 6, kernel, stride=stride, dilation=dilation))
+    fixed = with_fixed_padding(module)
+    assert any(isinstance(child, torch.nn.ZeroPad2d) for child in fixed.modules())
+    assert not any(isinstance(child, torch.nn.ZeroPad2d) for child in module.modules())
+    x = torch.rand(2, 4, 12 * stride, 8 * stride)
+    torch.testing.assert_close(fixed(x), module(x), rtol=0, atol=0)
 
 
 def test_a_missing_package_is_named_with_the_extra(monkeypatch, tmp_path):
