@@ -18,6 +18,9 @@ from necks.recipe import Recipe
 
 Size = tuple[int, int]
 
+LARGEST_WINDOW = 2**15
+"""Places in a window that a GPU's kernel of ours pools: it counts them in 16 bits."""
+
 
 class Window(NamedTuple):
     """Max-pooling by hand: output row i is the largest of the rows from i * stride - before on, `kernel` of them.
@@ -88,22 +91,30 @@ def resample(x: Tensor, size: Size, *, shift: int, down: str = "max_pool") -> Te
 
 
 def pool_window(source: Size, size: Size, *, shift: int, down: str) -> Window | None:
-    """The max-pool that `resample` does to a map of size `source`; None where it is none with equal windows."""
-    stride = 2**shift
+    """The max-pool that `resample` does to a map of size `source`; None where it is none with equal windows, or none
+    that a GPU's kernel is for."""
+    window = _pool_window(source, size, 2**shift, down)
+    return window if window is not None and math.prod(window.kernel) <= LARGEST_WINDOW else None
+
+
+def _pool_window(source: Size, size: Size, stride: int, down: str) -> Window | None:
     if down == "max_pool_padded":
         kernel = ceil_div(source[0], size[0]), ceil_div(source[1], size[1])
         before = (kernel[0] * size[0] - source[0]) // 2, (kernel[1] * size[1] - source[1]) // 2
         return Window(kernel, kernel, before, 0.0)
     side = stride + 1 if down.startswith("max_pool3") else stride
-    before, result = (0, 0), (ceil_div(source[0], stride), ceil_div(source[1], stride))
+    (top, rows), (left, columns) = (_windows_along(length, stride, side, down) for length in source)
+    return Window((side, side), (stride, stride), (top, left), -math.inf) if (rows, columns) == size else None
+
+
+def _windows_along(length: int, stride: int, side: int, down: str) -> tuple[int, int]:
+    """Places before the border, and windows, in one direction."""
     if down == "max_pool3":
-        before = stride // 2, stride // 2
-        result = tuple((length + 2 * before[0] - side) // stride + 1 for length in source)
-    elif down == "max_pool3_same":
-        before = tuple(
-            max(0, (count - 1) * stride + side - length) // 2 for count, length in zip(result, source, strict=True)
-        )
-    return Window((side, side), (stride, stride), before, -math.inf) if result == size else None
+        before = stride // 2
+        return before, (length + 2 * before - side) // stride + 1
+    count = ceil_div(length, stride)
+    before = max(0, (count - 1) * stride + side - length) // 2 if down == "max_pool3_same" else 0
+    return before, count
 
 
 def adaptive_max_pool(x: Tensor, size: Size) -> Tensor:

@@ -163,3 +163,11 @@ def test_gradients_of_a_neck_in_channels_last_are_the_same(name, monkeypatch):
     without_kernels(monkeypatch)
     for one, other in zip(ours, gradients(), strict=True):
         assert (one - other).abs().max() <= (1e-5 if DEVICE == "cpu" else 1e-2) * other.abs().max() + 1e-6
+
+
+@pytest.mark.parametrize("down", DOWNS)
+def test_windows_of_more_places_than_the_kernel_counts_are_left_to_pytorch(down):
+    x = map_of(3, 512, 512).requires_grad_()
+    ours = resample(x, (2, 2), shift=8, down=down)
+    assert type(ours.grad_fn).__name__ != "MaxPoolBackward"
+    assert pool_window((512, 512), (2, 2), shift=8, down=down) is None
