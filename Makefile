@@ -16,8 +16,9 @@ $(VENV)/.ready: pyproject.toml
 search: $(VENV)/.ready
 	$(BIN)/nasfpn search experiments.signs:search --run-dir runs/signs
 
+# Two files at a time, since tests of searches wait more than they compute.
 test: $(VENV)/.ready
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check
