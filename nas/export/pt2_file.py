@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import operator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from unittest import mock
 
 import torch
-from torch import Tensor
+from torch import Tensor, _meta_registrations
 from torch.export import ExportedProgram
+from torch.torch_version import TorchVersion
 
 from nas.export.errors import ExportError
 from nas.export.graphs import Graph
@@ -29,7 +33,7 @@ def traced(graph: Graph) -> ExportedProgram:
     """
     example = graph.inputs(graph.sizes[0], batch=2)
     try:
-        with torch.no_grad():
+        with torch.no_grad(), _pools_of_any_size():
             program = torch.export.export(graph.traceable(), example, dynamic_shapes=graph.dynamic_shapes())
     except (RuntimeError, ValueError, AssertionError) as error:
         raise ExportError(
@@ -40,6 +44,14 @@ def traced(graph: Graph) -> ExportedProgram:
             f"the trace of this module fits one size only, that of {', '.join(fixed)}; take the Python file"
         )
     return program
+
+
+def _pools_of_any_size() -> AbstractContextManager[object]:
+    """Before 2.13, PyTorch asks of each pooled map whether its sides are even, and so ties the trace to the answer; how
+    later versions divide does not."""
+    if TorchVersion(torch.__version__) >= "2.13":
+        return nullcontext()
+    return mock.patch.object(_meta_registrations, "div_rtn", operator.floordiv)
 
 
 def read_pt2(path: Path, inputs: tuple[Tensor, ...]) -> list[Tensor]:
