@@ -82,13 +82,14 @@ def _memory_table(memory: Row) -> str:
 
 
 def picture(rows: Sequence[Row], name: str) -> None:
-    """Bars of the time over the floor for one image in the first precision and mode."""
+    """Bars of the time over the floor for the first batch, precision and mode."""
     figure = Figure(figsize=(9, 4.2), layout="constrained")
     FigureCanvasAgg(figure)
     for position, phase in enumerate(("inference", "training")):
         axes = figure.add_subplot(1, 2, position + 1)
-        chosen = [row for row in rows if "over_floor" in row and row["phase"] == phase and row["batch"] == 1]
-        chosen = [row for row in chosen if all(row[key] == rows[0][key] for key in ("precision", "mode"))][::-1]
+        chosen = [row for row in rows if "over_floor" in row and row["phase"] == phase]
+        first = ("batch", "precision", "mode")
+        chosen = [row for row in chosen if all(row[key] == rows[0][key] for key in first)][::-1]
         for offset, (kind, color) in enumerate(reversed(COLORS.items())):
             places = [index + 0.26 * (offset - 1) for index, row in enumerate(chosen) if kind in row["over_floor"]]
             values = [row["over_floor"][kind] for row in chosen if kind in row["over_floor"]]
@@ -98,5 +99,6 @@ def picture(rows: Sequence[Row], name: str) -> None:
         axes.set_yticks(range(len(chosen)), [row["neck"] for row in chosen] if position == 0 else [])
         axes.set_title(phase)
         axes.set_xlabel("time over that of the convolutions alone")
-        axes.legend(loc="lower right", fontsize="small", reverse=True)
+        if chosen:
+            axes.legend(loc="lower right", fontsize="small", reverse=True)
     figure.savefig(RESULTS / f"{name}.png", dpi=130)
