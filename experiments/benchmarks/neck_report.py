@@ -82,23 +82,30 @@ def _memory_table(memory: Row) -> str:
 
 
 def picture(rows: Sequence[Row], name: str) -> None:
-    """Bars of the time over the floor for the first batch, precision and mode."""
+    drawn(rows).savefig(RESULTS / f"{name}.png", dpi=130)
+
+
+def drawn(rows: Sequence[Row]) -> Figure:
+    """Bars of the time over the floor for the first batch, precision and mode; a gap where nothing was measured."""
     figure = Figure(figsize=(9, 4.2), layout="constrained")
     FigureCanvasAgg(figure)
+    rows = [row for row in rows if all(row[key] == rows[0][key] for key in ("batch", "precision", "mode"))]
+    names = list(dict.fromkeys(row["neck"] for row in rows))[::-1]
     for position, phase in enumerate(("inference", "training")):
         axes = figure.add_subplot(1, 2, position + 1)
-        chosen = [row for row in rows if "over_floor" in row and row["phase"] == phase]
-        first = ("batch", "precision", "mode")
-        chosen = [row for row in chosen if all(row[key] == rows[0][key] for key in first)][::-1]
+        measured = {row["neck"]: row["over_floor"] for row in rows if row["phase"] == phase and "over_floor" in row}
         for offset, (kind, color) in enumerate(reversed(COLORS.items())):
-            places = [index + 0.26 * (offset - 1) for index, row in enumerate(chosen) if kind in row["over_floor"]]
-            values = [row["over_floor"][kind] for row in chosen if kind in row["over_floor"]]
-            if values:
-                axes.barh(places, values, 0.24, color=color, label="public" if kind == "peer" else kind)
+            bars = {
+                names.index(neck) + 0.26 * (offset - 1): over[kind] for neck, over in measured.items() if kind in over
+            }
+            if bars:
+                label = "public" if kind == "peer" else kind
+                axes.barh(list(bars), list(bars.values()), 0.24, color=color, label=label)
         axes.axvline(1, color="black", linewidth=0.8)
-        axes.set_yticks(range(len(chosen)), [row["neck"] for row in chosen] if position == 0 else [])
+        axes.set_yticks(range(len(names)), names if position == 0 else [])
+        axes.set_ylim(-0.6, len(names) - 0.4)
         axes.set_title(phase)
         axes.set_xlabel("time over that of the convolutions alone")
-        if chosen:
+        if measured:
             axes.legend(loc="lower right", fontsize="small", reverse=True)
-    figure.savefig(RESULTS / f"{name}.png", dpi=130)
+    return figure
