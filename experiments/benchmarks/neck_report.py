@@ -33,7 +33,7 @@ def write_report(name: str, rows: Sequence[Row], profiled: Row, memory: Row, sid
         ]
     body = "\n\n".join(parts)
     path = write_result(name, TITLE, body, {"rows": list(rows), "shares": profiled, "memory": memory})
-    picture([row for row in rows if row["side"] == side], name)
+    drawn(rows).savefig(RESULTS / f"{name}.png", dpi=130)
     return path
 
 
@@ -81,15 +81,12 @@ def _memory_table(memory: Row) -> str:
     return "\n".join(lines)
 
 
-def picture(rows: Sequence[Row], name: str) -> None:
-    drawn(rows).savefig(RESULTS / f"{name}.png", dpi=130)
-
-
 def drawn(rows: Sequence[Row]) -> Figure:
-    """Bars of the time over the floor for the first batch, precision and mode; a gap where nothing was measured."""
+    """Bars of the time over the floor for the first side, batch, precision and mode; a gap where none was measured."""
     figure = Figure(figsize=(9, 4.2), layout="constrained")
     FigureCanvasAgg(figure)
-    rows = [row for row in rows if all(row[key] == rows[0][key] for key in ("batch", "precision", "mode"))]
+    shown = ("side", "batch", "precision", "mode")
+    rows = [row for row in rows if all(row[key] == rows[0][key] for key in shown)]
     names = list(dict.fromkeys(row["neck"] for row in rows))[::-1]
     for position, phase in enumerate(("inference", "training")):
         axes = figure.add_subplot(1, 2, position + 1)
