@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import ray
 
 from nas.cluster.demand import demanded
+from nas.cluster.private import environment, private_ray
 from nas.configuration import ConfigError
 from nas.errors import first_line
 from nas.search.config import ResourceConfig
@@ -56,10 +57,8 @@ def connected(resources: ResourceConfig, address: str | None) -> Iterator[None]:
         **ENVIRONMENT,
         "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry),
     }
-    if address is None:
-        settings["RAY_AUTH_MODE"] = os.environ.get("RAY_AUTH_MODE", "disabled")
     ours = not ray.is_initialized()
-    with _environment(settings):
+    with environment(settings), private_ray() if ours and address is None else nullcontext():
         if ours and address is None:
             ray.init("local", num_cpus=_local_cpus(resources), include_dashboard=False, **QUIET)
         elif ours:
@@ -153,17 +152,3 @@ def _connect(address: str) -> None:
             f"no Ray cluster at {address!r} ({first_line(error)}); start one (ray start --head), check host and "
             "port (6379 unless chosen otherwise), or leave --address out to use this machine"
         ) from error
-
-
-@contextmanager
-def _environment(settings: dict[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in settings}
-    os.environ.update(settings)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value

@@ -9,11 +9,13 @@ from collections.abc import Iterator
 import pytest
 import ray
 
+from nas.cluster.private import private_ray
+
 
 @pytest.fixture(scope="module")
 def shared_ray() -> Iterator[None]:
     os.environ["PYTHONPATH"] = os.pathsep.join(entry for entry in sys.path if entry)
-    os.environ["RAY_AUTH_MODE"] = "disabled"
-    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
+    with private_ray():
+        ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+        yield
+        ray.shutdown()

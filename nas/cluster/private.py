@@ -1,0 +1,128 @@
+"""Private Ray: one that this project starts, which nobody but the user can reach."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import shutil
+import socket
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from ray._private import ray_constants
+from ray._raylet import AuthenticationTokenLoader, Config
+
+PREFIX = "nasfpn-ray-"
+"""Name of a private directory, before its random part."""
+
+TOKEN_FILE = "token"
+TOKEN_BYTES = 32
+
+
+@contextmanager
+def private_ray() -> Iterator[None]:
+    """The time of a Ray on this machine: one started inside by `ray.init("local")` is closed to everybody else.
+
+    There are two locks, and each holds without the other. Ray's servers listen on the loopback interface only, as they
+    do by default on macOS and Windows, so nothing answers on the machine's addresses. And every call wants a
+    token, random and new for each Ray, so other users of the machine are refused on loopback, too.
+
+    The token lies in a file of mode 0600 in a directory of mode 0700, and the environment names the file. A token in
+    the environment itself would be copied to every process that a worker starts, and shown by whatever prints or sends
+    its environment, such as crash reports and experiment trackers. The directory is locked while Ray runs, so that
+    systemd-tmpfiles does not clear it away under a search of many days, and is removed at the end. After `kill -9` it
+    stays until the temporary files are cleared; its token opens nothing by then, as Ray ends with the process.
+    `~/.ray/auth_token` is neither read nor written.
+
+    The user's own settings of Ray's authentication are for other clusters; they hold again afterwards. As with
+    `ray.init`, there is one at a time in a process.
+    """
+    with _private_directory() as directory:
+        file = directory / TOKEN_FILE
+        file.touch(mode=0o600)
+        file.write_text(secrets.token_hex(TOKEN_BYTES))
+        loopback = _loopback_interface()
+        settings = {
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN": None,
+            "RAY_AUTH_TOKEN_PATH": str(file),
+            "RAY_enable_metrics_collection": "0",
+            "GLOO_SOCKET_IFNAME": loopback,
+            "NCCL_SOCKET_IFNAME": loopback,
+        }
+        try:
+            with environment(settings), _on_loopback():
+                _read_settings()
+                yield
+        finally:
+            _read_settings()
+
+
+def private_directory() -> Path | None:
+    """The directory that only this user can read and that ends with the private Ray; None where Ray is not private."""
+    file = Path(os.environ.get("RAY_AUTH_TOKEN_PATH", ""))
+    return file.parent if file.parent.name.startswith(PREFIX) else None
+
+
+@contextmanager
+def environment(settings: Mapping[str, str | None]) -> Iterator[None]:
+    """Environment variables for this time; None takes one away."""
+    before = {name: os.environ.get(name) for name in settings}
+    _set(settings)
+    try:
+        yield
+    finally:
+        _set(before)
+
+
+def _set(settings: Mapping[str, str | None]) -> None:
+    for name, value in settings.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+
+
+@contextmanager
+def _private_directory() -> Iterator[Path]:
+    directory = Path(tempfile.mkdtemp(prefix=PREFIX))
+    lock = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        yield directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+        os.close(lock)
+
+
+@contextmanager
+def _on_loopback() -> Iterator[None]:
+    """Ray takes 127.0.0.1 for this machine's address, to which its servers then bind.
+
+    `RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0` does the same, but is read once, when Ray is imported, and would be in the
+    way of joining a cluster. With `ray.init(_node_ip_address="127.0.0.1")` Ray puts the machine's address in its place.
+    """
+    before = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
+
+
+def _loopback_interface() -> str:
+    """`lo` on Linux, `lo0` on macOS."""
+    return next(name for _, name in socket.if_nameindex() if name.startswith("lo"))
+
+
+def _read_settings() -> None:
+    """Let Ray, which keeps both, read its settings and then the token again; in this order.
+
+    Threads of a Ray that has just ended may still ask for the token; in token mode they abort the process if there is
+    none.
+    """
+    Config.initialize("")
+    AuthenticationTokenLoader.instance().reset_cache()
