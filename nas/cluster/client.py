@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
+from nas.cluster import unprotected
 from nas.errors import UserError
 
 CONNECT_SECONDS = 8
@@ -81,6 +82,7 @@ def connect(address: str) -> Jobs:
 def _require_answer(address: str) -> None:
     try:
         urllib.request.urlopen(f"{address}/api/version", timeout=CONNECT_SECONDS).close()
+        unprotected.warn(address)  # it answered without a token
     except (OSError, ValueError, http.client.HTTPException) as error:
         if isinstance(error, urllib.error.HTTPError) and error.code in (401, 403):
             return

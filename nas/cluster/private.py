@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+import ray
 from ray._private import ray_constants
 from ray._raylet import AuthenticationTokenLoader, Config
 
@@ -21,10 +22,20 @@ PREFIX = "nasfpn-ray-"
 TOKEN_FILE = "token"
 TOKEN_BYTES = 32
 
+NO_METRICS = {
+    "RAY_enable_metrics_collection": "0",
+    "AUTOSCALER_METRIC_PORT": "-1",
+    "DASHBOARD_METRIC_PORT": "-1",
+}
+"""Nothing is shown to Prometheus, which Ray does not ask for a token. Two processes have no switch for that, and a port
+that cannot be: they note it in their logs and go on."""
+
 
 @contextmanager
 def private_ray() -> Iterator[None]:
     """The time of a Ray on this machine: one started inside by `ray.init("local")` is closed to everybody else.
+
+    It is stopped at the end, if that was not done before.
 
     There are two locks, and each holds without the other. Ray's servers listen on the loopback interface only, as they
     do by default on macOS and Windows, so nothing answers on the machine's addresses. And every call wants a
@@ -49,7 +60,7 @@ def private_ray() -> Iterator[None]:
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": None,
             "RAY_AUTH_TOKEN_PATH": str(file),
-            "RAY_enable_metrics_collection": "0",
+            **NO_METRICS,
             "GLOO_SOCKET_IFNAME": loopback,
             "NCCL_SOCKET_IFNAME": loopback,
         }
@@ -58,6 +69,7 @@ def private_ray() -> Iterator[None]:
                 _read_settings()
                 yield
         finally:
+            ray.shutdown()
             _read_settings()
 
 

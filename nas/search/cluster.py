@@ -11,9 +11,11 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import ray
+from ray.exceptions import AuthenticationError
 
 from nas.cluster.demand import demanded
 from nas.cluster.private import environment, private_ray
+from nas.cluster.unprotected import warn_if_open
 from nas.configuration import ConfigError
 from nas.errors import first_line
 from nas.search.config import ResourceConfig
@@ -61,8 +63,10 @@ def connected(resources: ResourceConfig, address: str | None) -> Iterator[None]:
     with environment(settings), private_ray() if ours and address is None else nullcontext():
         if ours and address is None:
             ray.init("local", num_cpus=_local_cpus(resources), include_dashboard=False, **QUIET)
-        elif ours:
-            _connect(str(address))
+        else:
+            if ours:
+                _connect(str(address))
+            warn_if_open()
         try:
             with nullcontext() if address is None else demanded(resources):
                 yield
@@ -150,5 +154,11 @@ def _connect(address: str) -> None:
     except (OSError, RuntimeError, ValueError) as error:
         raise ConfigError(
             f"no Ray cluster at {address!r} ({first_line(error)}); start one (ray start --head), check host and "
-            "port (6379 unless chosen otherwise), or leave --address out to use this machine"
+            "port (6379 unless chosen otherwise), set RAY_AUTH_MODE=token and its token if it has one, or leave "
+            "--address out to use this machine"
+        ) from error
+    except AuthenticationError as error:
+        raise ConfigError(
+            f"RAY_AUTH_MODE=token, but there is no token for the cluster at {address!r}; set RAY_AUTH_TOKEN or "
+            "RAY_AUTH_TOKEN_PATH to the token that it was started with, or copy it to ~/.ray/auth_token"
         ) from error

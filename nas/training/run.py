@@ -23,6 +23,7 @@ from nas.training.config import TrainConfig
 from nas.training.directory import TrainingDirectory
 from nas.training.model import detector_spec
 from nas.training.process import News, gpus_in_cluster, train_process
+from nas.training.rendezvous import torch_config
 from nas.training.trainer import Look, TrainingError
 
 POLL_SECONDS = 0.5
@@ -63,6 +64,7 @@ def _fit(config: TrainConfig, run: TrainingDirectory, job: dict[str, Any]) -> st
     trainer = TorchTrainer(
         train_process,
         train_loop_config=job,
+        torch_config=torch_config(),
         scaling_config=ScalingConfig(
             num_workers=wish.processes, use_gpu=use_gpu, resources_per_worker={"CPU": wish.cpus, "GPU": int(use_gpu)}
         ),

@@ -8,6 +8,8 @@ import socket
 import sys
 import time
 import zipfile
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
 from types import SimpleNamespace
 
 import pytest
@@ -265,6 +267,23 @@ def test_an_address_that_is_silent_is_given_up_soon(monkeypatch):
         with pytest.raises(ClusterError, match="no Ray dashboard answers"):
             connect(f"http://127.0.0.1:{silent.getsockname()[1]}")
         assert time.monotonic() - started < 5
+
+
+@pytest.mark.parametrize(("status", "warned"), [(200, True), (401, False)])
+def test_a_head_that_asks_for_no_token_is_warned_about(status, warned, caplog):
+    class Head(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.end_headers()
+
+        def log_message(self, *words: object) -> None:
+            return
+
+    with HTTPServer(("127.0.0.1", 0), Head) as server:
+        Thread(target=server.handle_request, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        client._require_answer(address)
+    assert (f"{address} asks for no token" in caplog.text) == warned
 
 
 @pytest.mark.parametrize("address", ["head:8265", "ray://head:10001", "auto", "http://"])
