@@ -36,6 +36,12 @@ class Port:
     number: int
 
     @property
+    def host(self) -> str:
+        """Where it can be reached from this machine."""
+        ip = self.ip.removeprefix("::ffff:")
+        return "127.0.0.1" if ip in ("0.0.0.0", "::") else ip
+
+    @property
     def is_loopback(self) -> bool:
         return self.ip.removeprefix("::ffff:") in ("127.0.0.1", "::1")
 
@@ -62,7 +68,7 @@ def watched(pid: int) -> Iterator[set[Port]]:
     over = threading.Event()
 
     def watch() -> None:
-        while not over.wait(0.1):
+        while not over.wait(0.3):
             found.update(listening(pid))
 
     thread = threading.Thread(target=watch)
@@ -77,14 +83,14 @@ def watched(pid: int) -> Iterator[set[Port]]:
 def answers(port: Port) -> set[str]:
     """Status codes that somebody without a token gets: HTTP's numbers, or gRPC's names without UNIMPLEMENTED."""
     try:
-        return {str(_http_status(port.number, method)) for method in ("GET", "POST")}
+        return {str(_http_status(port, method)) for method in ("GET", "POST")}
     except http.client.HTTPException:  # it speaks gRPC
-        with grpc.insecure_channel(f"127.0.0.1:{port.number}") as channel:
+        with grpc.insecure_channel(f"{port.host}:{port.number}") as channel:
             return {_grpc_status(channel, call) for call in CALLS} - {"UNIMPLEMENTED"}
 
 
-def _http_status(port: int, method: str) -> int:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=SECONDS)
+def _http_status(port: Port, method: str) -> int:
+    connection = http.client.HTTPConnection(port.host, port.number, timeout=SECONDS)
     try:
         connection.request(method, "/")
         return connection.getresponse().status

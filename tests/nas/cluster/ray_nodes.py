@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -14,7 +15,7 @@ import urllib.request
 from pathlib import Path
 
 START_SECONDS = 90
-DISABLED = {"RAY_AUTH_MODE": "disabled"}
+UNPROTECTED = {"RAY_AUTH_MODE": "disabled"}
 
 
 def free_ports(count: int) -> list[int]:
@@ -28,11 +29,15 @@ def free_ports(count: int) -> list[int]:
 
 
 class RayNodes:
-    """A head without CPUs for trials, and workers; `ray start --block`, each in a session of its own."""
+    """A head without CPUs for trials, and workers; `ray start --block`, each in a session of its own.
 
-    def __init__(self, workers: int, cpus: int = 1, auth: dict[str, str] = DISABLED) -> None:
+    Args:
+        auth: environment of all nodes, and of clients; None: a token of their own.
+    """
+
+    def __init__(self, workers: int, cpus: int = 1, auth: dict[str, str] | None = None) -> None:
         self.home = Path(tempfile.mkdtemp(prefix="ray-nodes-", dir="/tmp"))
-        self.auth = auth
+        self.auth = auth or {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
         gcs, dashboard, client = free_ports(3)
         self.address = f"http://127.0.0.1:{dashboard}"
         self.gcs = f"127.0.0.1:{gcs}"

@@ -12,14 +12,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ray_nodes import RayNodes
+import toy_search
+from ray_nodes import UNPROTECTED, RayNodes
 
 from nas.cli import main
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 ROOT = Path(__file__).parents[3]
-TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "a-token-of-this-test-0123456789abcdef"}
 TINY = {
     "data.embedded": '{"train": 16, "reward": 8, "test": 2}',
     "proxy.steps": "4",
@@ -126,18 +126,37 @@ def test_a_used_id_is_one_line(nodes, waits):
     assert "already exists" in errors.splitlines()[-1]
 
 
-def test_a_cluster_with_a_token_takes_those_who_have_it(waits):
-    nodes = RayNodes(workers=0, auth=TOKEN)
+def test_the_cluster_takes_those_who_have_its_token(nodes, waits):
     arguments = ("--run-dir", "/0", "--working-dir", waits)
+    status, shown, notes = finished(submit(nodes, *arguments))
+    assert status == 0, shown + notes
+    assert "nodes 3" in shown
+    assert "asks for no token" not in notes
+    for auth in ({}, UNPROTECTED, nodes.auth | {"RAY_AUTH_TOKEN": "wrong" * 8}):
+        status, _, errors = finished(submit(nodes, *arguments, auth=auth))
+        assert status == 2
+        assert "wants a token" in errors.splitlines()[-1]
+        assert "RAY_AUTH_MODE=token" in errors.splitlines()[-1]
+
+
+def test_a_cluster_without_a_token_is_warned_about_whether_one_is_sent_or_not(waits, tmp_path):
+    nodes = RayNodes(workers=1, auth=UNPROTECTED)
+    with_token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "in vain" * 8}
     try:
-        status, shown, notes = finished(submit(nodes, *arguments))
-        assert status == 0, shown + notes
-        assert "nodes 1" in shown
-        for auth in ({}, {"RAY_AUTH_MODE": "disabled"}, TOKEN | {"RAY_AUTH_TOKEN": "wrong" * 8}):
-            status, _, errors = finished(submit(nodes, *arguments, auth=auth))
-            assert status == 2
-            assert "wants a token" in errors.splitlines()[-1]
-            assert "RAY_AUTH_MODE=token" in errors.splitlines()[-1]
+        for name, auth in {"with": with_token, "without": {}}.items():
+            _, _, notes = finished(submit(nodes, "--run-dir", "/0", "--working-dir", waits, auth=auth))
+            assert f"{nodes.address} asks for no token" in notes
+            orders = tmp_path / name
+            orders.mkdir()
+            joined = subprocess.run(
+                [sys.executable, toy_search.__file__, orders, tmp_path / f"run {name}", "1", "50", "", nodes.gcs],
+                env=nodes.environment() | auth,
+                capture_output=True,
+                text=True,
+                timeout=200,
+            )
+            assert joined.returncode == 0, joined.stderr
+            assert "asks for no token" in joined.stderr
     finally:
         nodes.stop()
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 import tiny_training
 from filelock import FileLock
+from listeners import watched
 
 from experiments.benchmarks.broken import break_twice, epochs, finish, launch
 from nas.detection.saved import load_detector
@@ -50,8 +52,11 @@ def test_a_training_ends_with_a_detector_and_a_line_per_epoch(trained):
 def test_a_training_is_extended_by_more_epochs(trained, root, in_process):
     run_dir, _ = trained
     before = epochs(run_dir)
-    status, said, complained = in_process(*command(run_dir, root, "--epochs", 3))
+    with watched(os.getpid()) as ports:
+        status, said, complained = in_process(*command(run_dir, root, "--epochs", 3))
     assert status == 0, complained
+    assert any(port.process.startswith("ray::RayTrain") for port in ports)
+    assert [port for port in ports if not port.is_loopback] == []
     after = epochs(run_dir)
     assert after[:2] == before
     assert [entry["epoch"] for entry in after] == [1, 2, 3]
