@@ -27,7 +27,19 @@ from nas.search.config import ControllerConfig
 from necks import build_neck, save_exported
 
 HOME = Path(__file__).parent.parent
-DOCS = ("search", "data", "backbone", "constraints", "cluster", "proxy", "necks", "detectors", "export", "extending")
+DOCS = (
+    "search",
+    "data",
+    "backbone",
+    "constraints",
+    "cluster",
+    "proxy",
+    "necks",
+    "detectors",
+    "export",
+    "extending",
+    "security",
+)
 PAGES = [HOME / "README.md", *(HOME / "docs" / f"{name}.md" for name in DOCS)]
 PACKAGES = ("search_space", "necks", "controllers", "nas", "experiments", "tests")
 REASONS = {"needs a cluster", "needs COCO", "needs weights", "needs your data", "run by hand"}

@@ -15,9 +15,10 @@ set -euo pipefail
 
 source .venv/bin/activate # EDIT: where nas-fpn is installed, on every node
 
-# Other users of the cluster can reach Ray's ports; the token keeps them out.
+# Other users of the cluster can reach Ray's ports; the token keeps them out. Metrics would be shown without it.
 RAY_AUTH_TOKEN=$(python -c 'import secrets; print(secrets.token_hex(32))')
-export RAY_AUTH_MODE=token RAY_AUTH_TOKEN RAY_USAGE_STATS_ENABLED=0 PYTHONUNBUFFERED=1
+export RAY_AUTH_MODE=token RAY_AUTH_TOKEN RAY_enable_metrics_collection=0
+export RAY_USAGE_STATS_ENABLED=0 PYTHONUNBUFFERED=1
 export RAY_SYMMETRIC_RUN_CLUSTER_WAIT_TIMEOUT=300
 
 # This script runs on the first node. EDIT if its first address is not of the network between the nodes.
