@@ -9,15 +9,17 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import ray
 from ray._private import ray_constants
-from ray._raylet import AuthenticationTokenLoader, Config
 
-PREFIX = "nasfpn-ray-"
+PREFIX = "nasfpn-"
 """Name of a private directory, before its random part."""
+
+LONGEST_PARENT = 20
+"""Characters of a private directory's parent. The path of Ray's socket has up to 84 more, and on Linux 107 in all."""
 
 TOKEN_FILE = "token"
 TOKEN_BYTES = 32
@@ -37,16 +39,17 @@ def private_ray() -> Iterator[None]:
 
     It is stopped at the end, if that was not done before.
 
-    There are two locks, and each holds without the other. Ray's servers listen on the loopback interface only, as they
-    do by default on macOS and Windows, so nothing answers on the machine's addresses. And every call wants a
-    token, random and new for each Ray, so other users of the machine are refused on loopback, too.
+    There are three locks. Ray's servers listen on the loopback interface only, as they do by default on macOS and
+    Windows, so nothing answers on the machine's addresses. Every call wants a token, random and new for each Ray, so
+    other users of the machine are refused on loopback, too. And Ray's own files (sockets, logs, code for workers), in
+    directories that Ray lets everybody write to, lie inside one of mode 0700.
 
-    The token lies in a file of mode 0600 in a directory of mode 0700, and the environment names the file. A token in
-    the environment itself would be copied to every process that a worker starts, and shown by whatever prints or sends
-    its environment, such as crash reports and experiment trackers. The directory is locked while Ray runs, so that
-    systemd-tmpfiles does not clear it away under a search of many days, and is removed at the end. After `kill -9` it
-    stays until the temporary files are cleared; its token opens nothing by then, as Ray ends with the process.
-    `~/.ray/auth_token` is neither read nor written.
+    The token is a file of mode 0600 in the same directory, and the environment names the file. A token in the
+    environment itself would be copied to every process that a worker starts, and shown by whatever prints or sends its
+    environment, such as crash reports and experiment trackers. The directory is locked while Ray runs, so that
+    systemd-tmpfiles does not clear it away under a search of many days, and is removed at the end with all that is in
+    it. After `kill -9` it stays until the temporary files are cleared; its token opens nothing by then, as Ray ends
+    with the process. `~/.ray/auth_token` is neither read nor written.
 
     The user's own settings of Ray's authentication are for other clusters; they hold again afterwards. As with
     `ray.init`, there is one at a time in a process.
@@ -60,6 +63,7 @@ def private_ray() -> Iterator[None]:
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": None,
             "RAY_AUTH_TOKEN_PATH": str(file),
+            "RAY_TMPDIR": str(directory),
             **NO_METRICS,
             "GLOO_SOCKET_IFNAME": loopback,
             "NCCL_SOCKET_IFNAME": loopback,
@@ -67,9 +71,11 @@ def private_ray() -> Iterator[None]:
         try:
             with environment(settings), _on_loopback():
                 _read_settings()
-                yield
+                try:
+                    yield
+                finally:
+                    ray.shutdown()
         finally:
-            ray.shutdown()
             _read_settings()
 
 
@@ -100,14 +106,22 @@ def _set(settings: Mapping[str, str | None]) -> None:
 
 @contextmanager
 def _private_directory() -> Iterator[Path]:
-    directory = Path(tempfile.mkdtemp(prefix=PREFIX))
+    """Moved away before it is removed, as Ray's last processes may still be writing logs there."""
+    directory = Path(tempfile.mkdtemp(prefix=PREFIX, dir=_parent()))
     lock = os.open(directory, os.O_RDONLY)
     try:
-        fcntl.flock(lock, fcntl.LOCK_SH)
+        with suppress(OSError):  # some network file systems have no locks
+            fcntl.flock(lock, fcntl.LOCK_SH)
         yield directory
     finally:
-        shutil.rmtree(directory, ignore_errors=True)
+        shutil.rmtree(directory.rename(f"{directory}-over"), ignore_errors=True)
         os.close(lock)
+
+
+def _parent() -> str:
+    """The directory for temporary files that Ray was told to use, or else the system's, or `/tmp` if that is too long."""
+    usual = tempfile.gettempdir()
+    return os.environ.get("RAY_TMPDIR") or (usual if len(usual) <= LONGEST_PARENT else "/tmp")
 
 
 @contextmanager
@@ -136,5 +150,5 @@ def _read_settings() -> None:
     Threads of a Ray that has just ended may still ask for the token; in token mode they abort the process if there is
     none.
     """
-    Config.initialize("")
-    AuthenticationTokenLoader.instance().reset_cache()
+    ray._raylet.Config.initialize("")
+    ray._raylet.AuthenticationTokenLoader.instance().reset_cache()

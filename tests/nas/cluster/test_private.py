@@ -53,6 +53,7 @@ class Seen(Teller):
     token: str = ""
     directory: Path | None = None
     modes: tuple[int, ...] = ()
+    files: tuple[str, ...] = ()
     leaks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -66,6 +67,7 @@ class Seen(Teller):
         file = self.directory / "token"
         self.token = file.read_text()
         self.modes = tuple(stat.S_IMODE(path.stat().st_mode) for path in (self.directory, file))
+        self.files = tuple(path for process in family() for path in paths_of(process))
         self.leaks = tuple(process.name() for process in family() if self.token in environment_and_command(process))
         with ThreadPoolExecutor() as pool:
             calls = {
@@ -94,6 +96,16 @@ def is_reached(ip: str, port: Port) -> bool:
 def family() -> list[psutil.Process]:
     this = psutil.Process()
     return [this, *this.children(recursive=True)]
+
+
+def paths_of(process: psutil.Process) -> list[str]:
+    """Sockets and files for writing that a process of Ray has open."""
+    try:
+        sockets = [connection.laddr for connection in process.net_connections("unix")]
+        files = [entry.path for entry in process.open_files() if entry.mode != "r"]
+    except psutil.Error:
+        return []
+    return [path for path in (*sockets, *files) if path]
 
 
 def environment_and_command(process: psutil.Process) -> str:
@@ -152,6 +164,14 @@ def test_the_token_is_the_users_alone_and_gone_afterwards(seen):
     assert seen.leaks == ()
     assert not seen.directory.exists()
     assert not (seen.home / ".ray").exists()
+
+
+def test_rays_files_lie_where_nobody_else_can_write(seen):
+    of_ray = [path for path in seen.files if "/session_" in path]
+    assert any(path.endswith("/sockets/plasma_store") for path in of_ray)
+    assert any(path.endswith((".log", ".out", ".err")) for path in of_ray)
+    assert all(Path(path).is_relative_to(seen.directory) for path in of_ray)
+    assert not Path(f"{seen.directory}-over").exists()
 
 
 def test_the_users_own_token_is_for_other_clusters(monkeypatch, tmp_path):
