@@ -119,7 +119,7 @@ def _private_directory() -> Iterator[Path]:
 
 
 def _parent() -> str:
-    """The directory for temporary files that Ray was told to use, or else the system's, or `/tmp` if that is too long."""
+    """The directory for temporary files that Ray was told to use, or else the system's, or `/tmp` if that is long."""
     usual = tempfile.gettempdir()
     return os.environ.get("RAY_TMPDIR") or (usual if len(usual) <= LONGEST_PARENT else "/tmp")
 
