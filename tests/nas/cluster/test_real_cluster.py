@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import toy_search
 from ray_nodes import UNPROTECTED, RayNodes
 
 from nas.cli import main
@@ -35,6 +34,14 @@ time.sleep(float(sys.argv[sys.argv.index("--run-dir") + 1].removeprefix("/")))
 print("the end", flush=True)
 """
 """Stands in for `nas.cli`: says that it began, and waits for as many seconds as the run directory's name."""
+
+JOINS = """
+import sys
+from nas.search.cluster import connected
+from nas.search.config import ResourceConfig
+with connected(ResourceConfig(), sys.argv[1]):
+    pass
+"""
 
 
 @pytest.fixture(scope="module")
@@ -139,21 +146,20 @@ def test_the_cluster_takes_those_who_have_its_token(nodes, waits):
         assert "RAY_AUTH_MODE=token" in errors.splitlines()[-1]
 
 
-def test_a_cluster_without_a_token_is_warned_about_whether_one_is_sent_or_not(waits, tmp_path):
-    nodes = RayNodes(workers=1, auth=UNPROTECTED)
-    with_token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "in vain" * 8}
+def test_a_cluster_without_a_token_is_warned_about_whether_one_is_sent_or_not(waits):
+    nodes = RayNodes(workers=0, auth=UNPROTECTED)
     try:
-        for name, auth in {"with": with_token, "without": {}}.items():
+        for auth in ({"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "in vain" * 8}, {}):
             _, _, notes = finished(submit(nodes, "--run-dir", "/0", "--working-dir", waits, auth=auth))
             assert f"{nodes.address} asks for no token" in notes
-            orders = tmp_path / name
-            orders.mkdir()
+            environment = nodes.environment() | auth
             joined = subprocess.run(
-                [sys.executable, toy_search.__file__, orders, tmp_path / f"run {name}", "1", "50", "", nodes.gcs],
-                env=nodes.environment() | auth,
+                [sys.executable, "-c", JOINS, nodes.gcs],
+                env=environment,
+                cwd=ROOT,
                 capture_output=True,
                 text=True,
-                timeout=200,
+                timeout=90,
             )
             assert joined.returncode == 0, joined.stderr
             assert "asks for no token" in joined.stderr
