@@ -12,15 +12,19 @@ from dataclasses import dataclass
 
 import ray
 
+from nas import interruption
 from nas.cluster.demand import demanded
 from nas.configuration import ConfigError
 from nas.errors import first_line
 from nas.search.config import ResourceConfig
+from nas.search.head_watch import watched
+from nas.search.ray_start import SETTINGS, kept_handlers, local_ray
 
 _log = logging.getLogger(__name__)
 
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
+    **SETTINGS,
     "MALLOC_MMAP_THRESHOLD_": "2000000000",
     "MALLOC_TRIM_THRESHOLD_": "4000000000",
 }
@@ -50,7 +54,8 @@ def connected(resources: ResourceConfig, address: str | None) -> Iterator[None]:
     Workers on this machine import from where this process does.
 
     Raises:
-        ConfigError: if there is no cluster at the address.
+        ConfigError: if there is no cluster at the address, or Ray cannot be started on this machine.
+        HeadLostError: at the end, if Ray's head process ended meanwhile.
     """
     settings = {
         **ENVIRONMENT,
@@ -58,18 +63,17 @@ def connected(resources: ResourceConfig, address: str | None) -> Iterator[None]:
     }
     if address is None:
         settings["RAY_AUTH_MODE"] = os.environ.get("RAY_AUTH_MODE", "disabled")
-    ours = not ray.is_initialized()
     with _environment(settings):
-        if ours and address is None:
-            ray.init("local", num_cpus=_local_cpus(resources), include_dashboard=False, **QUIET)
-        elif ours:
-            _connect(str(address))
-        try:
+        if ray.is_initialized():
             with nullcontext() if address is None else demanded(resources):
                 yield
-        finally:
-            if ours:
-                ray.shutdown()
+        elif address is None:
+            options = {"num_cpus": _local_cpus(resources), "include_dashboard": False, **QUIET}
+            with local_ray(**options), watched(None):
+                yield
+        else:
+            with _joined(address), watched(address), demanded(resources):
+                yield
 
 
 def nodes(resources: ResourceConfig) -> list[Node]:
@@ -138,6 +142,17 @@ def accelerators() -> tuple[str, ...]:
 def _local_cpus(resources: ResourceConfig) -> int:
     wanted = (resources.workers or 0) * resources.cpus
     return max(os.cpu_count() or 1, round(wanted))
+
+
+@contextmanager
+def _joined(address: str) -> Iterator[None]:
+    with kept_handlers():
+        _connect(address)
+    try:
+        yield
+    finally:
+        with interruption.deferred():
+            ray.shutdown()
 
 
 def _connect(address: str) -> None:

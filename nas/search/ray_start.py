@@ -1,0 +1,135 @@
+"""A Ray of our own on this machine: started, looked after, and ended with nothing left behind."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from nas import interruption
+from nas.configuration import ConfigError
+from nas.errors import first_line
+from nas.search import watchman
+
+_log = logging.getLogger(__name__)
+
+STARTS = 2
+"""Ray's processes may not be up within its limit of 30 s on a busy machine; the second time is quicker."""
+
+LONGEST_SOCKET = 107
+"""Bytes in the path of a Unix socket on Linux (4 fewer on macOS)."""
+
+LONGEST_BASE = LONGEST_SOCKET - 4 - len("/nas-12345678/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store")
+"""Bytes that are left for the directory in which ours is made."""
+
+SETTINGS = {"RAY_DISABLE_FAILURE_SIGNAL_HANDLER": "1"}
+"""Ray's C++ code prints its stack for SIGTERM, and aborts; without that, handlers of this process's are used."""
+
+_VARIABLES = "RAY_TMPDIR (or TMPDIR)"
+
+
+@contextmanager
+def local_ray(**options: Any) -> Iterator[None]:
+    """Ray on this machine, in a temporary directory of its own.
+
+    Its processes end, and the directory goes away, with this context or with this process, however that ends.
+
+    Args:
+        options: of `ray.init`.
+
+    Raises:
+        ConfigError: if it cannot be started.
+    """
+    directory = _make_directory()
+    outer = os.environ.get(watchman.MARK)
+    os.environ[watchman.MARK] = str(directory)
+    guard = _start_watchman(directory)
+    try:
+        _start(directory, options)
+        yield
+    finally:
+        with interruption.deferred():
+            ray.shutdown()
+            watchman.reap(str(directory))
+            os.environ.pop(watchman.MARK)
+            if outer is not None:
+                os.environ[watchman.MARK] = outer
+            shutil.rmtree(directory, ignore_errors=True)
+            guard.kill()
+            guard.wait()
+
+
+@contextmanager
+def kept_handlers() -> Iterator[None]:
+    """Within, Ray may put its own handler for SIGTERM; what it raises for a signal becomes `Interrupted`."""
+    before = interruption.handlers()
+    try:
+        yield
+    except SystemExit as stop:
+        if stop.code != signal.SIGTERM:
+            raise
+        interruption.took(signal.SIGTERM)
+        raise interruption.Interrupted from None
+    finally:
+        interruption.restore(before)
+
+
+def _start(directory: Path, options: dict[str, Any]) -> None:
+    for attempt in range(1, STARTS + 1):
+        try:
+            with kept_handlers():
+                ray.init("local", _temp_dir=str(directory), **options)
+            return
+        except Exception as error:  # Ray raises plain `Exception` for some, such as its time-out
+            ray.shutdown()
+            watchman.reap(str(directory))
+            if attempt == STARTS or isinstance(error, OSError):
+                raise ConfigError(_why(error, directory)) from error
+            _log.warning("Ray could not be started (%s); trying again", first_line(error))
+
+
+def _why(error: Exception, directory: Path) -> str:
+    return (
+        f"Ray could not be started on this machine: {first_line(error)}; end other programs if the machine is busy, "
+        f"or raise RAY_raylet_start_wait_time_s (seconds, 30 by default); if {directory.parent} is full or too slow, "
+        f"set {_VARIABLES} to another directory"
+    )
+
+
+def _make_directory() -> Path:
+    """
+    Raises:
+        ConfigError: if there is no directory in which Ray's sockets can be.
+    """
+    chosen = os.environ.get("RAY_TMPDIR")
+    try:
+        base = chosen or tempfile.gettempdir()
+        if len(os.fsencode(base)) > LONGEST_BASE and chosen is None and sys.platform != "win32":
+            base = "/tmp"
+        if len(os.fsencode(base)) > LONGEST_BASE:
+            raise ConfigError(
+                f"RAY_TMPDIR is {base!r}, in which the paths of Ray's sockets would be longer than {LONGEST_SOCKET} "
+                f"bytes; set {_VARIABLES} to a directory of at most {LONGEST_BASE} bytes, such as /tmp"
+            )
+        return Path(tempfile.mkdtemp(prefix="nas-", dir=base)).absolute()
+    except OSError as error:
+        raise ConfigError(
+            f"Ray needs a directory for its sockets and logs: {error}; set {_VARIABLES} to one that can be written"
+        ) from error
+
+
+def _start_watchman(directory: Path) -> subprocess.Popen[bytes]:
+    """In a session of its own, so that Ctrl-C and a terminal that closes do not reach it."""
+    command = [sys.executable, "-I", "-S", watchman.__file__, str(os.getpid()), str(directory)]
+    null = subprocess.DEVNULL
+    return subprocess.Popen(command, env={}, cwd="/", stdin=null, stdout=null, stderr=null, start_new_session=True)
