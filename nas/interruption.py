@@ -44,6 +44,10 @@ class StoppedError(UserError):
         self.status = status
 
 
+class FatalError(UserError):
+    """An error after which the process ends without what runs at its end: a broken library would wait there."""
+
+
 @dataclass
 class _State:
     """Of the process, as signals are."""

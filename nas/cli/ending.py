@@ -57,4 +57,6 @@ def _say(error: Exception) -> None:
         typer.secho(str(error), err=True)
         sys.exit(error.status)
     typer.secho(f"error: {error}", err=True, fg=typer.colors.RED)
+    if isinstance(error, interruption.FatalError):
+        interruption.leave(USER_ERROR)
     sys.exit(USER_ERROR)

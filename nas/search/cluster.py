@@ -17,8 +17,8 @@ from nas.cluster.demand import demanded
 from nas.configuration import ConfigError
 from nas.errors import first_line
 from nas.search.config import ResourceConfig
-from nas.search.head_watch import watched
-from nas.search.ray_start import SETTINGS, kept_handlers, local_ray
+from nas.search.head_watch import shut_down, watched
+from nas.search.ray_start import SETTINGS, kept_handlers, local_ray, silence
 
 _log = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ def connected(resources: ResourceConfig, address: str | None) -> Iterator[None]:
 
     Raises:
         ConfigError: if there is no cluster at the address, or Ray cannot be started on this machine.
-        HeadLostError: at the end, if Ray's head process ended meanwhile.
+        RayLostError: at the end, if Ray's head process ended meanwhile.
     """
     settings = {
         **ENVIRONMENT,
@@ -69,7 +69,7 @@ def connected(resources: ResourceConfig, address: str | None) -> Iterator[None]:
                 yield
         elif address is None:
             options = {"num_cpus": _local_cpus(resources), "include_dashboard": False, **QUIET}
-            with local_ray(**options), watched(None):
+            with local_ray(**options) as end_all, watched(None, end_all):
                 yield
         else:
             with _joined(address), watched(address), demanded(resources):
@@ -148,11 +148,12 @@ def _local_cpus(resources: ResourceConfig) -> int:
 def _joined(address: str) -> Iterator[None]:
     with kept_handlers():
         _connect(address)
+    silence()
     try:
         yield
     finally:
         with interruption.deferred():
-            ray.shutdown()
+            shut_down()
 
 
 def _connect(address: str) -> None:

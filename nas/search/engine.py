@@ -58,7 +58,7 @@ def run_search(
 
     Raises:
         StoppedError: when a signal (Ctrl-C, SIGTERM) ended it; everything finished is in the journal.
-        HeadLostError: when Ray's head process ended; the same holds.
+        RayLostError: when Ray's head process ended; the same holds.
         UnsatisfiedError: when too many candidates in a row are over a limit of `config.constraints`.
         WorkersError, DataError, BackboneError: when no candidate could be trained at all.
     """
@@ -116,8 +116,10 @@ def _pool(
     start = time.monotonic()
     desk = _desk(config, run, trials)
     pool = Pool(make_workers(config, make_task, desk), config.resources, lambda: nodes(config.resources))
+    gpus = accelerators()
     try:
         yield pool
+        gpus = accelerators()
     finally:
         pool.close()
         if desk is not None:
@@ -128,7 +130,7 @@ def _pool(
                 worker_seconds=pool.busy_seconds,
                 lost=pool.lost,
                 workers=pool.most,
-                gpus=accelerators(),
+                gpus=gpus,
             )
         )
 

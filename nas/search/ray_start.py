@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from nas import interruption
 from nas.configuration import ConfigError
 from nas.errors import first_line
 from nas.search import watchman
+from nas.search.head_watch import shut_down
 
 _log = logging.getLogger(__name__)
 
@@ -39,8 +40,8 @@ _VARIABLES = "RAY_TMPDIR (or TMPDIR)"
 
 
 @contextmanager
-def local_ray(**options: Any) -> Iterator[None]:
-    """Ray on this machine, in a temporary directory of its own.
+def local_ray(**options: Any) -> Iterator[Callable[[], None]]:
+    """Ray on this machine, in a temporary directory of its own; yields what kills all of its processes.
 
     Its processes end, and the directory goes away, with this context or with this process, however that ends.
 
@@ -56,10 +57,11 @@ def local_ray(**options: Any) -> Iterator[None]:
     guard = _start_watchman(directory)
     try:
         _start(directory, options)
-        yield
+        silence()
+        yield lambda: watchman.reap(str(directory))
     finally:
         with interruption.deferred():
-            ray.shutdown()
+            shut_down()
             watchman.reap(str(directory))
             os.environ.pop(watchman.MARK)
             if outer is not None:
@@ -82,6 +84,18 @@ def kept_handlers() -> Iterator[None]:
         raise interruption.Interrupted from None
     finally:
         interruption.restore(before)
+
+
+def silence() -> None:
+    """End the thread in which Ray prints what its processes report: 20 lines of its log for one that was killed.
+
+    It ends as it does in `ray.shutdown`; Ray has no setting for it.
+    """
+    worker = ray._private.worker.global_worker
+    worker.threads_stopped.set()
+    worker.gcs_error_subscriber.close()
+    worker.listener_thread.join()
+    worker.threads_stopped.clear()
 
 
 def _start(directory: Path, options: dict[str, Any]) -> None:

@@ -16,8 +16,8 @@ import ray
 
 from nas import interruption
 from nas.configuration import ConfigError
-from nas.search import head_watch, watchman
-from nas.search.head_watch import HeadLostError
+from nas.search import head_watch, ray_start, watchman
+from nas.search.head_watch import RayLostError
 from nas.search.ray_start import LONGEST_BASE, local_ray
 
 TIMED_OUT = "The current node timed out during startup. This could happen because some of the raylet failed to startup"
@@ -46,6 +46,7 @@ class Starts:
         self.directories: list[str] = []
         monkeypatch.setattr(ray, "init", self)
         monkeypatch.setattr(ray, "shutdown", lambda: None)
+        monkeypatch.setattr(ray_start, "silence", lambda: None)
 
     def __call__(self, address: str, *, _temp_dir: str, **options: object) -> None:
         self.directories.append(_temp_dir)
@@ -144,6 +145,10 @@ def head(monkeypatch) -> Iterator[socket.socket]:
         class Context:
             gcs_address = f"{host}:{port}"
 
+            def get_node_id(self) -> str:
+                return "this"
+
+        monkeypatch.setattr(ray, "nodes", list)
         monkeypatch.setattr(ray, "get_runtime_context", Context)
         yield server
 
@@ -153,14 +158,17 @@ def test_a_lost_head_ends_the_main_thread_with_one_line(monkeypatch, head, addre
     monkeypatch.setattr(head_watch, "LOCAL_PATIENCE", 0.1)
     monkeypatch.setattr(head_watch, "CLUSTER_PATIENCE", 0.2)
 
+    lost = []
+
     def lose() -> None:
-        with interruption.listening(), head_watch.watched(address):
+        with interruption.listening(), head_watch.watched(address, lambda: lost.append(address)):
             head.close()
             time.sleep(30)
 
-    with pytest.raises(HeadLostError, match=r"Ray's head process.*run the same command again") as caught:
+    with pytest.raises(RayLostError, match=r"Ray's head process.*run the same command again") as caught:
         lose()
     assert (address or "process ended") in str(caught.value)
+    assert lost == [address]
     interruption.check()
 
 
@@ -179,6 +187,7 @@ from nas.search import head_watch
 server = socket.create_server(("127.0.0.1", 0))
 class Context:
     gcs_address = "127.0.0.1:%d" % server.getsockname()[1]
+ray.nodes = list
 ray.get_runtime_context = Context
 head_watch.LOCAL_PATIENCE = head_watch.LEAVE_SECONDS = .1
 with interruption.listening(), interruption.deferred(), head_watch.watched(None):

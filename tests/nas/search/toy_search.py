@@ -153,5 +153,7 @@ if __name__ == "__main__":
     CONFIG = toy_config(Path(ORDERS), trials=int(TRIALS), milliseconds=int(MILLISECONDS), storage=STORAGE or None)
     TELLER = Teller(verbose=True)
     with ending():
+        sys.stdout.write("begun\n")
+        sys.stdout.flush()
         search(CONFIG, Path(RUN_DIR), TELLER, ADDRESS or None)
     (Path(ORDERS) / "controllers.json").write_text(json.dumps(states(TELLER.plan)))
