@@ -25,7 +25,7 @@ from nas.search.head_watch import shut_down
 _log = logging.getLogger(__name__)
 
 STARTS = 2
-"""Ray's processes may not be up within its limit of 30 s on a busy machine; the second time is quicker."""
+"""On a busy machine Ray's processes may not be up in the 30 s that Ray gives them; the second time is quicker."""
 
 LONGEST_SOCKET = 107
 """Bytes in the path of a Unix socket on Linux (4 fewer on macOS)."""
@@ -34,7 +34,7 @@ LONGEST_BASE = LONGEST_SOCKET - 4 - len("/nas-12345678/session_2026-01-01_00-00-
 """Bytes that are left for the directory in which ours is made."""
 
 SETTINGS = {"RAY_DISABLE_FAILURE_SIGNAL_HANDLER": "1"}
-"""Ray's C++ code prints its stack for SIGTERM, and aborts; without that, handlers of this process's are used."""
+"""Ray's C++ code would print its stack for SIGTERM, and abort, instead of leaving it to this process's handlers."""
 
 _VARIABLES = "RAY_TMPDIR (or TMPDIR)"
 
@@ -114,9 +114,8 @@ def _start(directory: Path, options: dict[str, Any]) -> None:
 
 def _why(error: Exception, directory: Path) -> str:
     return (
-        f"Ray could not be started on this machine: {first_line(error)}; end other programs if the machine is busy, "
-        f"or raise RAY_raylet_start_wait_time_s (seconds, 30 by default); if {directory.parent} is full or too slow, "
-        f"set {_VARIABLES} to another directory"
+        f"Ray could not be started on this machine: {first_line(error)}; try again when the machine is less busy; if "
+        f"{directory.parent} is full or slow, set {_VARIABLES} to another directory"
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import shutil
 import signal
@@ -12,12 +11,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from ends import TRACES, Search
+from ends import END_SECONDS, Search
 
 from nas.search.journal import Journal
-
-END_SECONDS = 15
-"""10 s, and some more on a machine that runs other tests."""
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -43,10 +39,8 @@ def start() -> Iterator[Callable[..., Search]]:
 
 
 def require_clean(search: Search) -> None:
-    """Nothing but a line, and nothing left."""
-    assert not [trace for trace in TRACES if trace in search.said], search.said
-    assert search.said.count("\n") <= 1, search.said
-    search.require_nothing_left()
+    """Nothing but a line, nothing left, and nothing lost."""
+    search.require_clean()
     if search.finished:
         trials = {trial.number: trial for trial in Journal(search.run_dir / "journal.log").trials()}
         assert all(trials[number].state == "complete" for number in search.finished)
@@ -82,11 +76,22 @@ def test_a_killed_search_leaves_nothing_running(start):
 def test_a_search_whose_ray_is_killed_says_so(start, victim):
     search = start()
     search.wait_for(2)
-    for pid in search.victims(victim):
-        os.kill(pid, signal.SIGKILL)
+    search.strike(victim, signal.SIGKILL)
     assert search.end(END_SECONDS) == 2
     assert search.said.startswith("error: Ray's ")
     assert search.said.endswith("what was recorded is kept: run the same command again to go on\n")
+    require_clean(search)
+
+
+@pytest.mark.slow
+def test_a_ray_that_does_not_start_is_one_line(start):
+    """Ray gives its raylet 30 s, twice."""
+    search = start()
+    while search.process.poll() is None:
+        search.strike("raylet", signal.SIGKILL)
+        time.sleep(0.05)
+    assert search.end(END_SECONDS) == 2
+    assert search.said.startswith("error: Ray could not be started on this machine: The current node timed out")
     require_clean(search)
 
 
@@ -99,12 +104,11 @@ def test_kills_at_random(start, seed):
     victim = rng.choice(["driver", "driver", "worker", "raylet", "gcs", "agent"])
     number = rng.choice(SIGNALS)
     search = start(trials=TRIALS, milliseconds=200)
-    search.wait_until_begun()
+    search.wait_until(lambda: "begun\n" in search.output)
     if rng.random() < 0.7:
         search.wait_for(rng.randrange(PLANNED))
     time.sleep(rng.uniform(0, 4))
-    for pid in search.victims(victim)[:1]:
-        os.kill(pid, number)
+    search.strike(victim, number)
     status = search.end(END_SECONDS if victim == "driver" else 120)
     assert status in ({0, -number if number == signal.SIGKILL else 128 + number} if victim == "driver" else {0, 2})
     require_clean(search)

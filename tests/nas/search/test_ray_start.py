@@ -64,7 +64,7 @@ def test_a_start_that_timed_out_is_tried_again(monkeypatch, temporary, caplog):
 
 def test_a_start_that_times_out_twice_is_one_line(monkeypatch, temporary):
     Starts(monkeypatch, Exception(TIMED_OUT), Exception(f"{TIMED_OUT}\nmore\nlines"))
-    wanted = r"timed out during startup.*RAY_raylet_start_wait_time_s"
+    wanted = r"timed out during startup.*RAY_TMPDIR"
     with pytest.raises(ConfigError, match=wanted) as caught, local_ray():
         pass
     assert "\n" not in str(caught.value)
@@ -198,20 +198,3 @@ with interruption.listening(), interruption.deferred(), head_watch.watched(None)
     assert done.returncode == 2
     assert done.stderr.startswith("error: Ray's head process ended")
     assert done.stderr.count("\n") == 1
-
-
-@pytest.mark.slow
-def test_rays_real_time_out_is_one_line(monkeypatch, temporary):
-    monkeypatch.setenv("RAY_raylet_start_wait_time_s", "0")
-    code = """
-from nas.cli.ending import ending
-from nas.search.cluster import connected
-from nas.search.config import ResourceConfig
-with ending(), connected(ResourceConfig(), None):
-    print("started")
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=200, check=False)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert "Traceback" not in done.stderr
-    assert done.stderr.splitlines()[-1].startswith("error: Ray could not be started on this machine: ")
-    assert not list(temporary.iterdir())
