@@ -156,4 +156,5 @@ if __name__ == "__main__":
         sys.stdout.write("begun\n")
         sys.stdout.flush()
         search(CONFIG, Path(RUN_DIR), TELLER, ADDRESS or None)
-    (Path(ORDERS) / "controllers.json").write_text(json.dumps(states(TELLER.plan)))
+    if TELLER.plan is not None:
+        (Path(ORDERS) / "controllers.json").write_text(json.dumps(states(TELLER.plan)))

@@ -111,13 +111,14 @@ def test_two_processes_killed_and_resumed_end_as_if_unbroken(root, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(("victim", "number", "status"), [("driver", 15, 143), ("driver", 2, 130), ("gcs", 9, 2)])
 def test_a_training_that_is_ended_says_so_in_one_line_and_goes_on(root, victim, number, status):
     with tempfile.TemporaryDirectory(prefix="e-", dir="/tmp") as home:
         words = ["-c", "from nas.cli import main; main()", *command(Path(home) / "run", root, "--epochs", 6)]
         training = Command(Path(home), words)
         try:
-            training.wait_until(lambda: any(line.startswith("[  1/6]") for line in training.output))
+            training.wait_until(lambda: any(line.startswith("[  1/6]") for line in training.output), 400)
             training.strike(victim, number)
             assert training.end(END_SECONDS) == status, training.said
             last = training.errors[-1]
