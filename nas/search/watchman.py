@@ -18,6 +18,9 @@ POLL_SECONDS = 0.5
 REAP_SECONDS = 10.0
 """Processes that have been killed are gone by then, unless a device holds them."""
 
+LOOKS = 3
+"""Looks in a row that find no process, after which there is none."""
+
 PROC = Path("/proc")
 """Where Linux shows processes with their environments; elsewhere Ray's own means must do."""
 
@@ -41,9 +44,15 @@ def marked(directory: str) -> list[int]:
 
 
 def reap(directory: str) -> None:
-    """Kill -9 the processes of the Ray in a directory, until there is none."""
+    """Kill -9 the processes of the Ray in a directory, until there is none.
+
+    A process that is just being started has no environment for an instant, so that one look is not enough.
+    """
     deadline = time.monotonic() + REAP_SECONDS
-    while (pids := marked(directory)) and time.monotonic() < deadline:
+    empty = 0
+    while empty < LOOKS and time.monotonic() < deadline:
+        pids = marked(directory)
+        empty = 0 if pids else empty + 1
         for pid in pids:
             try:
                 os.kill(pid, signal.SIGKILL)
