@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import importlib.metadata
 import logging
-import os
-import sys
 from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
 from nas.cli import cluster, data, detectors, proxy, results, searches
-from nas.errors import UserError
-from search_space import GenotypeError
+from nas.cli.ending import Commands, ending
 
 app = typer.Typer(
     name="nasfpn",
     help="Neural architecture search for feature-pyramid necks.",
+    cls=Commands,
     epilog="To begin with: nasfpn search experiments.signs:search --run-dir runs/signs",
     no_args_is_help=True,
     add_completion=False,
@@ -39,16 +37,11 @@ for name, group in GROUPS.items():
 
 
 def main() -> None:
-    """Entry point: what users can mend is one line on standard error and exit status 2."""
+    """Entry point; how it ends, see `ending`."""
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     logging.getLogger("nas").setLevel(logging.INFO)
-    try:
+    with ending():
         app()
-    except (UserError, GenotypeError) as error:
-        if os.environ.get("NASFPN_TRACEBACK"):
-            raise
-        typer.secho(f"error: {error}", err=True, fg=typer.colors.RED)
-        sys.exit(2)
 
 
 def _print_version(wanted: bool) -> None:

@@ -7,6 +7,7 @@ import os
 import secrets
 import shutil
 import socket
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -15,11 +16,21 @@ from pathlib import Path
 import ray
 from ray._private import ray_constants
 
+from nas.configuration import ConfigError
+
 PREFIX = "nasfpn-"
 """Name of a private directory, before its random part."""
 
-LONGEST_PARENT = 20
-"""Characters of a private directory's parent. The path of Ray's socket has up to 84 more, and on Linux 107 in all."""
+LONGEST_SOCKET = 107
+"""Bytes in the path of a Unix socket on Linux (4 fewer on macOS)."""
+
+LONGEST_PARENT = (
+    LONGEST_SOCKET - 4 - len(f"/{PREFIX}12345678/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store")
+)
+"""Bytes that are left for a private directory's parent."""
+
+VARIABLES = "RAY_TMPDIR (or TMPDIR)"
+"""Variables that say where private directories are made."""
 
 TOKEN_FILE = "token"
 TOKEN_BYTES = 32
@@ -34,10 +45,20 @@ that cannot be: they note it in their logs and go on."""
 
 
 @contextmanager
-def private_ray() -> Iterator[None]:
+def private_ray() -> Iterator[Path]:
+    """`private_settings`, with Ray stopped at the end, if that was not done before."""
+    with private_settings() as directory:
+        try:
+            yield directory
+        finally:
+            ray.shutdown()
+
+
+@contextmanager
+def private_settings() -> Iterator[Path]:
     """The time of a Ray on this machine: one started inside by `ray.init("local")` is closed to everybody else.
 
-    It is stopped at the end, if that was not done before.
+    It has to be stopped before the end.
 
     There are three locks. Ray's servers listen on the loopback interface only, as they do by default on macOS and
     Windows, so nothing answers on the machine's addresses. Every call wants a token, random and new for each Ray, so
@@ -48,11 +69,16 @@ def private_ray() -> Iterator[None]:
     environment itself would be copied to every process that a worker starts, and shown by whatever prints or sends its
     environment, such as crash reports and experiment trackers. The directory is locked while Ray runs, so that
     systemd-tmpfiles does not clear it away under a search of many days, and is removed at the end with all that is in
-    it. After `kill -9` it stays until the temporary files are cleared; its token opens nothing by then, as Ray ends
-    with the process. `~/.ray/auth_token` is neither read nor written.
+    it. `~/.ray/auth_token` is neither read nor written.
 
     The user's own settings of Ray's authentication are for other clusters; they hold again afterwards. As with
     `ray.init`, there is one at a time in a process.
+
+    Yields:
+        The private directory.
+
+    Raises:
+        ConfigError: if there is no directory in which Ray's sockets can be.
     """
     with _private_directory() as directory:
         file = directory / TOKEN_FILE
@@ -71,10 +97,7 @@ def private_ray() -> Iterator[None]:
         try:
             with environment(settings), _on_loopback():
                 _read_settings()
-                try:
-                    yield
-                finally:
-                    ray.shutdown()
+                yield directory
         finally:
             _read_settings()
 
@@ -107,7 +130,7 @@ def _set(settings: Mapping[str, str | None]) -> None:
 @contextmanager
 def _private_directory() -> Iterator[Path]:
     """Moved away before it is removed, as Ray's last processes may still be writing logs there."""
-    directory = Path(tempfile.mkdtemp(prefix=PREFIX, dir=_parent()))
+    directory = _make_directory()
     lock = os.open(directory, os.O_RDONLY)
     try:
         with suppress(OSError):  # some network file systems have no locks
@@ -118,10 +141,27 @@ def _private_directory() -> Iterator[Path]:
         os.close(lock)
 
 
-def _parent() -> str:
-    """The directory for temporary files that Ray was told to use, or else the system's, or `/tmp` if that is long."""
-    usual = tempfile.gettempdir()
-    return os.environ.get("RAY_TMPDIR") or (usual if len(usual) <= LONGEST_PARENT else "/tmp")
+def _make_directory() -> Path:
+    """In the directory for temporary files that Ray was told to use, or else the system's, or `/tmp` if that is long.
+
+    Raises:
+        ConfigError: if there is no directory in which Ray's sockets can be.
+    """
+    chosen = os.environ.get("RAY_TMPDIR")
+    try:
+        base = chosen or tempfile.gettempdir()
+        if len(os.fsencode(base)) > LONGEST_PARENT and chosen is None and sys.platform != "win32":
+            base = "/tmp"
+        if len(os.fsencode(base)) > LONGEST_PARENT:
+            raise ConfigError(
+                f"RAY_TMPDIR is {base!r}, in which the paths of Ray's sockets would be longer than {LONGEST_SOCKET} "
+                f"bytes; set {VARIABLES} to a directory of at most {LONGEST_PARENT} bytes, such as /tmp"
+            )
+        return Path(tempfile.mkdtemp(prefix=PREFIX, dir=base)).absolute()
+    except OSError as error:
+        raise ConfigError(
+            f"Ray needs a directory for its sockets and logs: {error}; set {VARIABLES} to one that can be written"
+        ) from error
 
 
 @contextmanager

@@ -8,12 +8,11 @@ from pathlib import Path
 
 import typer
 
+from nas import interruption
 from nas.cluster.client import ClusterError, Jobs, connect, follow, submit_when_ready
 from nas.cluster.job import holds_project, quoted, require_experiment, runtime_env
 from nas.cluster.manifests import Manifest, render
 from nas.search.remote import is_url
-
-DETACHED = 130
 
 
 def submit(
@@ -29,7 +28,7 @@ def submit(
 
     Returns:
         The exit status: 0 if the job succeeded, or was sent and not waited for; 1 if it failed or was stopped; 130 if
-        the user left it running with Ctrl-C.
+        the user left it running with Ctrl-C, 143 after SIGTERM.
     """
     require_experiment(command[command.index("search") + 1], working_dir)
     environment = runtime_env(working_dir, variables)
@@ -57,7 +56,7 @@ def _follow(jobs: Jobs, submission_id: str, address: str) -> int:
         end = follow(jobs, submission_id, lambda text: typer.echo(text, nl=False))
     except KeyboardInterrupt:
         _say(f"\njob {submission_id} goes on\n{_next_steps(submission_id, address)}")
-        return DETACHED
+        return interruption.status()
     except ConnectionError as error:
         steps = _next_steps(submission_id, address).replace("\n", "; ")
         raise ClusterError(f"lost {address} ({error}); job {submission_id} may go on; {steps}") from error

@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from nas import interruption
 from nas.comparison.bank import Bank
 from nas.comparison.case import Case, Result
 from nas.data.archive import absolute
@@ -58,10 +59,11 @@ def train_all(
         make = make_workers(placed, resources.gpus > 0, actor=CaseWorker)
         pool = Pool(make, resources, lambda: nodes(resources))
         try:
-            for done, (number, reply) in enumerate(_replies(pool, len(left)), start=1):
-                result = Result(None if reply.metrics is None else dict(reply.metrics), reply.error)
-                bank.add(left[number], result)
-                told(left[number], result, len(left) - done)
+            with interruption.deferred():
+                for done, (number, reply) in enumerate(_replies(pool, len(left)), start=1):
+                    result = Result(None if reply.metrics is None else dict(reply.metrics), reply.error)
+                    bank.add(left[number], result)
+                    told(left[number], result, len(left) - done)
         finally:
             pool.close()
 

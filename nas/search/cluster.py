@@ -13,17 +13,21 @@ from dataclasses import dataclass
 import ray
 from ray.exceptions import AuthenticationError
 
+from nas import interruption
 from nas.cluster.demand import demanded
-from nas.cluster.private import environment, private_ray
+from nas.cluster.private import environment
 from nas.cluster.unprotected import warn_if_open
 from nas.configuration import ConfigError
 from nas.errors import first_line
 from nas.search.config import ResourceConfig
+from nas.search.head_watch import shut_down, watched
+from nas.search.ray_start import SETTINGS, kept_handlers, local_ray, silence
 
 _log = logging.getLogger(__name__)
 
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
+    **SETTINGS,
     "MALLOC_MMAP_THRESHOLD_": "2000000000",
     "MALLOC_TRIM_THRESHOLD_": "4000000000",
 }
@@ -53,26 +57,25 @@ def connected(resources: ResourceConfig, address: str | None) -> Iterator[None]:
     Workers on this machine import from where this process does.
 
     Raises:
-        ConfigError: if there is no cluster at the address.
+        ConfigError: if there is no cluster at the address, or Ray cannot be started on this machine.
+        RayLostError: at the end, if Ray's head process ended meanwhile.
     """
     settings = {
         **ENVIRONMENT,
         "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry),
     }
-    ours = not ray.is_initialized()
-    with environment(settings), private_ray() if ours and address is None else nullcontext():
-        if ours and address is None:
-            ray.init("local", num_cpus=_local_cpus(resources), include_dashboard=False, **QUIET)
-        else:
-            if ours:
-                _connect(str(address))
-            warn_if_open()
-        try:
+    with environment(settings):
+        if ray.is_initialized():
             with nullcontext() if address is None else demanded(resources):
                 yield
-        finally:
-            if ours:
-                ray.shutdown()
+        elif address is None:
+            options = {"num_cpus": _local_cpus(resources), "include_dashboard": False, **QUIET}
+            with local_ray(**options) as end_all, watched(None, end_all):
+                yield
+        else:
+            with _joined(address), watched(address), demanded(resources):
+                warn_if_open()
+                yield
 
 
 def nodes(resources: ResourceConfig) -> list[Node]:
@@ -141,6 +144,18 @@ def accelerators() -> tuple[str, ...]:
 def _local_cpus(resources: ResourceConfig) -> int:
     wanted = (resources.workers or 0) * resources.cpus
     return max(os.cpu_count() or 1, round(wanted))
+
+
+@contextmanager
+def _joined(address: str) -> Iterator[None]:
+    with kept_handlers():
+        _connect(address)
+    silence()
+    try:
+        yield
+    finally:
+        with interruption.deferred():
+            shut_down()
 
 
 def _connect(address: str) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from nas import interruption
 from nas.data.archive import absolute
 from nas.errors import UserError
 from nas.search.cluster import accelerators, connected, nodes, require_room
@@ -37,10 +38,6 @@ MAX_FAILED_FIRST = 5
 """Trials that may fail before any is scored; then the fault is not the candidates'."""
 
 
-class InterruptedSearchError(UserError):
-    """The search stopped before its end; everything finished is in the journal."""
-
-
 def run_search(
     config: SearchConfig,
     run: RunDirectory,
@@ -60,7 +57,8 @@ def run_search(
         All trials by number.
 
     Raises:
-        InterruptedSearchError: when it was stopped (Ctrl-C) before the end.
+        StoppedError: when a signal (Ctrl-C, SIGTERM) ended it; everything finished is in the journal.
+        RayLostError: when Ray's head process ended; the same holds.
         UnsatisfiedError: when too many candidates in a row are over a limit of `config.constraints`.
         WorkersError, DataError, BackboneError: when no candidate could be trained at all.
     """
@@ -73,19 +71,37 @@ def run_search(
             listener.finished(trial, plan)
         finished.clear()
 
+    try:
+        if plan.left:
+            plan.prepare()
+            _work(plan, run, listener, tell, address, make_task)
+    except KeyboardInterrupt:
+        raise interruption.ended(_stopped(plan)) from None
     if plan.left:
-        plan.prepare()
-        placed = _with_absolute_root(config)
-        with connected(config.resources, address):
-            require_room(config.resources, wait=config.resources.wait_seconds if address else 0)
-            if address is None and not config.resources.gpus:
-                make_task(placed)
-            with _pool(placed, run, journal.trials(), make_task, listener) as pool:
-                pool.on_first = lambda estimate: listener.expect(plan, pool.size, estimate)
-                drive(plan, pool, run, tell)
-    if left := plan.left:
-        raise InterruptedSearchError(f"stopped with {left} trials to go; run the same command again to go on")
+        raise UserError(_stopped(plan))
     return journal.trials()
+
+
+def _work(
+    plan: Plan,
+    run: RunDirectory,
+    listener: Listener,
+    tell: Callable[[], None],
+    address: str | None,
+    make_task: MakeTask,
+) -> None:
+    config = _with_absolute_root(plan.config)
+    with connected(config.resources, address):
+        require_room(config.resources, wait=config.resources.wait_seconds if address else 0)
+        if address is None and not config.resources.gpus:
+            make_task(config)
+        with _pool(config, run, plan.journal.trials(), make_task, listener) as pool, interruption.deferred():
+            pool.on_first = lambda estimate: listener.expect(plan, pool.size, estimate)
+            drive(plan, pool, run, tell)
+
+
+def _stopped(plan: Plan) -> str:
+    return f"stopped with {plan.left} trials to go; run the same command again to go on"
 
 
 @contextmanager
@@ -96,14 +112,14 @@ def _pool(
     make_task: MakeTask,
     listener: Listener,
 ) -> Iterator[Pool]:
-    """The workers; a Ctrl-C ends them and is not passed on."""
+    """The workers, which end with the context."""
     start = time.monotonic()
     desk = _desk(config, run, trials)
     pool = Pool(make_workers(config, make_task, desk), config.resources, lambda: nodes(config.resources))
+    gpus = accelerators()
     try:
         yield pool
-    except KeyboardInterrupt:
-        pass
+        gpus = accelerators()
     finally:
         pool.close()
         if desk is not None:
@@ -114,7 +130,7 @@ def _pool(
                 worker_seconds=pool.busy_seconds,
                 lost=pool.lost,
                 workers=pool.most,
-                gpus=accelerators(),
+                gpus=gpus,
             )
         )
 

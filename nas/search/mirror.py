@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
-import signal
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from nas import interruption
 from nas.errors import UserError, first_line
 from nas.search import heartbeat
 from nas.search.heartbeat import HEARTBEAT, is_alive, new_owner, read_beat, write_beat
@@ -84,7 +83,8 @@ class Mirror:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Upload in the background, and the rest at the end; when another search takes over, interrupt the program.
+        """Upload in the background, and the rest at the end; when another search takes over, ask the
+        main thread to end (see `nas.interruption`).
 
         Raises:
             MirrorError: at the end, see `nas.search.places.mirrored`.
@@ -100,6 +100,8 @@ class Mirror:
         finally:
             self._stop.set()
             thread.join()
+            if self._taken is not None:
+                interruption.withdraw(self._taken)
             self._finish(ended)
 
     def round(self) -> None:
@@ -143,7 +145,7 @@ class Mirror:
                 self.round()
             except TakenOverError as error:
                 self._taken = error
-                os.kill(os.getpid(), signal.SIGINT)
+                interruption.request(error)
                 return
             except Exception as error:
                 _log.warning("%s could not be brought up to date (%s); trying again", self._name, first_line(error))

@@ -13,6 +13,7 @@ import ray
 from ray.exceptions import OutOfMemoryError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from nas import interruption
 from nas.errors import first_line
 from nas.search.cluster import Node
 from nas.search.config import ResourceConfig
@@ -121,8 +122,10 @@ class Pool:
         """What became of jobs, after waiting for up to a second; and look after the workers.
 
         Raises:
+            Interrupted: when the command was asked to end.
             WorkersError: when no machine can run a trial.
         """
+        interruption.check()
         for node in self._staffing.vacancies([worker.node for worker in (*self._waiting.values(), *self._idle)]):
             self._hire(node)
         return list(self._replies())

@@ -16,6 +16,7 @@ from optuna.storages.journal import BaseJournalBackend, JournalFileBackend
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
+from nas import interruption
 from nas.errors import UserError, first_line
 
 _log = logging.getLogger(__name__)
@@ -95,6 +96,7 @@ class Connection:
                 if wait is None or not _may_come_back(error):
                     raise JournalError(f"the database {self._name} cannot be used: {reason}; {GO_ON}") from error
                 _log.warning("the database %s cannot be used (%s); trying again", self._name, reason)
+                interruption.check()
                 sleep(wait)
                 self.retrying = True
             except OSError as error:

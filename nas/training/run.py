@@ -5,15 +5,18 @@ from __future__ import annotations
 import shutil
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from concurrent.futures import Future, wait
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import ray
 import ray.train
+from ray.exceptions import RayError
 from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 
+from nas import interruption
 from nas.data.coco import open_splits
 from nas.detection.saved import DETECTOR_FILE, WEIGHTS_FILE
 from nas.errors import first_line
@@ -76,7 +79,7 @@ def _fit(config: TrainConfig, run: TrainingDirectory, job: dict[str, Any]) -> st
         ),
     )
     try:
-        result = trainer.fit()
+        result = _in_thread(trainer.fit)
     except ray.train.TrainingFailedError as error:
         raise TrainingError(ray.get(job["news"].failure.remote()) or f"the training failed: {_cause(error)}") from error
     if (failure := ray.get(job["news"].failure.remote())) is not None:
@@ -85,14 +88,31 @@ def _fit(config: TrainConfig, run: TrainingDirectory, job: dict[str, Any]) -> st
     return str(result.checkpoint.path)
 
 
+def _in_thread(work: Callable[[], Any]) -> Any:
+    """What `work` returns or raises; the main thread is free for signals, which Ray Train handles in its own way."""
+    future: Future[Any] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=run, name="fit", daemon=True).start()
+    while not wait([future], POLL_SECONDS).done:
+        interruption.check()
+    return future.result()
+
+
 @contextmanager
 def _listening(news: Any, told: Listener) -> Iterator[None]:
     """Ask for news in a thread, and once more at the end."""
     over = threading.Event()
 
     def listen() -> None:
-        while not over.wait(POLL_SECONDS):
-            told(*ray.get(news.latest.remote()))
+        with suppress(RayError):  # without Ray there are no news
+            while not over.wait(POLL_SECONDS):
+                told(*ray.get(news.latest.remote()))
 
     thread = threading.Thread(target=listen, daemon=True)
     thread.start()
@@ -101,7 +121,8 @@ def _listening(news: Any, told: Listener) -> Iterator[None]:
     finally:
         over.set()
         thread.join()
-        told(*ray.get(news.latest.remote()))
+        with suppress(RayError):
+            told(*ray.get(news.latest.remote()))
 
 
 def _cause(error: BaseException) -> str:

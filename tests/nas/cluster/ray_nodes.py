@@ -101,20 +101,20 @@ class RayNodes:
 
     def kill_workers(self, name: str) -> int:
         """Kill -9 every process that a node started for tasks or actors of that name; how many there were."""
-        pids = [pid for pid in _processes_naming(str(self.home)) if _command(pid).startswith(f"ray::{name}")]
+        pids = [pid for pid in processes_naming(str(self.home)) if command_of(pid).startswith(f"ray::{name}")]
         for pid in pids:
             os.kill(pid, signal.SIGKILL)
         return len(pids)
 
     def kill_node(self, name: str) -> None:
         """Kill -9 a whole machine: `head`, `worker0`, ..."""
-        for pid in _processes_naming(str(self.home / name)):
+        for pid in processes_naming(str(self.home / name)):
             os.kill(pid, signal.SIGKILL)
 
     def stop(self) -> None:
         """Raylet and GCS lie in the sessions of `ray start`, workers and jobs in sessions that they made themselves."""
         ours = {process.pid for process in self.processes}
-        for pid in _processes_naming(str(self.home)) | ours:
+        for pid in processes_naming(str(self.home)) | ours:
             try:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
@@ -124,14 +124,14 @@ class RayNodes:
         shutil.rmtree(self.home, ignore_errors=True)
 
 
-def _command(pid: int) -> str:
+def command_of(pid: int) -> str:
     try:
         return Path(f"/proc/{pid}/cmdline").read_text()
     except OSError:
         return ""
 
 
-def _processes_naming(text: str) -> set[int]:
+def processes_naming(text: str) -> set[int]:
     """Processes with `text` in their command line or environment."""
     found = set()
     for entry in Path("/proc").iterdir():

@@ -143,3 +143,17 @@ def test_postgres_is_restarted_in_the_middle(nodes, postgres, tmp_path):
     restart()
     resumed.finish()
     is_complete(resumed)
+
+
+def test_the_head_is_killed(nodes, tmp_path):
+    """Ray itself would abort the search after a minute."""
+    driver = Driver(nodes, tmp_path)
+    driver.wait_for(6)
+    nodes.kill_node("head")
+    driver.process.communicate(timeout=90)
+    errors = Path(driver.errors.name).read_text()
+    assert driver.process.returncode == 2, errors
+    assert "Traceback" not in errors
+    assert errors.splitlines()[-1].startswith("error: Ray's ")
+    assert errors.endswith("what was recorded is kept: run the same command again to go on\n")
+    assert len(finished_in(driver)) >= 6

@@ -16,9 +16,11 @@ from pathlib import Path
 import optuna
 import pytest
 import toy_search
-from toy_search import latency_ms, search, starts, toy_config
+from toy_search import Teller, latency_ms, search, starts, toy_config
 
+from nas import interruption
 from nas.configuration import ConfigError
+from nas.errors import UserError
 from nas.search.admission import UnsatisfiedError
 from nas.search.config import ControllerConfig, ResourceConfig, SearchConfig
 from nas.search.constraints import ConstraintConfig
@@ -326,6 +328,24 @@ def test_ctrl_c_leaves_everything_finished_in_the_journal(run_dir):
     time.sleep(1)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
-    assert process.returncode != 0
-    assert "run the same command again to go on" in errors
+    assert process.returncode == 130
+    assert "trials to go; run the same command again to go on" in errors.splitlines()[-1]
     assert any(trial.state == "complete" for trial in Journal(run_dir / "journal.log").trials())
+
+
+def test_a_thread_that_asks_for_the_end_gets_it_without_a_signal(run_dir):
+    """As one does that finds the run's URL taken over, where SIGINT is ignored."""
+    reason = UserError("taken over")
+
+    class Asking(Teller):
+        def finished(self, trial: Trial, plan: Plan) -> None:
+            interruption.request(reason)
+
+    config, orders = misbehaving(run_dir, trials=30)
+    try:
+        with pytest.raises(UserError) as caught:
+            search(config, run_dir, Asking())
+    finally:
+        interruption.withdraw(reason)
+    assert caught.value is reason
+    assert len(starts(orders)) < 8

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import signal
@@ -17,6 +18,7 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 from toy_search import Teller, make_toy, toy_config
 
+from nas import interruption
 from nas.cli import main
 from nas.search import heartbeat, mirror
 from nas.search.config import SearchConfig, build_space
@@ -270,8 +272,7 @@ def test_a_search_that_was_taken_over_stops_and_overwrites_nothing(url, config):
             until(lambda: "journal.log" in remote.files())
             write_beat(remote, "somebody")
             remote.write("journal.log", b"longer\n" * 10_000)
-            with pytest.raises(KeyboardInterrupt):
-                time.sleep(10)
+            until(_asked_to_end)
             add(run, config)
 
     with pytest.raises(TakenOverError, match="another search has taken over"):
@@ -280,6 +281,50 @@ def test_a_search_that_was_taken_over_stops_and_overwrites_nothing(url, config):
     beat = read_beat(remote)
     assert beat is not None
     assert beat.owner == "somebody"
+
+
+def _asked_to_end() -> bool:
+    try:
+        interruption.check()
+    except interruption.Interrupted:
+        return True
+    return False
+
+
+ENDLESS = """
+import sys, time
+from pathlib import Path
+sys.path[:0] = {path!r}
+from nas.cli.ending import ending
+from nas.search import heartbeat
+from nas.search.places import opened
+from toy_search import toy_config
+
+heartbeat.ROUND_SECONDS = 0.1
+with ending(), opened(sys.argv[1]) as run, run.claim(toy_config(Path(sys.argv[2]))):
+    print("begun", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_search_that_was_taken_over_ends_where_sigint_is_ignored(tmp_path, config):
+    """As in the background of a shell that runs a script."""
+    url = f"file://{tmp_path}/bucket/x"
+    code = ENDLESS.format(path=[str(Path(__file__).parent)])
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, url, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=functools.partial(signal.signal, signal.SIGINT, signal.SIG_IGN),
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "begun\n"
+    write_beat(Remote(url), "somebody")
+    _, errors = process.communicate(timeout=50)
+    assert process.returncode == 2
+    assert errors.startswith("error: another search has taken over")
+    assert errors.count("\n") == 1
 
 
 def test_a_journal_that_somebody_else_wrote_is_not_overwritten(url, config, monkeypatch):

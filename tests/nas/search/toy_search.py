@@ -15,6 +15,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nas.cli.ending import ending
 from nas.data.config import DataConfig
 from nas.proxy.config import ProxyConfig
 from nas.proxy.trial import Hooks, Trained, TrialError
@@ -151,5 +152,9 @@ if __name__ == "__main__":
     STORAGE, ADDRESS = (*REST, "", "")[:2]
     CONFIG = toy_config(Path(ORDERS), trials=int(TRIALS), milliseconds=int(MILLISECONDS), storage=STORAGE or None)
     TELLER = Teller(verbose=True)
-    search(CONFIG, Path(RUN_DIR), TELLER, ADDRESS or None)
-    (Path(ORDERS) / "controllers.json").write_text(json.dumps(states(TELLER.plan)))
+    with ending():
+        sys.stdout.write("begun\n")
+        sys.stdout.flush()
+        search(CONFIG, Path(RUN_DIR), TELLER, ADDRESS or None)
+    if TELLER.plan is not None:
+        (Path(ORDERS) / "controllers.json").write_text(json.dumps(states(TELLER.plan)))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
 import tiny_training
+from ends import END_SECONDS, TRACES, Command
 from filelock import FileLock
 from listeners import watched
 
@@ -111,3 +113,25 @@ def test_two_processes_killed_and_resumed_end_as_if_unbroken(root, tmp_path):
     assert [entry["epoch"] for entry in found] == list(range(1, 9))
     assert [entry["loss"] for entry in found] == pytest.approx([entry["loss"] for entry in wanted], rel=1e-4)
     assert found[-1]["loss"] < found[0]["loss"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(("victim", "number", "status"), [("driver", 15, 143), ("driver", 2, 130), ("gcs", 9, 2)])
+def test_a_training_that_is_ended_says_so_in_one_line_and_goes_on(root, victim, number, status):
+    with tempfile.TemporaryDirectory(prefix="e-", dir="/tmp") as home:
+        words = ["-c", "from nas.cli import main; main()", *command(Path(home) / "run", root, "--epochs", 6)]
+        training = Command(Path(home), words)
+        try:
+            training.wait_until(lambda: any(line.startswith("[  1/6]") for line in training.output), 400)
+            training.strike(victim, number)
+            assert training.end(END_SECONDS) == status, training.said
+            last = training.errors[-1]
+            assert last.endswith("is kept: run the same command again to go on\n")
+            assert not [trace for trace in TRACES if trace in training.said], training.said
+            assert all(line.startswith("making the embedded data") for line in training.errors[:-1]), training.said
+            training.require_nothing_left()
+        finally:
+            training.kill()
+        finish(launch(Path(home) / "run", (EXPERIMENT, "--set", f"data.root={root}", "--epochs", 6)), 400)
+        assert [entry["epoch"] for entry in epochs(Path(home) / "run")] == list(range(1, 7))

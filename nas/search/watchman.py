@@ -1,0 +1,73 @@
+"""A process beside a search that kills what the search's Ray leaves behind when the search itself is killed.
+
+Ray's own processes end with the one that started them, but not at once: agents try for a minute to reach a server that
+is gone. This file is run as a script, without site-packages, and so imports nothing of ours.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+import time
+from pathlib import Path
+
+POLL_SECONDS = 0.5
+
+REAP_SECONDS = 10.0
+"""Processes that have been killed are gone by then, unless a device holds them."""
+
+LOOKS = 3
+"""Looks in a row that find no process, after which there is none."""
+
+PROC = Path("/proc")
+"""Where Linux shows processes with their environments; elsewhere Ray's own means must do."""
+
+MARK = "NASFPN_RAY"
+"""Variable in the environment of all processes of a Ray that we started; its value is the Ray's directory."""
+
+
+def marked(directory: str) -> list[int]:
+    """The processes of the Ray in a directory, and all that they started."""
+    wanted = f"{MARK}={directory}".encode()
+    found = []
+    for entry in PROC.iterdir() if PROC.is_dir() else ():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                environment = (entry / "environ").read_bytes()
+            except OSError:
+                continue
+            if wanted in environment.split(b"\0"):
+                found.append(int(entry.name))
+    return found
+
+
+def reap(directory: str) -> None:
+    """Kill -9 the processes of the Ray in a directory, until there is none.
+
+    A process that is just being started has no environment for an instant, so that one look is not enough.
+    """
+    deadline = time.monotonic() + REAP_SECONDS
+    empty = 0
+    while empty < LOOKS and time.monotonic() < deadline:
+        pids = marked(directory)
+        empty = 0 if pids else empty + 1
+        for pid in pids:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        time.sleep(0.05)
+
+
+def watch(parent: int, directory: str) -> None:
+    """Wait for the end of the search, then kill its Ray's processes and remove its directory."""
+    while os.getppid() == parent:
+        time.sleep(POLL_SECONDS)
+    reap(directory)
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    watch(int(sys.argv[1]), sys.argv[2])
