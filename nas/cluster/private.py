@@ -25,7 +25,7 @@ LONGEST_SOCKET = 107
 """Bytes in the path of a Unix socket on Linux (4 fewer on macOS)."""
 
 LONGEST_PARENT = (
-    LONGEST_SOCKET - 4 - len(f"/{PREFIX}12345678/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store")
+    LONGEST_SOCKET - 4 - len(f"/{PREFIX}12345678/ray/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store")
 )
 """Bytes that are left for a private directory's parent."""
 

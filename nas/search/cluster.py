@@ -66,6 +66,7 @@ def connected(resources: ResourceConfig, address: str | None) -> Iterator[None]:
     }
     with environment(settings):
         if ray.is_initialized():
+            warn_if_open()
             with nullcontext() if address is None else demanded(resources):
                 yield
         elif address is None:

@@ -87,7 +87,7 @@ def _start(directory: Path, options: dict[str, Any]) -> None:
     for attempt in range(1, STARTS + 1):
         try:
             with kept_handlers():
-                ray.init("local", _temp_dir=str(directory), **options)
+                ray.init("local", **options)
             return
         except Exception as error:  # Ray raises plain `Exception` for some, such as its time-out
             ray.shutdown()

@@ -74,7 +74,8 @@ class Seen(Teller):
                 which: pool.submit(intrude, ray.get_runtime_context().gcs_address, self.home, which) for which in TOKENS
             }
             ports = listening(os.getpid())
-            self.reached = tuple((ip, port.number) for ip in own_addresses() for port in ports if is_reached(ip, port))
+            free = [port for port in ports if port.number not in of_others(ports)]
+            self.reached = tuple((ip, port.number) for ip in own_addresses() for port in free if is_reached(ip, port))
             self.answers = dict(zip(ports, pool.map(answers, ports), strict=True))
             self.is_open = unprotected._is_open()
             self.attempts = {which: call.result() for which, call in calls.items()}
@@ -84,6 +85,13 @@ def own_addresses() -> list[str]:
     """Of this machine on its networks; none on a machine without any."""
     found = [address for every in psutil.net_if_addrs().values() for address in every]
     return [entry.address for entry in found if entry.family.name == "AF_INET" and entry.address != "127.0.0.1"]
+
+
+def of_others(ours: set[Port]) -> set[int]:
+    """Ports that others on this machine listen on, at other addresses than ours."""
+    addresses = {(port.ip, port.number) for port in ours}
+    listeners = [each for each in psutil.net_connections("tcp") if each.status == psutil.CONN_LISTEN]
+    return {each.laddr.port for each in listeners if (each.laddr.ip, each.laddr.port) not in addresses}
 
 
 def is_reached(ip: str, port: Port) -> bool:

@@ -49,8 +49,8 @@ class Starts:
         monkeypatch.setattr(ray, "shutdown", lambda: None)
         monkeypatch.setattr(ray_start, "silence", lambda: None)
 
-    def __call__(self, address: str, *, _temp_dir: str, **options: object) -> None:
-        self.directories.append(_temp_dir)
+    def __call__(self, address: str, **options: object) -> None:
+        self.directories.append(os.environ["RAY_TMPDIR"])
         if self.errors:
             raise self.errors.pop(0)
 
@@ -106,7 +106,7 @@ def test_a_directory_that_cannot_be_used_is_one_line_with_the_variables(monkeypa
 def test_the_longest_directory_holds_rays_sockets(monkeypatch):
     """Ray's own limit is at its session's names: one byte more, and Ray would refuse."""
     base = "/tmp/" + "x" * (LONGEST_PARENT - len("/tmp/"))
-    session = f"{base}/{PREFIX}12345678/session_2026-11-28_01-00-00_000000_{2**22}"
+    session = f"{base}/{PREFIX}12345678/ray/session_2026-11-28_01-00-00_000000_{2**22}"
     ray._private.utils.validate_socket_filepath(f"{session}/sockets/plasma_store")
 
 
