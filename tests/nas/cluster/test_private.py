@@ -74,8 +74,8 @@ class Seen(Teller):
                 which: pool.submit(intrude, ray.get_runtime_context().gcs_address, self.home, which) for which in TOKENS
             }
             ports = listening(os.getpid())
-            free = [port for port in ports if port.number not in of_others(ports)]
-            self.reached = tuple((ip, port.number) for ip in own_addresses() for port in free if is_reached(ip, port))
+            mine = {port.number for port in ports} - ports_of_others()
+            self.reached = tuple((ip, port) for ip in own_addresses() for port in mine if is_reached(ip, port))
             self.answers = dict(zip(ports, pool.map(answers, ports), strict=True))
             self.is_open = unprotected._is_open()
             self.attempts = {which: call.result() for which, call in calls.items()}
@@ -87,18 +87,18 @@ def own_addresses() -> list[str]:
     return [entry.address for entry in found if entry.family.name == "AF_INET" and entry.address != "127.0.0.1"]
 
 
-def of_others(ours: set[Port]) -> set[int]:
-    """Ports that others on this machine listen on, at other addresses than ours."""
-    addresses = {(port.ip, port.number) for port in ours}
-    listeners = [each for each in psutil.net_connections("tcp") if each.status == psutil.CONN_LISTEN]
-    return {each.laddr.port for each in listeners if (each.laddr.ip, each.laddr.port) not in addresses}
+def ports_of_others() -> set[int]:
+    """What other programs listen on; another Ray may have the same port, 52365, at another address."""
+    ours = {process.pid for process in family()}
+    found = (entry for entry in psutil.net_connections("tcp") if entry.status == psutil.CONN_LISTEN)
+    return {entry.laddr.port for entry in found if entry.pid not in ours}
 
 
-def is_reached(ip: str, port: Port) -> bool:
+def is_reached(ip: str, port: int) -> bool:
     """Whether a connection to that port can be made at an address of this machine."""
     with socket.socket() as client:
         client.settimeout(5)
-        return client.connect_ex((ip, port.number)) == 0
+        return client.connect_ex((ip, port)) == 0
 
 
 def family() -> list[psutil.Process]:
