@@ -61,6 +61,7 @@ def run_search(
 
     Raises:
         InterruptedSearchError: when it was stopped (Ctrl-C) before the end.
+        JournalError: when the journal is damaged, or was deleted or changed by another program meanwhile.
         UnsatisfiedError: when too many candidates in a row are over a limit of `config.constraints`.
         WorkersError, DataError, BackboneError: when no candidate could be trained at all.
     """
@@ -85,6 +86,7 @@ def run_search(
                 drive(plan, pool, run, tell)
     if left := plan.left:
         raise InterruptedSearchError(f"stopped with {left} trials to go; run the same command again to go on")
+    journal.require_intact()
     return journal.trials()
 
 
