@@ -147,6 +147,7 @@ def drive(plan: Plan, pool: Pool, run: RunDirectory, tell: Callable[[], None]) -
             checkpoint_file(run.checkpoints, job.key).unlink(missing_ok=True)
             first.check(reply)
         if errors:
+            plan.journal.require_intact()  # else that is why
             raise errors[0]
 
 

@@ -210,7 +210,7 @@ class SoleWriter(BaseJournalBackend):
         content = bytes(self._content) + self._encoded()
         places = [self._path] if _identity(self._path.parent) == self._directory else []
         name = f"{self._path.parent.name}-{self._path.name}"
-        places += [Path.cwd() / name, Path(gettempdir()) / name]
+        places += [Path(name), Path(gettempdir()) / name]
         reason: OSError | None = None
         for place in places:
             try:
@@ -219,8 +219,8 @@ class SoleWriter(BaseJournalBackend):
                 reason = error
             else:
                 return (
-                    f"all that it recorded is in {copy}: see that no other program uses the directory, move it to "
-                    f"{self._path}, and the same command goes on"
+                    f"all that it recorded is in {copy.absolute()}: see that no other program uses the directory, move "
+                    f"it to {self._path}, and the same command goes on"
                 )
         return f"what it recorded since could not be saved elsewhere either: {reason}"
 

@@ -6,7 +6,6 @@ import logging
 import shutil
 from bisect import insort
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 
 from nas.search.journal_file import new_beside
 from nas.search.records import Trial
@@ -18,9 +17,8 @@ _log = logging.getLogger(__name__)
 class KeptWeights:
     """Known necks keep their weights, and of the other candidates the best by reward; of equals the earlier.
 
-    What a killed driver left of other trials in the journal is deleted. Weights of trials that are not in the journal are
-    not from this search as far as it is recorded: they are moved aside, so that nobody takes them for those of a trial
-    that gets the number.
+    What a killed driver left of other trials in the journal is deleted. Weights of trials that are not in the journal
+    are moved aside: they may be all that is left of a lost journal, and are not those of a trial that gets the number.
 
     Args:
         keep: how many of the others.
