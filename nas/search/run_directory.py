@@ -52,8 +52,8 @@ class RunDirectory:
         self.tensorboard = self.path / "tensorboard"
         self.log = self.path / "search.log"
         self.checkpoints = self.path / "checkpoints"
-        self._lock_file = self.path / "search.lock"
-        self._lock = FileLock(self._lock_file)
+        self.lock_file = self.path / "search.lock"
+        self._lock = FileLock(self.lock_file)
 
     def trial(self, number: int) -> Path:
         return self.trials / f"{number:04d}"
@@ -123,7 +123,7 @@ class RunDirectory:
     def is_live(self) -> bool:
         """Whether a search is running here now, on this machine or on one that shares its file locks."""
         try:
-            locked = is_locked(self._lock_file)
+            locked = is_locked(self.lock_file)
             return self._lock_is_taken() if locked is None else locked or bool(is_locked(self.config_file))
         except OSError as error:
             raise RunDirectoryError(f"{self.path} cannot be read: {error}") from error
@@ -132,7 +132,7 @@ class RunDirectory:
         if not self.path.is_dir():
             return False
         try:
-            with FileLock(self._lock_file, timeout=0):
+            with FileLock(self.lock_file, timeout=0):
                 return False
         except Timeout:
             return True
