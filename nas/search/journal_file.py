@@ -6,10 +6,8 @@ import io
 import json
 import logging
 import os
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from itertools import count
 from pathlib import Path
 from tempfile import gettempdir
 from typing import Any
@@ -17,12 +15,11 @@ from typing import Any
 from optuna.storages.journal import BaseJournalBackend, JournalFileBackend, JournalFileSymlinkLock
 from optuna.storages.journal._file import get_lock_file
 
+from nas.search.copies import CUT, RESCUED, save_beside
+from nas.search.journal_ends import is_whole, may_be_begun, refuse_other_ends, require_regular
 from nas.search.journal_lines import LINE, JournalError, Lines, is_note, parsed
 
 _log = logging.getLogger(__name__)
-
-CUT, RESCUED = "cut", "rescued"
-"""Endings of copies beside the journal: of what was cut off its end, and of all of it when it was lost."""
 
 
 class Reader(BaseJournalBackend):
@@ -45,7 +42,7 @@ class Reader(BaseJournalBackend):
             file.seek(self._offset)
             for line in file:
                 if not line.endswith(b"\n"):
-                    _refuse_other_ends(self._path, line)
+                    refuse_other_ends(self._path, line)
                     return
                 self._offset += len(line)
                 yield self.lines.read(line)
@@ -75,9 +72,9 @@ class SoleWriter(BaseJournalBackend):
         content = path.read_bytes()
         self._content = bytearray(content[: content.rfind(b"\n") + 1])
         self._tail = content[len(self._content) :]
-        _refuse_other_ends(path, self._tail)
+        refuse_other_ends(path, self._tail)
         self._owed = b""
-        if _is_whole(self._tail):
+        if is_whole(self._tail):
             self._owed, self._tail = b"\n", b""
             self._content = bytearray(content + self._owed)
         self.lines = Lines(path)
@@ -130,7 +127,7 @@ class SoleWriter(BaseJournalBackend):
             self._owed = b""
         if not self._tail:
             return
-        if not _may_be_begun(self._tail):
+        if not may_be_begun(self._tail):
             raise JournalError(
                 f"{self._path} ends in {len(self._tail)} bytes that are no line of a journal; nothing was changed: "
                 "restore it from a copy, or delete them"
@@ -225,55 +222,6 @@ class SoleWriter(BaseJournalBackend):
         return f"what it recorded since could not be saved elsewhere either: {reason}"
 
 
-def require_regular(path: Path) -> None:
-    """
-    Raises:
-        JournalError: if it is a directory, a pipe or a device.
-        OSError: if there is nothing, or it cannot be looked at.
-    """
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise JournalError(f"{path} is no file; put the journal back in its place")
-
-
-def save_beside(path: Path, ending: str, content: bytes) -> Path:
-    """Write a new file `NAME.ENDING-1`, or -2, ...; durable when this returns."""
-    copy = _free_name(path, ending)
-    try:
-        with copy.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-    except FileExistsError:
-        raise
-    except OSError:
-        copy.unlink(missing_ok=True)
-        raise
-    return copy
-
-
-def new_beside(path: Path, ending: str) -> Path:
-    """Make a new directory `NAME.ENDING-1`, or -2, ..."""
-    directory = _free_name(path, ending)
-    directory.mkdir()
-    return directory
-
-
-def _free_name(path: Path, ending: str) -> Path:
-    names = (path.with_name(f"{path.name}.{ending}-{number}") for number in count(1))
-    return next(name for name in names if not os.path.lexists(name))
-
-
-def has_line(path: Path) -> bool:
-    """Whether a journal file has a whole line, the first thing that a search writes to it.
-
-    Raises:
-        JournalError, OSError: as `require_regular`.
-    """
-    require_regular(path)
-    with path.open("rb") as file:
-        return file.readline().endswith(b"\n")
-
-
 def _write_all(descriptor: int, content: bytes) -> None:
     while content:
         content = content[os.write(descriptor, content) :]
@@ -286,33 +234,3 @@ def _identity(path: Path) -> tuple[int, int] | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     return status.st_dev, status.st_ino
-
-
-_BEGINNING = b'{"op_code":'
-
-
-def _is_whole(line: bytes) -> bool:
-    """Whether a line lacks nothing but its end."""
-    try:
-        parsed(line)
-    except ValueError:
-        return False
-    return True
-
-
-def _may_be_begun(tail: bytes) -> bool:
-    """Whether bytes may be the beginning of a line; a machine that died may have left zeros after it, or only zeros."""
-    begun = tail.rstrip(b"\0")
-    return begun.startswith(_BEGINNING) or _BEGINNING.startswith(begun)
-
-
-def _refuse_other_ends(path: Path, tail: bytes) -> None:
-    """
-    Raises:
-        JournalError: if lines end in a carriage return alone, which makes all of them one.
-    """
-    if b"\r" in tail.rstrip():
-        raise JournalError(
-            f"{path} has line ends of another system (CR), so that an editor changed it; nothing was changed now: "
-            "restore it from a copy, or write it with LF"
-        )

@@ -19,7 +19,8 @@ from nas.configuration import ConfigError, differences, from_dict, to_dict
 from nas.errors import UserError
 from nas.search.config import LAUNCH_FIELDS, SearchConfig
 from nas.search.constraints import tightened
-from nas.search.journal_file import CUT, RESCUED, has_line
+from nas.search.copies import RESCUED, copies_of
+from nas.search.journal_ends import has_line
 from nas.search.locks import hold, is_locked, wait_until_free
 
 LOCK_SECONDS = 2
@@ -80,12 +81,7 @@ class RunDirectory:
         """Names of what is here that only a search makes which has begun, so that there has to be a journal."""
         places = (self.trials, self.report, self.best, self.final, self.checkpoints)
         found = [f"{place.name}/" for place in places if place.is_dir() and any(place.iterdir())]
-        return found + [path.name for path in self._copies() if RESCUED in path.suffix]
-
-    def _copies(self) -> list[Path]:
-        return sorted(
-            path for ending in (CUT, RESCUED) for path in self.path.glob(f"{self.journal_file.name}.{ending}-*")
-        )
+        return found + [path.name for path in copies_of(self.journal_file) if RESCUED in path.suffix]
 
     def _has_search(self) -> bool:
         """Whether a search was begun here; as long as it was not, its settings may be mended."""
@@ -106,7 +102,7 @@ class RunDirectory:
             return
         else:
             problem = "is empty" if self.journal_file.stat().st_size == 0 else "has no whole line"
-        copies = [path.name for path in self._copies()]
+        copies = [path.name for path in copies_of(self.journal_file)]
         copy = f" (there are {', '.join(copies)})" if copies else ""
         raise RunDirectoryError(
             f"{self.path} holds results of a search ({', '.join(found)}), but its {self.journal_file.name} {problem}: "

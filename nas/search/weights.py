@@ -7,7 +7,7 @@ import shutil
 from bisect import insort
 from collections.abc import Iterable, Mapping
 
-from nas.search.journal_file import new_beside
+from nas.search.copies import UNKNOWN, new_beside
 from nas.search.records import Trial
 from nas.search.run_directory import RunDirectory, RunDirectoryError
 
@@ -69,7 +69,7 @@ class KeptWeights:
         if not unknown:
             return
         try:
-            aside = new_beside(self._run.trials, "unknown")
+            aside = new_beside(self._run.trials, UNKNOWN)
             for path in unknown:
                 path.rename(aside / path.name)
         except OSError as error:
