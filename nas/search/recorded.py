@@ -89,8 +89,8 @@ def _read(trial: FrozenTrial) -> Trial:
         choices=trial.params,
         info=_numbers(_field(attributes, "info", dict, {}), "info"),
     )
-    if candidate.is_known != (proposal is None):
-        raise _FieldError(f"its origin is {candidate.origin!r} and its proposal {proposal}")
+    if proposal is None and not candidate.is_known:
+        raise _FieldError(f"its origin is {candidate.origin!r}, and it has no proposal")
     return Trial(
         number=trial.number,
         candidate=candidate,
