@@ -25,7 +25,7 @@ from nas.results.trials import TRIALS_FILE, write_trials
 from nas.results.units import resource_hours
 from nas.search.config import SearchConfig
 from nas.search.records import KNOWN_PREFIX, Trial
-from nas.search.run_directory import RunDirectory
+from nas.search.run_directory import RunDirectory, RunDirectoryError
 
 FIGURE_DPI = 150
 
@@ -36,7 +36,17 @@ def write_report(run: RunDirectory, config: SearchConfig, trials: Sequence[Trial
 
     Returns:
         The path of the page.
+
+    Raises:
+        RunDirectoryError: if it cannot be written.
     """
+    try:
+        return _write(run, config, trials)
+    except OSError as error:
+        raise RunDirectoryError(f"the report in {run.report} cannot be written: {error}") from error
+
+
+def _write(run: RunDirectory, config: SearchConfig, trials: Sequence[Trial]) -> Path:
     run.report.mkdir(parents=True, exist_ok=True)
     write_trials(trials, run.report / TRIALS_FILE)
     figures = report_figures(config, trials)

@@ -38,7 +38,7 @@ class Desk:
 
     def save_checkpoint(self, key: str, data: bytes) -> None:
         """Durable and whole when this returns, or not there."""
-        self._checkpoints.mkdir(parents=True, exist_ok=True)
+        self._checkpoints.mkdir(exist_ok=True)  # not the run directory: one that is gone is not made anew
         path = checkpoint_file(self._checkpoints, key)
         partial = path.with_suffix(".partial")
         with partial.open("wb") as file:

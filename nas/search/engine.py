@@ -59,6 +59,7 @@ def run_search(
     Raises:
         StoppedError: when a signal (Ctrl-C, SIGTERM) ended it; everything finished is in the journal.
         RayLostError: when Ray's head process ended; the same holds.
+        JournalError: when the journal is damaged, or was deleted or changed by another program meanwhile.
         UnsatisfiedError: when too many candidates in a row are over a limit of `config.constraints`.
         WorkersError, DataError, BackboneError: when no candidate could be trained at all.
     """
@@ -79,6 +80,7 @@ def run_search(
         raise interruption.ended(_stopped(plan)) from None
     if plan.left:
         raise UserError(_stopped(plan))
+    journal.require_intact()
     return journal.trials()
 
 
@@ -161,6 +163,7 @@ def drive(plan: Plan, pool: Pool, run: RunDirectory, tell: Callable[[], None]) -
             checkpoint_file(run.checkpoints, job.key).unlink(missing_ok=True)
             first.check(reply)
         if errors:
+            plan.journal.require_intact()  # else that is why
             raise errors[0]
 
 

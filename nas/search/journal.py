@@ -9,6 +9,7 @@ from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
@@ -16,19 +17,17 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from controllers.records import State
+from nas.search.journal_lines import JournalError
+from nas.search.recorded import STATES, check_together, read_trial
 from nas.search.records import Candidate, Trial
 from nas.search.run_directory import RunDirectory
 from nas.search.storage import Connection
-from search_space import Choice, Genotype
+from search_space import Choice
 
 STUDY = "search"
-_STATES: dict[TrialState, str] = {
-    TrialState.RUNNING: "running",
-    TrialState.COMPLETE: "complete",
-    TrialState.PRUNED: "stopped",
-    TrialState.FAIL: "failed",
-}
-_TRIAL_STATES = {name: state for state, name in _STATES.items()}
+OWNER = "owner"
+"""Attribute of a study in a database: the one process that writes to it, made anew by every start of a search."""
+_TRIAL_STATES = {name: state for state, name in STATES.items()}
 
 
 class Journal:
@@ -40,23 +39,25 @@ class Journal:
         study: its name there.
         writable: the writer makes what is missing and removes what a killed writer left in a file: half a line, and a
             stale lock. Only the process that has claimed the run directory may write.
+        begun: what shows that the search has been begun, so that the study must be there.
 
     Raises:
-        JournalError: if there is none, it cannot be read, or a database cannot be reached.
+        JournalError: if there is none, it is damaged, or a database cannot be reached.
     """
 
-    def __init__(self, place: Path | str, *, study: str = STUDY, writable: bool = False) -> None:
+    def __init__(
+        self, place: Path | str, *, study: str = STUDY, writable: bool = False, begun: Sequence[str] = ()
+    ) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._connection = Connection(place, writable=writable)
         self._storage = self._connection.storage
-        if writable:
-            create = partial(optuna.create_study, direction="maximize", load_if_exists=True)
-            self._study_id = self._connection.do(lambda: create(study_name=study, storage=self._storage)._study_id)
-        else:
-            self._study_id = self._connection.do(lambda: self._storage.get_study_id_from_name(study))
+        must_exist = not writable or bool(begun) or self._connection.is_begun
+        self._study_id = self._find(study, begun) if must_exist else self._make(study)
+        self._owner = self._take_over() if writable and self._connection.is_shared else None
         self._writable = writable
         self._stored = self._read_all()
-        self._trials = [_read(trial) for trial in self._stored]
+        self._trials = [read_trial(trial, self._connection.name) for trial in self._stored]
+        check_together(self._trials, self._connection.name)
         self._num_finished = sum(trial.state != "running" for trial in self._trials)
 
     @property
@@ -93,9 +94,10 @@ class Journal:
             state=TrialState.RUNNING, params=dict(candidate.choices), distributions=distributions, user_attrs=attributes
         )
         number = len(self._trials)
+        self._require_ours()
         trial._trial_id, trial.number = self._connection.do(lambda: self._create(trial, number)), number
         self._stored.append(trial)
-        self._trials.append(_read(trial))
+        self._trials.append(read_trial(trial, self._connection.name))
         return number
 
     def finish(
@@ -119,6 +121,7 @@ class Journal:
         if rejected:
             outcome["rejected"] = list(rejected)
         trial_id = self._stored[number]._trial_id
+        self._require_ours()
         self._connection.do(lambda: self._write_outcome(trial_id, state, reward, outcome))
         finished = replace(
             self._trials[number],
@@ -139,13 +142,61 @@ class Journal:
         if not self._writable:
             self._stored = self._read_all()
             self._trials = [
-                old if old is not None and old.state != "running" else _read(trial)
+                old if old is not None and old.state != "running" else read_trial(trial, self._connection.name)
                 for trial, old in zip_longest(self._stored, self._trials[: len(self._stored)])
             ]
+            check_together(self._trials, self._connection.name)
         return list(self._trials)
 
+    def _find(self, study: str, begun: Sequence[str]) -> int:
+        def find() -> int | None:
+            try:
+                return int(self._storage.get_study_id_from_name(study))
+            except KeyError:
+                return None
+
+        if (found := self._connection.read(find)) is not None:
+            return found
+        why = f" (there are {', '.join(begun)})" if begun else ""
+        raise JournalError(
+            f"{self._connection.name} has no study {study!r}, so that the journal of the search is lost{why}: "
+            "restore it from a copy, or use another --run-dir"
+        )
+
+    def _make(self, study: str) -> int:
+        create = partial(optuna.create_study, direction="maximize", load_if_exists=True)
+        return self._connection.do(lambda: create(study_name=study, storage=self._storage)._study_id)
+
+    def _take_over(self) -> str:
+        """Tell a search that writes to the same study, from a copy of the run directory say, that it no longer may."""
+        owner = uuid4().hex
+        self._connection.do(lambda: self._storage.set_study_user_attr(self._study_id, OWNER, owner))
+        return owner
+
+    def _require_ours(self) -> None:
+        """
+        Raises:
+            JournalError: if another search writes to the study of a database.
+        """
+        if self._owner is None:
+            return
+        found = self._connection.do(lambda: self._storage.get_study_user_attrs(self._study_id).get(OWNER))
+        if found != self._owner:
+            raise JournalError(
+                f"another search has taken over the study of this one in {self._connection.name}, so that this one was "
+                "stopped; two run directories of the same study, copies of each other, cannot be used at the same time"
+            )
+
+    def require_intact(self) -> None:
+        """Whether all that was recorded is still there.
+
+        Raises:
+            JournalError: if the file was deleted, renamed, replaced or written to by another program.
+        """
+        self._connection.require_intact()
+
     def _read_all(self) -> list[FrozenTrial]:
-        return self._connection.do(lambda: list(self._storage.get_all_trials(self._study_id, deepcopy=False)))
+        return self._connection.read(lambda: list(self._storage.get_all_trials(self._study_id, deepcopy=False)))
 
     def _create(self, trial: FrozenTrial, number: int) -> int:
         """Tried again after a lost connection, it may find the trial written already."""
@@ -173,29 +224,7 @@ def open_journal(run: RunDirectory, *, writable: bool = False) -> Journal:
         RunDirectoryError: if the configuration cannot be read.
     """
     url = run.read_config().storage
+    begun = run.results() if writable else ()
     if url is None:
-        return Journal(run.journal_file, writable=writable)
-    return Journal(url, study=run.study(), writable=writable)
-
-
-def _read(trial: FrozenTrial) -> Trial:
-    attributes = trial.user_attrs
-    candidate = Candidate(
-        origin=attributes["origin"],
-        genotype=Genotype.from_dict(attributes["genotype"]),
-        proposal=attributes["proposal"],
-        choices=trial.params,
-        info=attributes.get("info", {}),
-    )
-    outcome = attributes["outcome"] if trial.state.is_finished() else {}
-    return Trial(
-        number=trial.number,
-        candidate=candidate,
-        state=_STATES[trial.state],
-        reward=trial.intermediate_values.get(0) if trial.state == TrialState.PRUNED else trial.value,
-        metrics=outcome.get("metrics", {}),
-        error=outcome.get("error"),
-        copied_from=outcome.get("copied_from"),
-        order=outcome.get("order"),
-        rejected=tuple(outcome.get("rejected", ())),
-    )
+        return Journal(run.journal_file, writable=writable, begun=begun)
+    return Journal(url, study=run.study(), writable=writable, begun=begun)

@@ -57,3 +57,11 @@ class Trial:
     copied_from: int | None
     order: int | None
     rejected: tuple[str, ...] = ()
+
+
+def is_number(value: object) -> bool:
+    """Whether it is one that a journal takes for a metric: of Python's own, and no larger than a float can be."""
+    try:
+        return isinstance(value, int | float) and isinstance(float(value), float)
+    except OverflowError:
+        return False

@@ -8,7 +8,7 @@ import os
 import platform
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -19,6 +19,9 @@ from nas.configuration import ConfigError, differences, from_dict, to_dict
 from nas.errors import UserError
 from nas.search.config import LAUNCH_FIELDS, SearchConfig
 from nas.search.constraints import tightened
+from nas.search.copies import RESCUED, copies_of
+from nas.search.journal_ends import has_line
+from nas.search.locks import hold, is_locked, wait_until_free
 
 LOCK_SECONDS = 2
 """`nasfpn status` holds the lock for an instant; a search holds it for as long as it runs."""
@@ -40,7 +43,7 @@ class RunDirectory:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path).resolve()
+        self.path = Path(os.path.realpath(path))  # Path.resolve raises for links in a circle
         self.config_file = self.path / "config.json"
         self.journal_file = self.path / "journal.log"
         self.trials = self.path / "trials"
@@ -50,7 +53,8 @@ class RunDirectory:
         self.tensorboard = self.path / "tensorboard"
         self.log = self.path / "search.log"
         self.checkpoints = self.path / "checkpoints"
-        self._lock = FileLock(self.path / "search.lock")
+        self.lock_file = self.path / "search.lock"
+        self._lock = FileLock(self.lock_file)
 
     def trial(self, number: int) -> Path:
         return self.trials / f"{number:04d}"
@@ -58,20 +62,52 @@ class RunDirectory:
     def require(self) -> None:
         """
         Raises:
-            RunDirectoryError: if no search was ever started here.
+            RunDirectoryError: if no search was ever started here, or its journal is gone.
         """
-        if not self._has_search():
-            raise RunDirectoryError(f"{self.path} holds no search; start one with: nasfpn search ... --run-dir DIR")
+        try:
+            if self._has_search():
+                return
+            if self.config_file.is_file():
+                self._refuse_lost_journal()
+        except OSError as error:
+            raise RunDirectoryError(f"{self.path} cannot be read: {error}") from error
+        raise RunDirectoryError(f"{self.path} holds no search; start one with: nasfpn search ... --run-dir DIR")
 
     def study(self) -> str:
         """Name of the search among those in the same database."""
         return str(self._read()["study"])
 
+    def results(self) -> list[str]:
+        """Names of what is here that only a search makes which has begun, so that there has to be a journal."""
+        places = (self.trials, self.report, self.best, self.final, self.checkpoints)
+        found = [f"{place.name}/" for place in places if place.is_dir() and any(place.iterdir())]
+        return found + [path.name for path in copies_of(self.journal_file) if RESCUED in path.suffix]
+
     def _has_search(self) -> bool:
         """Whether a search was begun here; as long as it was not, its settings may be mended."""
         if not self.config_file.is_file():
             return False
-        return self.journal_file.is_file() or self.read_config().storage is not None
+        return self.journal_file.exists() or self.read_config().storage is not None
+
+    def _refuse_lost_journal(self) -> None:
+        """
+        Raises:
+            RunDirectoryError: if there are results of a search, and no journal in a file that says what they are.
+        """
+        if not (found := self.results()) or self.read_config().storage is not None:
+            return
+        if not self.journal_file.exists():
+            problem = "is missing"
+        elif has_line(self.journal_file):
+            return
+        else:
+            problem = "is empty" if self.journal_file.stat().st_size == 0 else "has no whole line"
+        copies = [path.name for path in copies_of(self.journal_file)]
+        copy = f" (there are {', '.join(copies)})" if copies else ""
+        raise RunDirectoryError(
+            f"{self.path} holds results of a search ({', '.join(found)}), but its {self.journal_file.name} {problem}: "
+            f"restore it from a copy{copy}, or use another --run-dir; to start anew, remove the directory"
+        )
 
     def read_config(self) -> SearchConfig:
         """
@@ -82,10 +118,17 @@ class RunDirectory:
 
     def is_live(self) -> bool:
         """Whether a search is running here now, on this machine or on one that shares its file locks."""
+        try:
+            locked = is_locked(self.lock_file)
+            return self._lock_is_taken() if locked is None else locked or bool(is_locked(self.config_file))
+        except OSError as error:
+            raise RunDirectoryError(f"{self.path} cannot be read: {error}") from error
+
+    def _lock_is_taken(self) -> bool:
         if not self.path.is_dir():
             return False
         try:
-            with FileLock(self.path / "search.lock", timeout=0):
+            with FileLock(self.lock_file, timeout=0):
                 return False
         except Timeout:
             return True
@@ -97,26 +140,44 @@ class RunDirectory:
         Raises:
             RunDirectoryError: if another process has it, or it belongs to a search with other settings.
         """
-        if self.path.exists() and not self.path.is_dir():
-            raise RunDirectoryError(f"{self.path} is a file; give --run-dir a directory")
-        if self.path.is_dir() and not self.config_file.exists() and _foreign(self.path):
-            raise RunDirectoryError(f"{self.path} has other things in it; give --run-dir a new or empty directory")
+        with self._locked(), ExitStack() as stack:
+            try:
+                if self.config_file.is_file():
+                    self._refuse_lost_journal()
+                stack.enter_context(self._write_config(config))
+            except OSError as error:
+                raise RunDirectoryError(
+                    f"{self.path} cannot be written to: {error}; nothing in it was lost: once that is mended, the "
+                    "same command goes on"
+                ) from error
+            yield
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
         try:
+            if self.path.exists() and not self.path.is_dir():
+                raise RunDirectoryError(f"{self.path} is a file; give --run-dir a directory")
+            if self.path.is_dir() and not self.config_file.exists() and _foreign(self.path):
+                raise RunDirectoryError(f"{self.path} has other things in it; give --run-dir a new or empty directory")
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock.acquire(timeout=LOCK_SECONDS)
         except Timeout:
-            raise RunDirectoryError(
-                f"a search is running in {self.path}; see `nasfpn status`, or use another --run-dir"
-            ) from None
+            raise self._in_use() from None
         except OSError as error:
             raise RunDirectoryError(f"{self.path} cannot be written to: {error}") from error
         try:
-            self._write_config(config)
             yield
         finally:
             self._lock.release()
 
-    def _write_config(self, config: SearchConfig) -> None:
+    def _in_use(self) -> RunDirectoryError:
+        return RunDirectoryError(f"a search is running in {self.path}; see `nasfpn status`, or use another --run-dir")
+
+    @contextmanager
+    def _write_config(self, config: SearchConfig) -> Iterator[None]:
+        """Within, the file that was written is locked, in case somebody deletes the lock file."""
+        if not wait_until_free(self.config_file, LOCK_SECONDS):
+            raise self._in_use()
         new = to_dict(config)
         study = f"{config.name}-{uuid4().hex[:8]}"
         if self._has_search():
@@ -135,8 +196,12 @@ class RunDirectory:
                 )
         record = {"config": new, "command": sys.argv, "environment": environment(), "study": study}
         partial = self.config_file.with_suffix(".partial")
-        partial.write_text(json.dumps(record, indent=2) + "\n")
-        partial.replace(self.config_file)
+        with partial.open("w") as file:
+            hold(file.fileno())
+            file.write(json.dumps(record, indent=2) + "\n")
+            file.flush()
+            partial.replace(self.config_file)
+            yield
 
     def read_record(self) -> dict[str, Any]:
         """Configuration, command and environment of the latest start."""

@@ -102,8 +102,8 @@ class Staging:
     def files(self) -> dict[str, Path]:
         """All to be uploaded but the journal, by name; the configuration first."""
         found = {path.relative_to(self.path).as_posix(): path for path in self.path.rglob("*") if path.is_file()}
-        skipped = (JOURNAL, "search.lock")  # the journal with its locks
-        names = [name for name in found if not name.startswith(skipped) and not name.endswith(PARTIAL)]
+        locks = (f"{JOURNAL}.lock", "search.lock")
+        names = [name for name in found if not (name == JOURNAL or name.startswith(locks) or name.endswith(PARTIAL))]
         return {name: found[name] for name in sorted(names, key=lambda name: (name != CONFIG, name))}
 
     def goes_on_from(self, journal: bytes | None) -> bool:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from time import sleep
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import BaseJournalBackend, JournalFileBackend
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from nas import interruption
 from nas.errors import UserError, first_line
+from nas.search.journal_file import Reader, SoleWriter
+from nas.search.journal_lines import JournalError, replayed
 
 _log = logging.getLogger(__name__)
 
@@ -28,10 +28,6 @@ RETRY_SECONDS = (0.5, 1, 2, 4, 8, 8, 8, 8, 8, 8)
 
 
 GO_ON = "what was recorded is kept: once that is mended, the same command goes on"
-
-
-class JournalError(UserError):
-    """A journal that cannot be read or written."""
 
 
 class Connection:
@@ -50,21 +46,39 @@ class Connection:
 
     def __init__(self, place: Path | str, *, writable: bool) -> None:
         self.retrying = False
-        self._backend: SoleWriter | None = None
+        self._file: SoleWriter | Reader | None = None
         self._waits: tuple[float, ...] = () if isinstance(place, Path) else RETRY_SECONDS
-        self._name = str(place)
+        self.name = str(place)
         if not isinstance(place, Path):
-            self._name = self.do(lambda: make_url(place).render_as_string(hide_password=True))
+            self.name = self.do(lambda: make_url(place).render_as_string(hide_password=True))
         self.storage = self.do(lambda: self._open(place, writable))
 
     def _open(self, place: Path | str, writable: bool) -> BaseStorage:
         if not isinstance(place, Path):
             return RDBStorage(place, engine_kwargs={"pool_pre_ping": True})
-        if not writable:
-            return JournalStorage(JournalFileBackend(str(place)))
-        mend(place)
-        self._backend = SoleWriter(place)
-        return JournalStorage(self._backend)
+        self._file = file = SoleWriter(place) if writable else Reader(place)
+        storage = replayed(file.lines, lambda: JournalStorage(file))
+        if isinstance(file, SoleWriter):
+            file.mend()
+        return storage
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether it is a database, in which nobody holds a lock."""
+        return self._file is None
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether something was written to the file of which this is the writer."""
+        return isinstance(self._file, SoleWriter) and not self._file.is_new
+
+    def require_intact(self) -> None:
+        """
+        Raises:
+            JournalError: see `SoleWriter.require_intact`.
+        """
+        if isinstance(self._file, SoleWriter):
+            self.do(self._file.require_intact)
 
     @contextmanager
     def together(self) -> Iterator[None]:
@@ -73,14 +87,25 @@ class Connection:
         Raises:
             JournalError: at the end, if it cannot be written.
         """
-        if self._backend is None:
+        if not isinstance(self._file, SoleWriter):
             yield
             return
         try:
-            with self._backend.together():
+            with self._file.together():
                 yield
         except OSError as error:
-            raise JournalError(f"the journal {self._name} cannot be written: {error}; {GO_ON}") from error
+            raise JournalError(f"the journal {self.name} cannot be written: {error}; {GO_ON}") from error
+
+    def read(self, operation: Callable[[], Result]) -> Result:
+        """An operation that reads what was written up to now.
+
+        Raises:
+            JournalError: as `do`, and for lines of a file that are none of a journal.
+        """
+        if self._file is None:
+            return self.do(operation)
+        file = self._file
+        return self.do(lambda: replayed(file.lines, operation))
 
     def do(self, operation: Callable[[], Result]) -> Result:
         """
@@ -94,69 +119,18 @@ class Connection:
             except (StorageInternalError, SQLAlchemyError) as error:
                 reason = first_line(error.__cause__ or error)
                 if wait is None or not _may_come_back(error):
-                    raise JournalError(f"the database {self._name} cannot be used: {reason}; {GO_ON}") from error
-                _log.warning("the database %s cannot be used (%s); trying again", self._name, reason)
+                    raise JournalError(f"the database {self.name} cannot be used: {reason}; {GO_ON}") from error
+                _log.warning("the database %s cannot be used (%s); trying again", self.name, reason)
                 interruption.check()
                 sleep(wait)
                 self.retrying = True
             except OSError as error:
-                raise JournalError(f"the journal {self._name} cannot be used: {error}; {GO_ON}") from error
+                raise JournalError(f"the journal {self.name} cannot be used: {error}; {GO_ON}") from error
+            except UserError:
+                raise
             except (ValueError, KeyError, ImportError) as error:
-                raise JournalError(f"{self._name} cannot be read as a journal: {error}") from error
+                raise JournalError(f"{self.name} cannot be read as a journal: {error}") from error
         raise AssertionError
-
-
-class SoleWriter(BaseJournalBackend):
-    """The journal file of the one process that may write it: records made `together` share one write to the disk."""
-
-    def __init__(self, path: Path) -> None:
-        self._file = JournalFileBackend(str(path))
-        self._file_was_read = False
-        self._unread: list[dict[str, Any]] = []
-        self._unwritten: list[dict[str, Any]] = []
-        self._holding = False
-
-    def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
-        """What the file held when it was opened, then what this process appended, each once."""
-        if not self._file_was_read:
-            self._file_was_read = True
-            yield from self._file.read_logs(log_number_from)
-        unread, self._unread = self._unread, []
-        yield from unread
-
-    def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        """Durable when this returns, or else at the end of `together`."""
-        self._unread += json.loads(json.dumps(logs))
-        self._unwritten += logs
-        if not self._holding:
-            self._flush()
-
-    @contextmanager
-    def together(self) -> Iterator[None]:
-        self._holding = True
-        try:
-            yield
-        finally:
-            self._holding = False
-            self._flush()
-
-    def _flush(self) -> None:
-        if self._unwritten:
-            self._file.append_logs(self._unwritten)
-            self._unwritten = []
-
-
-def mend(path: Path) -> None:
-    """Cut off a line of a journal file that a killed writer did not finish, and take away its lock."""
-    path.with_name(path.name + ".lock").unlink(missing_ok=True)
-    if not path.exists():
-        return
-    with path.open("rb+") as file:
-        content = file.read()
-        whole = content.rfind(b"\n") + 1
-        if whole < len(content):
-            _log.warning("%s ended in an unfinished line of %d bytes; cut off", path, len(content) - whole)
-            file.truncate(whole)
 
 
 def _may_come_back(error: BaseException) -> bool:

@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from bisect import insort
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 
+from nas.search.copies import UNKNOWN, new_beside
 from nas.search.records import Trial
 from nas.search.run_directory import RunDirectory, RunDirectoryError
+
+_log = logging.getLogger(__name__)
 
 
 class KeptWeights:
     """Known necks keep their weights, and of the other candidates the best by reward; of equals the earlier.
 
-    Directories that a killed driver left, and that belong to none of these, are deleted.
+    What a killed driver left of other trials in the journal is deleted. Weights of trials that are not in the journal
+    are moved aside: they may be all that is left of a lost journal, and are not those of a trial that gets the number.
 
     Args:
         keep: how many of the others.
         trials: of the journal so far.
+
+    Raises:
+        RunDirectoryError: if they cannot be moved.
     """
 
     def __init__(self, run: RunDirectory, keep: int, trials: Iterable[Trial]) -> None:
         self._run = run
         self._keep = keep
         self._best: list[tuple[float, int]] = []
-        self._spent: set[Path] = set(run.trials.iterdir()) if run.trials.is_dir() else set()
+        trials = list(trials)
+        self._spent = {run.trial(trial.number) for trial in trials}
+        self._move_unknown()
         for trial in trials:
             if trial.state == "complete" and trial.copied_from is None:
                 if trial.candidate.is_known:
@@ -53,12 +62,32 @@ class KeptWeights:
             shutil.rmtree(directory, ignore_errors=True)
         self._spent.clear()
 
+    def _move_unknown(self) -> None:
+        """Move aside what is named like the weights of a trial that is not in the journal."""
+        found = self._run.trials.iterdir() if self._run.trials.is_dir() else ()
+        unknown = sorted(path for path in found if path.name.isdecimal() and path not in self._spent)
+        if not unknown:
+            return
+        try:
+            aside = new_beside(self._run.trials, UNKNOWN)
+            for path in unknown:
+                path.rename(aside / path.name)
+        except OSError as error:
+            raise RunDirectoryError(f"{self._run.path} cannot be written to: {error}") from error
+        _log.warning(
+            "%s of trials that are not in the journal (%s) were moved to %s",
+            self._run.trials,
+            ", ".join(path.name for path in unknown),
+            aside,
+        )
+
     def _write(self, number: int, files: Mapping[str, bytes]) -> None:
         if not files:
             return
         directory = self._run.trial(number)
         try:
-            directory.mkdir(parents=True, exist_ok=True)
+            self._run.trials.mkdir(exist_ok=True)  # not the run directory: one that is gone is not made anew
+            directory.mkdir(exist_ok=True)
             for name, content in files.items():
                 (directory / name).write_bytes(content)
         except OSError as error:

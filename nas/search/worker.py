@@ -21,6 +21,7 @@ from ray.exceptions import RayTaskError
 from nas.proxy.trial import Hooks, Trained, TrialError
 from nas.search.config import SearchConfig
 from nas.search.constraints import Measured, RejectedError, violations
+from nas.search.records import is_number
 from nas.search.reward import RewardError, reward_of
 from nas.search.stopping import RUNG_METRIC
 from search_space import Genotype
@@ -167,6 +168,7 @@ def run_trial(task: Task, config: SearchConfig, number: int, genotype: Genotype,
         start = time.perf_counter()
         trained = task.run(genotype, trial_seed(config, number), hooks)
         reward_of(config.reward, trained.metrics)
+        _require_numbers(trained.metrics)
         files = {} if trained.neck is None else _files(trained.neck)
         metrics = {**trained.metrics, **hooks.rewards, "seconds": time.perf_counter() - start}
         return Reply(metrics=metrics, stopped=trained.stopped_at is not None, neck=files)
@@ -175,6 +177,15 @@ def run_trial(task: Task, config: SearchConfig, number: int, genotype: Genotype,
         return guarded(train, f"trial {number}")
     except RejectedError as rejection:
         return Reply(rejected=rejection.measured)
+
+
+def _require_numbers(metrics: Mapping[str, object]) -> None:
+    """
+    Raises:
+        TrialError: if a task measured something that is no number, which the journal would not take.
+    """
+    if wrong := [name for name, value in metrics.items() if value is not None and not is_number(value)]:
+        raise TrialError(f"metrics are numbers or None; {wrong[0]} is {metrics[wrong[0]]!r}")
 
 
 def guarded(train: Callable[[], Reply], name: str) -> Reply:

@@ -25,6 +25,7 @@ from nas.search.admission import UnsatisfiedError
 from nas.search.config import ControllerConfig, ResourceConfig, SearchConfig
 from nas.search.constraints import ConstraintConfig
 from nas.search.journal import Journal
+from nas.search.journal_lines import JournalError
 from nas.search.plan import Plan
 from nas.search.records import Trial
 from nas.search.run_directory import RunDirectory, RunDirectoryError
@@ -244,6 +245,20 @@ def test_a_task_that_cannot_be_made_in_a_worker_stops_the_search(run_dir):
     with pytest.raises(WorkersError, match="a worker could not be set up on any of 1 machines: OSError: no task here"):
         search(config, run_dir)
     assert not (orders / "starts.log").exists()
+
+
+def test_a_journal_deleted_in_mid_search_stops_it(run_dir):
+    config, orders = misbehaving(run_dir, trials=20)
+
+    class Deleting(toy_search.Teller):
+        def finished(self, trial, plan):
+            (run_dir / "journal.log").unlink(missing_ok=True)
+
+    with pytest.raises(JournalError, match=r"journal\.log was deleted .* all that it recorded is in .*rescued-1"):
+        search(config, run_dir, Deleting())
+    trials = Journal(run_dir / "journal.log.rescued-1").trials()
+    assert sum(trial.state == "complete" for trial in trials) > 0
+    assert sum(starts(orders).values()) < config.total_trials
 
 
 @pytest.mark.parametrize("workers", [None, 2])

@@ -104,7 +104,8 @@ def add(run: RunDirectory, config: SearchConfig, count: int = 1) -> list[int]:
     numbers = []
     for _ in range(count):
         genotype = known_genotype("fpn")
-        number = journal.add(Candidate(origin="search", genotype=genotype, proposal=0), space_choices={})
+        candidate = Candidate(origin="search", genotype=genotype, proposal=len(journal.trials()))
+        number = journal.add(candidate, space_choices={})
         save_exported(build_neck(genotype, in_channels=(4, 4, 4), out_channels=4), run.trial(number))
         journal.finish(
             number, "complete", 30.0 + number, {"AP": 30.0 + number, "params": 1, "macs": 2, "latency_ms": 3}

@@ -1,0 +1,146 @@
+"""Optuna's trials as records of a search, each checked: another program may have written to the same study."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from optuna.trial import FrozenTrial, TrialState
+
+from nas.search.journal_lines import JournalError
+from nas.search.records import Candidate, Trial, is_number
+from search_space import Genotype
+
+STATES: dict[TrialState, str] = {
+    TrialState.RUNNING: "running",
+    TrialState.COMPLETE: "complete",
+    TrialState.PRUNED: "stopped",
+    TrialState.FAIL: "failed",
+}
+
+
+SHOWN = 60
+"""Characters of a wrong value in a message, which is one line."""
+
+
+class _FieldError(ValueError):
+    """What is wrong with a trial."""
+
+
+def read_trial(trial: FrozenTrial, journal: str) -> Trial:
+    """
+    Args:
+        journal: its name, for messages.
+
+    Raises:
+        JournalError: if the trial is none of a search, with the reason.
+    """
+    try:
+        return _read(trial)
+    except ValueError as error:
+        raise JournalError(
+            f"{journal}: trial {trial.number} is none of this search: {error}; the journal was damaged or changed by "
+            "another program: restore it from a copy"
+        ) from error
+
+
+def check_together(trials: Sequence[Trial], journal: str) -> None:
+    """Whether trials are all those of one search.
+
+    Raises:
+        JournalError: if some are missing, or those of two searches are mixed.
+    """
+    if (problem := _problem(trials)) is not None:
+        raise JournalError(
+            f"{journal}: {problem}; trials were lost or moved, or two searches wrote to it: restore it from a copy"
+        )
+
+
+def _problem(trials: Sequence[Trial]) -> str | None:
+    proposed: Counter[str] = Counter()
+    for trial in trials:
+        candidate = trial.candidate
+        if not candidate.is_known:
+            if candidate.proposal != (wanted := proposed[candidate.origin]):
+                return f"trial {trial.number} is proposal {candidate.proposal} of {candidate.origin}, not {wanted}"
+            proposed[candidate.origin] += 1
+        source = trial.copied_from
+        if source is not None and not (0 <= source < len(trials) and trials[source].state == trial.state):
+            return f"trial {trial.number} has the result of trial {source}, which has none"
+    orders = [trial.order for trial in trials if trial.order is not None]
+    if sorted(orders) != list(range(len(orders))):
+        wrong = next(order for order, count in Counter(orders).items() if count > 1 or not 0 <= order < len(orders))
+        return f"{len(orders)} trials are finished, and one of them as number {wrong}, not once each"
+    return None
+
+
+def _read(trial: FrozenTrial) -> Trial:
+    attributes = trial.user_attrs
+    if trial.state not in STATES:
+        raise _FieldError(f"its state is {trial.state.name.lower()}")
+    proposal = _field(attributes, "proposal", int, None)
+    outcome: dict[str, Any] = _field(attributes, "outcome", dict) if trial.state.is_finished() else {}
+    candidate = Candidate(
+        origin=_field(attributes, "origin", str),
+        genotype=Genotype.from_dict(_field(attributes, "genotype", dict)),
+        proposal=proposal,
+        choices=trial.params,
+        info=_numbers(_field(attributes, "info", dict, {}), "info"),
+    )
+    if proposal is None and not candidate.is_known:
+        raise _FieldError(f"its origin is {candidate.origin!r}, and it has no proposal")
+    return Trial(
+        number=trial.number,
+        candidate=candidate,
+        state=STATES[trial.state],
+        reward=_reward(trial),
+        metrics=_numbers(_field(outcome, "metrics", dict, {}), "metrics", allow_none=True),
+        error=_field(outcome, "error", str, None),
+        copied_from=_field(outcome, "copied_from", int, None),
+        order=_field(outcome, "order", int, None),
+        rejected=_texts(_field(outcome, "rejected", list, [])),
+    )
+
+
+_MISSING = object()
+
+
+def _field(record: Mapping[str, Any], name: str, kind: type, default: Any = _MISSING) -> Any:
+    """One value of a record; None where that is the default."""
+    value = record.get(name, default)
+    if value is _MISSING:
+        raise _FieldError(f"it has no {name}")
+    if value is not default and type(value) is not kind:
+        raise _FieldError(f"its {name} is {_shown(value)}")
+    return value
+
+
+def _reward(trial: FrozenTrial) -> float | None:
+    """Of a complete trial its value, of a stopped one what it had at the rung."""
+    if trial.state not in (TrialState.COMPLETE, TrialState.PRUNED):
+        return None
+    stopped = trial.state == TrialState.PRUNED
+    values: Any = [trial.intermediate_values.get(0)] if stopped else trial.values
+    if not isinstance(values, list) or len(values) != 1 or not (is_number(values[0]) and math.isfinite(values[0])):
+        raise _FieldError(f"its reward is {_shown(values)}")
+    return float(values[0])
+
+
+def _numbers(record: dict[str, Any], name: str, *, allow_none: bool = False) -> dict[str, Any]:
+    for key, value in record.items():
+        if not (is_number(value) or (allow_none and value is None)):
+            raise _FieldError(f"its {name} have {key} = {_shown(value)}")
+    return record
+
+
+def _texts(values: Iterable[Any]) -> tuple[str, ...]:
+    if wrong := [value for value in values if not isinstance(value, str)]:
+        raise _FieldError(f"it was rejected by {_shown(wrong[0])}")
+    return tuple(values)
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
