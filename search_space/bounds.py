@@ -15,6 +15,10 @@ MAX_INPUTS = 32
 """Inputs of a cell; published cells have one per level at most."""
 MAX_LEVEL = 16
 """Coarsest level: one cell of its map stands for 65,536 x 65,536 pixels."""
+MAX_REPEATS = 64
+"""Stacked copies of a neck; published detectors have 8 at most."""
+MAX_CHANNELS = 8192
+"""Channels of a map: those of the widest published backbone (ResNet-152x4)."""
 MAX_SPACE_CELLS = 64
 """Cells of a search space's genotypes, four times as many as PAFPN has: every cell is four decisions or more, and a
 controller looks at all of them for each proposal."""

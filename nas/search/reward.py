@@ -9,6 +9,8 @@ from typing import Any, Literal, Self
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
+from nas.bounds import Float
+
 CostName = Literal["params", "macs", "latency_ms"]
 
 
@@ -31,10 +33,10 @@ class RewardConfig:
     cost: CostName = "macs"
     """Of the neck for one image; the Pareto front is drawn over it whatever the objective."""
 
-    target: float | None = Field(default=None, gt=0)
+    target: Float | None = Field(default=None, gt=0)
     """The cost that `mnasnet` neither rewards nor punishes: parameters, multiply-adds or milliseconds."""
 
-    exponent: float = Field(default=-0.07, le=0)
+    exponent: Float = Field(default=-0.07, le=0)
     """At -0.07, the paper's, twice the cost is worth as much as 5 % more AP."""
 
     @model_validator(mode="after")
