@@ -71,7 +71,7 @@ def violations(constraints: ConstraintConfig, measured: Measured) -> list[Violat
     return [
         Violation(name, constraints.limits()[name], value)
         for name, value in values.items()
-        if value is not None and value > constraints.limits()[name]
+        if value is not None and not value <= constraints.limits()[name]
     ]
 
 
