@@ -9,6 +9,7 @@ from typing import Any
 
 from safetensors.torch import load_file, save_file
 
+from necks.bounds import built
 from necks.contract import Neck
 from necks.finite import require_finite
 from necks.merge_neck import MergeNeck
@@ -50,7 +51,7 @@ def neck_from_dict(data: dict[str, Any]) -> Neck:
     for name in readers.keys() & arguments.keys():
         arguments[name] = readers[name](arguments[name])
     try:
-        return KINDS[kind](**arguments)
+        return built(lambda: KINDS[kind](**arguments), _widths(arguments))
     except TypeError as error:
         raise ValueError(f"the arguments {sorted(arguments)} do not fit a neck of kind {kind!r}: {error}") from error
 
@@ -92,6 +93,11 @@ def load_exported(directory: str | Path) -> Neck:
     require_finite(weights, str(directory / WEIGHTS_FILE))
     neck.load_state_dict(weights)
     return neck.eval()
+
+
+def _widths(arguments: Mapping[str, Any]) -> list[Any]:
+    values = (arguments.get(name, ()) for name in ("in_channels", "out_channels", "expanded"))
+    return [width for value in values for width in (value if isinstance(value, list | tuple) else [value])]
 
 
 def _to_plain(value: Any) -> Any:

@@ -9,12 +9,13 @@ import reprlib
 from collections.abc import Sequence
 from typing import Any, TypeGuard
 
-MAX_CELLS = 200
-"""Cells of a genotype. Published necks have up to 23 over five levels (quad FPN), and stack them by `repeats`."""
-MAX_INPUTS = 32
-"""Inputs of a cell; published cells have one per level at most."""
+MAX_CELLS = 128
+"""Cells of a genotype. Published necks have up to 23 over five levels (quad FPN), and stack them by `repeats`; even
+unrolled, eight BiFPN layers have 64."""
 MAX_LEVEL = 16
 """Coarsest level: one cell of its map stands for 65,536 x 65,536 pixels."""
+MAX_INPUTS = MAX_LEVEL + 1
+"""Inputs of a cell; published cells have one per level at most."""
 MAX_REPEATS = 64
 """Stacked copies of a neck; published detectors have 8 at most."""
 MAX_CHANNELS = 8192
