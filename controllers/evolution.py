@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from controllers.base import Controller
+from controllers.checks import check_count, check_number
 from controllers.records import Outcome
 from search_space import Choice, Genotype, SearchSpace
 
@@ -102,15 +103,16 @@ class EvolutionController(Controller):
         crossover: float = 0.0,
     ) -> None:
         super().__init__(space, seed=seed, initial=initial)
+        check_count("population_size", population_size, 0)
+        check_count("tournament_size", tournament_size, 0)
         if not 1 <= tournament_size <= population_size:
             raise ValueError(
                 "tournament_size must be from 1 to population_size, "
                 f"got tournament_size={tournament_size}, population_size={population_size}"
             )
-        if num_random is not None and num_random < 0:
-            raise ValueError(f"num_random must be 0 or more, got {num_random}")
-        if not 0 <= crossover <= 1:
-            raise ValueError(f"crossover must be from 0 to 1, got {crossover}")
+        if num_random is not None:
+            check_count("num_random", num_random, 0)
+        check_number("crossover", crossover, 0, 1)
         self.crossover = crossover
         self.num_random = population_size if num_random is None else num_random
         self.population_size = population_size

@@ -10,6 +10,7 @@ from typing import Any
 from optuna.samplers import BaseGASampler, BaseSampler, NSGAIISampler, TPESampler
 
 from controllers.base import Controller
+from controllers.checks import check_count
 from controllers.evolution import mutate
 from controllers.optuna_history import History, Record, generators
 from controllers.records import Outcome
@@ -138,6 +139,7 @@ class Nsga2Controller(OptunaController):
         population_size: int = POPULATION_SIZE,
         **options: Any,
     ) -> None:
+        check_count("population_size", population_size, 2)
         sampler = NSGAIISampler(population_size=population_size)
         super().__init__(space, seed=seed, initial=initial, sampler=sampler, **options)
 
@@ -162,9 +164,7 @@ def nearest_allowed(decision: Decision, wish: Choice) -> Choice:
 
 
 def _check_numbers(*, objectives: int, num_random: int | None, window: int) -> None:
-    if objectives < 1:
-        raise ValueError(f"objectives must be 1 or more, got {objectives}")
-    if num_random is not None and num_random < 0:
-        raise ValueError(f"num_random must be 0 or more, got {num_random}")
-    if window < 8:
-        raise ValueError(f"window must be 8 or more, got {window}")
+    check_count("objectives", objectives, 1)
+    if num_random is not None:
+        check_count("num_random", num_random, 0)
+    check_count("window", window, 8)

@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from controllers.base import Controller
+from controllers.checks import MAX_UNITS, check_count, check_number
 from controllers.evolution import mutate
 from controllers.ppo_records import Example, RunningScale
 from controllers.records import Outcome
@@ -18,6 +19,10 @@ from search_space import Choices, Genotype, SearchSpace
 if TYPE_CHECKING:
     from controllers.policy import Policy
 
+MAX_SETTING = 1000
+"""Largest learning rate, clipping range and entropy weight; useful ones are below 1."""
+MAX_DECAY = 0.999999
+"""Of the baseline; at 1 it would never learn."""
 LOG_PROB, VERSION, ENTROPY = "log_prob", "policy_version", "entropy"
 """What a proposal's `info` holds: the log-probability of the whole genotype under the policy that proposed it, the
 number of updates that this policy had had, and its mean entropy per decision on the way to the genotype, in nats."""
@@ -92,14 +97,16 @@ class PPOController(Controller):
         from controllers.ppo_update import Updater
 
         super().__init__(space, seed=seed, initial=initial)
-        _check_counts(hidden=hidden, batch_size=batch_size, epochs=epochs)
-        if max_lag < 0:
-            raise ValueError(f"max_lag must be 0 or more, got {max_lag}")
-        if not (learning_rate > 0 and entropy >= 0 and clip > 0 and 0 <= baseline_decay < 1):
-            raise ValueError(
-                "learning_rate and clip must be positive, entropy 0 or more and baseline_decay in [0, 1); got "
-                f"learning_rate={learning_rate}, clip={clip}, entropy={entropy}, baseline_decay={baseline_decay}"
-            )
+        check_count("hidden", hidden, 1, MAX_UNITS)
+        check_count("batch_size", batch_size, 1)
+        check_count("epochs", epochs, 1)
+        check_count("max_lag", max_lag, 0)
+        check_number("learning_rate", learning_rate, 0, MAX_SETTING, open_low=True)
+        check_number("clip", clip, 0, MAX_SETTING, open_low=True)
+        check_number("entropy", entropy, 0, MAX_SETTING)
+        check_number("baseline_decay", baseline_decay, 0, MAX_DECAY)
+        if not isinstance(normalise, bool):
+            raise ValueError(f"normalise must be True or False, got {normalise!r}")
         self.batch_size = batch_size
         self.max_lag = max_lag
         self._settings = [hidden, learning_rate, entropy, baseline_decay, batch_size, epochs, clip, max_lag, normalise]
@@ -217,9 +224,3 @@ class PPOController(Controller):
 
     def _identity(self) -> dict[str, Any]:
         return {**super()._identity(), "settings": self._settings}
-
-
-def _check_counts(**counts: int) -> None:
-    for name, count in counts.items():
-        if count < 1:
-            raise ValueError(f"{name} must be 1 or more, got {count}")

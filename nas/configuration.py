@@ -138,10 +138,11 @@ def _unknown(cls: type, path: list[str], here: Any) -> str:
     where = ".".join(path)
     if not isinstance(here, Mapping):
         return f"unknown field {where!r}: {'.'.join(path[:-1])} is {json.dumps(here)} and has no fields to set"
-    return f"unknown field {where!r}{_nearest(path[-1], list(here))}"
+    return f"unknown field {where!r}{nearest(path[-1], list(here))}"
 
 
-def _nearest(name: str, known: list[str]) -> str:
+def nearest(name: str, known: list[str]) -> str:
+    """What an error adds about a name that is not known: the nearest that is, and all of them."""
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f"; did you mean {close[0]!r}?" if close else ""
     return f"{hint} (known here: {', '.join(known)})" if known else hint
@@ -151,7 +152,7 @@ def _explain(cls: type | None, problem: Any) -> str:
     path = [str(part) for part in problem["loc"]]
     where = ".".join(path)
     if problem["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
-        return f"unknown field {where!r}{_nearest(path[-1], _fields_at(cls, path[:-1]) if cls else [])}"
+        return f"unknown field {where!r}{nearest(path[-1], _fields_at(cls, path[:-1]) if cls else [])}"
     message = problem["msg"].removeprefix("Value error, ")
     got = "" if problem["type"] == "value_error" else f", got {problem['input']!r}"
     return f"{where}: {message}{got}" if where else f"{message}{got}"

@@ -14,7 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from necks.bounds import check_count
 from necks.contract import Neck
+from search_space import MAX_CHANNELS
 
 LEAKY_SLOPE = 0.1
 
@@ -55,11 +57,9 @@ class AsffNeck(Neck):
     ) -> None:
         widths = neck.level_channels if expanded is None else tuple(expanded)
         super().__init__(neck.in_channels, neck.in_levels, widths, neck.out_levels)
-        if weight_channels < 1 or activation not in ACTIVATIONS:
-            raise ValueError(
-                f"weight_channels must be positive and activation one of {', '.join(ACTIVATIONS)}, got "
-                f"{weight_channels} and {activation!r}"
-            )
+        check_count("weight_channels", weight_channels, MAX_CHANNELS)
+        if activation not in ACTIVATIONS:
+            raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}")
         self.neck = neck
         self.weight_channels = weight_channels
         self.activation = activation

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from necks.bounds import built
 from necks.contract import Neck
 from necks.modules import MODULE_NECKS
 from necks.public import PUBLIC
@@ -49,7 +50,8 @@ def build_neck(
         options: of the name, such as `extra="p6p7_c5"` for `fpn@torchvision`; an error lists those that a name has.
 
     Raises:
-        ValueError: for an unknown name or option, or levels and channels that do not fit.
+        ValueError: for an unknown name or option, levels and channels that do not fit, or more of anything than
+            `necks.bounds` allows.
     """
     request = Request(
         tuple(in_channels),
@@ -59,14 +61,15 @@ def build_neck(
         repeats,
         recipe,
     )
+    widths = (*request.in_channels, *(() if out_channels is None else (out_channels,)))
     if isinstance(name_or_genotype, Genotype):
         _check_options("a genotype", Request.of_genotype, options)
-        return request.of_genotype(name_or_genotype)
+        return built(lambda: request.of_genotype(name_or_genotype), widths)
     if name_or_genotype not in NECKS:
         raise ValueError(f"unknown neck {name_or_genotype!r}; known are {', '.join(NECKS)}")
     builder = NECKS[name_or_genotype]
     _check_options(name_or_genotype, builder, options)
-    return builder(request, **options)
+    return built(lambda: builder(request, **options), widths)
 
 
 def _check_options(name: str, builder: Callable[..., Neck], options: dict[str, Any]) -> None:

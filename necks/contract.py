@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from torch import Tensor, nn
 
+from necks.bounds import check_levels_and_channels
 from necks.fold import fold_for_inference
 from necks.resample import laid_out
 
@@ -113,8 +114,9 @@ def check_maps(
     """
     Raises:
         ValueError: if channels and levels do not name the same maps, if the inputs are not the finest of the output
-            levels, or if the levels beyond them have gaps.
+            levels, or if the levels beyond them have gaps; for more levels or channels than `necks.bounds` allows.
     """
+    check_levels_and_channels((*in_levels, *out_levels), (*in_channels, *out_channels))
     if len(in_channels) != len(in_levels) or not in_levels:
         raise ValueError(
             f"in_channels and in_levels name the same maps, fine to coarse; got {tuple(in_channels)} channels for "

@@ -17,8 +17,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from necks.asff import conv_norm_act
+from necks.bounds import check_count
 from necks.contract import Neck
 from necks.resample import resample, size_of
+
+MAX_MAXOUT, MAX_KERNEL = 64, 31
+"""Largest `maxout` and `fuse_kernel`; the paper's are 2 and 3."""
 
 
 class ExactFusionNeck(Neck):
@@ -42,8 +46,10 @@ class ExactFusionNeck(Neck):
         fuse_kernel: int = 3,
     ) -> None:
         super().__init__(in_channels, in_levels, out_channels, out_levels)
-        if maxout < 1 or fuse_kernel < 1 or fuse_kernel % 2 == 0:
-            raise ValueError(f"maxout must be positive and fuse_kernel odd, got {maxout} and {fuse_kernel}")
+        check_count("maxout", maxout, MAX_MAXOUT)
+        check_count("fuse_kernel", fuse_kernel, MAX_KERNEL)
+        if fuse_kernel % 2 == 0:
+            raise ValueError(f"fuse_kernel must be odd, got {fuse_kernel}")
         self.maxout = maxout
         self.fuse_kernel = fuse_kernel
         self.widen = nn.ModuleList(conv_norm_act(channels, maxout * out_channels, 1) for channels in in_channels)

@@ -9,7 +9,9 @@ from typing import Any
 
 from safetensors.torch import load_file, save_file
 
+from necks.bounds import built
 from necks.contract import Neck
+from necks.finite import require_finite
 from necks.merge_neck import MergeNeck
 from necks.modules import KINDS
 from necks.recipe import Recipe
@@ -49,7 +51,7 @@ def neck_from_dict(data: dict[str, Any]) -> Neck:
     for name in readers.keys() & arguments.keys():
         arguments[name] = readers[name](arguments[name])
     try:
-        return KINDS[kind](**arguments)
+        return built(lambda: KINDS[kind](**arguments), _widths(arguments))
     except TypeError as error:
         raise ValueError(f"the arguments {sorted(arguments)} do not fit a neck of kind {kind!r}: {error}") from error
 
@@ -58,10 +60,11 @@ def save_exported(neck: Neck, directory: str | Path) -> None:
     """Write `neck.json` and `neck.safetensors`, and for a merge graph its topology alone as `genotype.json`.
 
     Raises:
-        ValueError: for a fused neck, whose weights no arguments lead back to.
+        ValueError: for a fused neck, whose weights no arguments lead back to, and for weights that are not finite.
     """
     if neck.fused:
         raise ValueError("a fused neck cannot be saved; save the neck that it was made from and fuse it after loading")
+    require_finite(neck.state_dict(), "the neck")
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     data = {"format": FORMAT_VERSION, **neck_to_dict(neck)}
@@ -76,7 +79,7 @@ def load_exported(directory: str | Path) -> Neck:
     """The neck that `save_exported` wrote, with its weights, in evaluation mode, on the CPU.
 
     Raises:
-        ValueError: if a file is missing or was written by another format version.
+        ValueError: if a file is missing or was written by another format version, or weights are not finite.
     """
     directory = Path(directory)
     missing = [name for name in (NECK_FILE, WEIGHTS_FILE) if not (directory / name).is_file()]
@@ -86,8 +89,15 @@ def load_exported(directory: str | Path) -> Neck:
     if data.pop("format", None) != FORMAT_VERSION:
         raise ValueError(f"{directory / NECK_FILE} has another format; this version reads format {FORMAT_VERSION}")
     neck = neck_from_dict(data)
-    neck.load_state_dict(load_file(str(directory / WEIGHTS_FILE)))
+    weights = load_file(str(directory / WEIGHTS_FILE))
+    require_finite(weights, str(directory / WEIGHTS_FILE))
+    neck.load_state_dict(weights)
     return neck.eval()
+
+
+def _widths(arguments: Mapping[str, Any]) -> list[Any]:
+    values = (arguments.get(name, ()) for name in ("in_channels", "out_channels", "expanded"))
+    return [width for value in values for width in (value if isinstance(value, list | tuple) else [value])]
 
 
 def _to_plain(value: Any) -> Any:

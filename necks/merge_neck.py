@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from necks.blocks import initialise
+from necks.bounds import MAX_STACKED_INPUTS, check_count, check_params
 from necks.checkpointing import recomputed
 from necks.contract import Neck
 from necks.edge import Shared
@@ -19,7 +20,7 @@ from necks.merge import Cell
 from necks.recipe import Recipe
 from necks.resample import size_of
 from necks.stem import ExtraOutputs, Stem
-from search_space import Genotype
+from search_space import MAX_REPEATS, Genotype
 
 
 class Pyramid(nn.Module):
@@ -106,12 +107,12 @@ class MergeNeck(Neck):
     ) -> None:
         out_levels = tuple(genotype.levels if out_levels is None else out_levels)
         super().__init__(in_channels, in_levels, out_channels, out_levels)
-        if repeats < 1:
-            raise ValueError(f"repeats must be positive, got {repeats}")
+        check_count("repeats", repeats, MAX_REPEATS)
         if out_levels[: len(genotype.levels)] != genotype.levels:
             raise ValueError(f"out_levels must begin with the genotype's levels {genotype.levels}, got {out_levels}")
         if len(self.in_levels) > len(genotype.levels):
             raise ValueError(f"in_levels {self.in_levels} are more than the genotype's levels {genotype.levels}")
+        _check_size(genotype, out_channels, repeats, recipe or Recipe())
         self.genotype = genotype
         self.repeats = repeats
         self.checkpointing = False
@@ -168,3 +169,20 @@ class MergeNeck(Neck):
         if self.extra is None:
             return self.named(maps)
         return self.named([*maps, *self.extra(list(features.values())[-1], maps[-1])])
+
+
+def _check_size(genotype: Genotype, channels: int, repeats: int, recipe: Recipe) -> None:
+    """
+    Raises:
+        ValueError: for more inputs or parameters than `necks.bounds` allows.
+    """
+    first = len(genotype.levels)
+    live = [node - first for node in genotype.live_nodes if node >= first]
+    inputs = repeats * sum(len(genotype.cells[index].inputs) + len(genotype.dangling[index]) for index in live)
+    if inputs > MAX_STACKED_INPUTS:
+        raise ValueError(
+            f"{repeats} repeats of this genotype's cells have {inputs:,} inputs, allowed are {MAX_STACKED_INPUTS:,}; "
+            "take fewer repeats"
+        )
+    convs = repeats * sum(genotype.cells[index].transform != "none" for index in live)
+    check_params(convs * channels * (channels + 9 if recipe.separable else 9 * channels))

@@ -14,7 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from necks.bounds import check_count
 from necks.contract import Neck
+from search_space import MAX_REPEATS
 
 NORM_MOMENTUM = 0.01
 SFAM_REDUCTION = 16
@@ -187,7 +189,8 @@ def _one_each(items: Iterable[ItemT], count: int) -> list[ItemT]:
 def _check(out_levels: Sequence[int], out_channels: int, tums: int) -> None:
     if len(out_levels) < 2 or tuple(out_levels) != tuple(range(out_levels[0], out_levels[0] + len(out_levels))):
         raise ValueError(f"a TUM halves level by level: out_levels must be two or more, without gaps, got {out_levels}")
-    if tums < 1 or out_channels % (2 * tums):
+    check_count("tums", tums, MAX_REPEATS)
+    if out_channels % (2 * tums):
         raise ValueError(
             f"out_channels must be a multiple of 2 * tums (each TUM gives out_channels // tums, half of which is "
             f"leached), got {out_channels} for tums={tums}"

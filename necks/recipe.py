@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, get_args, get_type_hints
@@ -80,7 +81,7 @@ class Recipe:
                 if value not in choices:
                     raise ValueError(f"{name} must be one of {choices}, got {value!r}")
             elif kind in (int, float):
-                if isinstance(value, bool) or not isinstance(value, int | kind) or not value > 0:
+                if isinstance(value, bool) or not isinstance(value, int | kind) or not 0 < value < math.inf:
                     raise ValueError(f"{name} must be a positive {kind.__name__}, got {value!r}")
             elif not isinstance(value, kind):
                 raise ValueError(f"{name} must be {getattr(kind, '__name__', kind)}, got {value!r}")

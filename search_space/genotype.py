@@ -6,20 +6,20 @@ Nodes are numbered: the pyramid's inputs first, fine to coarse, then every cell'
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from search_space.bounds import MAX_CELLS, MAX_INPUTS, GenotypeError, check_levels, is_whole, shown
 from search_space.fingerprint import fingerprint
 
 MERGES = ("sum", "attention", "fast_normalized", "softmax")
 TRANSFORMS = ("conv", "linear", "none")
 FORMAT_VERSION = 1
 
-
-class GenotypeError(ValueError):
-    """A genotype that cannot be built; the message says which cell, what was wrong and what is allowed."""
+MAX_TEXT = 2**20
+"""Characters of a genotype's JSON text: several times what the largest one takes."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class MergeCell:
     transform: str = "conv"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "inputs", tuple(self.inputs))
+        object.__setattr__(self, "inputs", _as_tuple("inputs", self.inputs))
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -59,8 +59,8 @@ class Genotype:
     """Merge cells over given input levels.
 
     Args:
-        levels: input levels, fine to coarse, such as `(3, 4, 5, 6, 7)`.
-        cells: merge cells; cell k may use nodes 0 .. len(levels) + k - 1.
+        levels: input levels, fine to coarse, such as `(3, 4, 5, 6, 7)`; 0 .. `MAX_LEVEL`.
+        cells: merge cells, `MAX_CELLS` at most; cell k may use `MAX_INPUTS` of the nodes 0 .. len(levels) + k - 1.
         merge_dangling: when the output cell of level L is built, every node so far unused at level L is
             added to it before its transform (NAS-FPN; inputs count too).
 
@@ -73,11 +73,13 @@ class Genotype:
     merge_dangling: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "levels", tuple(self.levels))
-        object.__setattr__(self, "cells", tuple(self.cells))
-        _check_levels(self.levels)
+        object.__setattr__(self, "levels", _as_tuple("levels", self.levels))
+        object.__setattr__(self, "cells", _as_tuple("cells", self.cells))
+        check_levels(self.levels)
         if not isinstance(self.merge_dangling, bool):
-            raise GenotypeError(f"merge_dangling must be True or False, got {self.merge_dangling!r}")
+            raise GenotypeError(f"merge_dangling must be True or False, got {shown(self.merge_dangling)}")
+        if len(self.cells) > MAX_CELLS:
+            raise GenotypeError(f"a genotype has {MAX_CELLS} cells at most, got {len(self.cells)}; stack it by repeats")
         for index, cell in enumerate(self.cells):
             _check_cell(self.levels, index, cell)
 
@@ -139,7 +141,8 @@ class Genotype:
         * What follows from a weighted merge being linear or positive: it counts as any function of its operands with
           weights of its own (but `softmax` of one map is that map). So pooling x + w x differs from adding the pooled
           maps x and w x.
-        * Order of floating-point additions is not looked at: a sum of sums is one longer sum.
+        * Order of floating-point additions is not looked at: a sum of sums is one longer sum, of 64 terms at most.
+        * Graphs of many cells that are alike all over, and differ in nothing but the order in which they are written.
         """
         return fingerprint(
             self.levels,
@@ -168,8 +171,10 @@ class Genotype:
             GenotypeError: on an unknown format version, a missing or unknown field, or an invalid cell.
         """
         _check_fields("genotype", data, {"format", "levels", "merge_dangling", "cells"})
-        if data["format"] != FORMAT_VERSION:
-            raise GenotypeError(f"genotype has format {data['format']!r}, this version reads format {FORMAT_VERSION}")
+        if data["format"] != FORMAT_VERSION or not is_whole(data["format"]):
+            raise GenotypeError(
+                f"genotype has format {shown(data['format'])}, this version reads format {FORMAT_VERSION}"
+            )
         cells = []
         for index, cell in enumerate(_check_list("cells", data["cells"])):
             _check_fields(f"cell {index}", cell, {"level", "inputs", "merge", "transform"})
@@ -182,13 +187,33 @@ class Genotype:
         """Read what `to_json` wrote.
 
         Raises:
-            GenotypeError: as `from_dict`, and for text that is not JSON.
+            GenotypeError: as `from_dict`, for text that is not JSON or longer than `MAX_TEXT`, and for an object that
+                has a field twice.
         """
+        if len(text) > MAX_TEXT:
+            raise GenotypeError(f"a genotype's JSON text has {MAX_TEXT:,} characters at most, got {len(text):,}")
         try:
-            data = json.loads(text)
-        except json.JSONDecodeError as error:
+            data = json.loads(text, object_pairs_hook=_once)
+        except RecursionError as error:
+            raise GenotypeError("a genotype is JSON text with a few levels, but this is nested too deep") from error
+        except GenotypeError:
+            raise
+        except ValueError as error:
             raise GenotypeError(f"a genotype is JSON text, but this is not: {error}") from error
         return cls.from_dict(data)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise GenotypeError(f"a genotype's JSON has a field twice among {shown([name for name, _ in pairs])}")
+    return found
+
+
+def _as_tuple(what: str, values: Any) -> tuple[Any, ...]:
+    if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
+        raise GenotypeError(f"{what} must be a list, got {shown(values)}")
+    return tuple(values)
 
 
 def _check_fields(what: str, data: object, allowed: set[str]) -> None:
@@ -196,37 +221,33 @@ def _check_fields(what: str, data: object, allowed: set[str]) -> None:
         raise GenotypeError(f"{what} must be a JSON object with {sorted(allowed)}, got {type(data).__name__}")
     if set(data) != allowed:
         raise GenotypeError(
-            f"{what} must have exactly the fields {sorted(allowed)}; "
-            f"missing {sorted(allowed - set(data))}, unknown {sorted(set(data) - allowed)}"
+            f"{what} must have exactly the fields {sorted(allowed)}; missing {sorted(allowed - set(data))}, "
+            f"unknown {shown(sorted(set(data) - allowed, key=str))}"
         )
 
 
 def _check_list(what: str, data: object) -> Sequence[Any]:
     if not isinstance(data, list | tuple):
-        raise GenotypeError(f"{what} must be a list, got {data!r}")
+        raise GenotypeError(f"{what} must be a list, got {shown(data)}")
     return data
 
 
-def _check_levels(levels: Sequence[int]) -> None:
-    valid = all(isinstance(level, int) and not isinstance(level, bool) and level >= 0 for level in levels)
-    if not levels or not valid or list(levels) != sorted(set(levels)):
-        raise GenotypeError(
-            f"levels must be distinct non-negative integers, fine to coarse, like (3, 4, 5, 6, 7); got {levels!r}"
-        )
-
-
-def _check_cell(levels: Sequence[int], index: int, cell: MergeCell) -> None:
+def _check_cell(levels: Sequence[int], index: int, cell: object) -> None:
     bank = len(levels) + index
-    if not isinstance(cell.level, int) or cell.level not in levels:
-        raise GenotypeError(f"cell {index}: level {cell.level!r} is not one of the levels {tuple(levels)}")
+    if not isinstance(cell, MergeCell):
+        raise GenotypeError(f"cell {index} must be a MergeCell, got {shown(cell)}")
+    if not is_whole(cell.level) or cell.level not in levels:
+        raise GenotypeError(f"cell {index}: level {shown(cell.level)} is not one of the levels {tuple(levels)}")
+    if len(cell.inputs) > MAX_INPUTS:
+        raise GenotypeError(f"cell {index}: a cell has {MAX_INPUTS} inputs at most, got {len(cell.inputs)}")
     for node in cell.inputs:
-        if not isinstance(node, int) or isinstance(node, bool) or not 0 <= node < bank:
-            raise GenotypeError(f"cell {index}: input {node!r} is not an earlier node; allowed are 0..{bank - 1}")
+        if not is_whole(node) or not 0 <= node < bank:
+            raise GenotypeError(f"cell {index}: input {shown(node)} is not an earlier node; allowed are 0..{bank - 1}")
     if not cell.inputs or len(set(cell.inputs)) != len(cell.inputs):
         raise GenotypeError(f"cell {index}: inputs must be one or more distinct nodes, got {cell.inputs}")
     if cell.merge not in MERGES:
-        raise GenotypeError(f"cell {index}: merge {cell.merge!r} is unknown; allowed are {MERGES}")
+        raise GenotypeError(f"cell {index}: merge {shown(cell.merge)} is unknown; allowed are {MERGES}")
     if cell.merge == "attention" and len(cell.inputs) != 2:
         raise GenotypeError(f"cell {index}: attention merges exactly 2 inputs, got {cell.inputs}")
     if cell.transform not in TRANSFORMS:
-        raise GenotypeError(f"cell {index}: transform {cell.transform!r} is unknown; allowed are {TRANSFORMS}")
+        raise GenotypeError(f"cell {index}: transform {shown(cell.transform)} is unknown; allowed are {TRANSFORMS}")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from search_space.genotype import Genotype, GenotypeError, MergeCell
+from search_space.bounds import GenotypeError
+from search_space.genotype import Genotype, MergeCell
 
 DEFAULT_LEVELS = (3, 4, 5, 6, 7)
 

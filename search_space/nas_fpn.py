@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
+from search_space.bounds import check_num_cells
 from search_space.genotype import Genotype, MergeCell
 from search_space.space import Choice, Choices, Decision, SearchSpace
 
@@ -21,7 +22,7 @@ class NasFpnSpace(SearchSpace):
     `cell{k}.merge`; of output cells the same, the level being one that no output has yet.
 
     Args:
-        num_cells: all cells, intermediate and output.
+        num_cells: all cells, intermediate and output; `MAX_SPACE_CELLS` at most.
         levels: input and output levels, fine to coarse.
         intermediate_levels: levels an intermediate cell may have; the paper bans the finest to save compute.
 
@@ -35,7 +36,8 @@ class NasFpnSpace(SearchSpace):
         levels: Sequence[int] = (3, 4, 5, 6, 7),
         intermediate_levels: Sequence[int] | None = None,
     ) -> None:
-        self.levels = tuple(levels)
+        self.levels = Genotype(tuple(levels), ()).levels
+        check_num_cells("num_cells", num_cells, 1)
         self.intermediate_levels = self.levels[1:] if intermediate_levels is None else tuple(intermediate_levels)
         self.num_intermediate = num_cells - len(self.levels)
         if len(self.levels) < 2:

@@ -20,6 +20,15 @@ Label = tuple[int, str, str]
 Form = tuple[tuple[int, int], ...]
 """(node, how often it counts), by node: the sum of these at one level."""
 WEIGHTED = ("fast_normalized", "softmax")
+SUM = "sum"
+"""Role of what a sum adds once."""
+MAX_TERMS = 64
+"""Terms of a sum that are carried on into the sums that take it; a longer one is a node of its own. Upsampling in two
+steps and in one are two maps, so that sums of sums over many levels would have a term for each of exponentially many
+ways."""
+MAX_SPELLED = 64
+"""Operands of a sum that are written as often as they count; a longer sum has them once, in a role with the count
+(`sum*65`). A chain of sums of sums doubles the counts with every cell."""
 
 
 class NormalForm:
@@ -27,7 +36,7 @@ class NormalForm:
 
     Attributes:
         labels: of every node but the inputs.
-        operands: of every node but the inputs; an operand that counts twice is there twice.
+        operands: of every node but the inputs; an operand that counts twice is there twice, see `MAX_SPELLED`.
         outputs: level -> node.
     """
 
@@ -42,6 +51,7 @@ class NormalForm:
         self.operands: dict[int, tuple[Operand, ...]] = {}
         self._levels = list(levels)
         self._shared: dict[tuple[Label, tuple[Operand, ...]], int] = {}
+        self._brought: dict[tuple[int, int], Form] = {}
         map_levels = [*levels, *(cell[0] for cell in cells)]
         maps: list[Form] = [((node, 1),) for node in range(len(levels))]
         for cell, added in zip(cells, dangling, strict=True):
@@ -53,7 +63,7 @@ class NormalForm:
 
     def _cell(self, cell: Cell, added: Iterable[int], maps: Sequence[Form], map_levels: Sequence[int]) -> Form:
         level, inputs, merge, transform = cell
-        forms = [self._resampled(maps[node], map_levels[node], level) for node in inputs]
+        forms = [self._at_level(node, level, maps, map_levels) for node in inputs]
         if merge == "sum" or (merge == "softmax" and len(set(forms)) == 1):
             terms = forms if merge == "sum" else forms[:1]
         elif merge == "attention":
@@ -63,7 +73,7 @@ class NormalForm:
             terms = [((self._add((level, merge, "none"), operands), 1),)]
         total = _sum([*terms, *(maps[node] for node in added)])
         if transform == "none":
-            return total
+            return total if len(total) <= MAX_TERMS else ((self._standing(total, level), 1),)
         return ((self._add((level, "sum", transform), _operands(total)), 1),)
 
     def _attention(
@@ -86,6 +96,12 @@ class NormalForm:
             gate = self._node(forms[coarse], level)
         operands = (("coarse", gate), ("fine", self._node(forms[fine], level)))
         return ((self._share((level, "attention", "none"), operands), 1),)
+
+    def _at_level(self, node: int, level: int, maps: Sequence[Form], map_levels: Sequence[int]) -> Form:
+        """A genotype's node brought to `level`; made once, since dense graphs ask for it in every cell."""
+        if (node, level) not in self._brought:
+            self._brought[node, level] = self._resampled(maps[node], map_levels[node], level)
+        return self._brought[node, level]
 
     def _resampled(self, form: Form, source: int, level: int) -> Form:
         """A map of level `source` brought to `level`: upsampling goes through sums, pooling only past a factor."""
@@ -136,11 +152,14 @@ class NormalForm:
         for node, (level, merge, transform) in list(self.labels.items()):
             if merge != "sum" or transform == "none":
                 continue
-            parts = [part for _, part in self.operands[node] if self._is_merge(part, level)]
-            if len(parts) == 1 and (uses[parts[0]] == 1 or self.labels[parts[0]][1] == "attention"):
-                added = (("added", other) for _, other in self.operands[node] if other != parts[0])
-                self.labels[node] = (level, self.labels[parts[0]][1], transform)
-                self.operands[node] = (*self.operands[parts[0]], *added)
+            parts = [operand for operand in self.operands[node] if self._is_merge(operand[1], level)]
+            if len(parts) != 1 or parts[0][0] != SUM:
+                continue
+            part = parts[0][1]
+            if uses[part] == 1 or self.labels[part][1] == "attention":
+                added = ((role.replace(SUM, "added"), other) for role, other in self.operands[node] if other != part)
+                self.labels[node] = (level, self.labels[part][1], transform)
+                self.operands[node] = (*self.operands[part], *added)
 
     def _is_merge(self, node: int, level: int) -> bool:
         label = self.labels.get(node)
@@ -156,4 +175,6 @@ def _sum(forms: Iterable[Form]) -> Form:
 
 
 def _operands(form: Form) -> tuple[Operand, ...]:
-    return tuple(("sum", node) for node, count in form for _ in range(count))
+    if sum(count for _, count in form) <= MAX_SPELLED:
+        return tuple((SUM, node) for node, count in form for _ in range(count))
+    return tuple((SUM if count == 1 else f"{SUM}*{count}", node) for node, count in form)

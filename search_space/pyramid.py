@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Literal, TypeVar, get_args
 
+from search_space.bounds import check_num_cells, is_whole, shown
 from search_space.genotype import MERGES, TRANSFORMS, Genotype, MergeCell
 from search_space.known import DEFAULT_LEVELS
 from search_space.level_sequences import LevelSequences
@@ -30,7 +31,7 @@ class PyramidSpace(SearchSpace):
     Args:
         levels: input and output levels, fine to coarse.
         min_cells: fewest cells; default as many as levels.
-        max_cells: most cells; 17 is PAFPN's number over five levels.
+        max_cells: most cells, `MAX_SPACE_CELLS` at most; 17 is PAFPN's number over five levels.
         max_inputs: most inputs of a cell.
         merges: merges to choose from.
         transforms: transforms to choose from.
@@ -67,8 +68,8 @@ class PyramidSpace(SearchSpace):
         )
         if uniform not in get_args(Uniform):
             raise ValueError(f"uniform must be one of {get_args(Uniform)}, got {uniform!r}")
-        if not 1 <= max_inputs <= len(INPUT_LETTERS):
-            raise ValueError(f"max_inputs must be in 1..{len(INPUT_LETTERS)}, got {max_inputs}")
+        if not is_whole(max_inputs) or not 1 <= max_inputs <= len(INPUT_LETTERS):
+            raise ValueError(f"max_inputs must be in 1..{len(INPUT_LETTERS)}, got {shown(max_inputs)}")
         self.every_level, self.uniform = every_level, uniform
         self._options = CellOptions(
             self.levels,
@@ -231,6 +232,8 @@ def pyramid_space(max_cells: int = 17, levels: Sequence[int] = DEFAULT_LEVELS) -
 
 
 def _numbers_of_cells(fewest: int, most: int) -> tuple[int, ...]:
+    check_num_cells("max_cells", most, 0)
+    check_num_cells("min_cells", fewest, 0)
     if not 0 <= fewest <= most or most == 0:
         raise ValueError(f"min_cells must be in 0..max_cells and max_cells positive, got {fewest} and {most}")
     return tuple(range(fewest, most + 1))

@@ -2,7 +2,7 @@
 
 After B. D. McKay, "Practical graph isomorphism" (1981): refine, single one node out, refine again. Parts of the graph
 that hang together only through nodes already told apart are ordered each on its own, so that many alike parts cost no
-more than one each.
+more than one each. Nodes with the same operands and the same consumers can change places, so that their order is free.
 """
 
 from __future__ import annotations
@@ -14,12 +14,27 @@ from typing import Any
 from search_space.normal_form import NormalForm, Operand
 
 Colours = dict[int, int]
+MAX_VISITS = 300_000
+"""Edges that are looked at before the search for an order is given up: some tenths of a second. Known necks and spaces
+of this project need a few thousand; graphs that need more are as alike all over as no neck is."""
+
+
+class _TooAlikeError(Exception):
+    """More edges to look at than `MAX_VISITS`."""
 
 
 def canonical_ranks(graph: NormalForm, first: int, consumers: Mapping[int, Sequence[Operand]]) -> dict[int, int]:
-    """A rank for every node; two writings of one graph give ranks that some isomorphism maps onto each other."""
+    """A rank for every node; two writings of one graph give ranks that some isomorphism maps onto each other.
+
+    A graph that takes more than `MAX_VISITS` keeps the order in which it is written: then two writings of it are taken
+    for two graphs, and never two graphs for one.
+    """
     order = _Order(graph, first, consumers)
-    return {node: rank for rank, node in enumerate(order.ordered(list(consumers), order.start))}
+    try:
+        nodes = order.ordered(list(consumers), order.start)
+    except _TooAlikeError:
+        nodes = sorted(consumers)
+    return {node: rank for rank, node in enumerate(nodes)}
 
 
 class _Order:
@@ -30,9 +45,25 @@ class _Order:
         self.consumers = consumers
         put_out = {node: tuple(sorted(at for at, out in graph.outputs.items() if out == node)) for node in consumers}
         inputs = {node: (0, node) for node in range(first)}
-        self.start = _ranked({node: (inputs.get(node) or (1, graph.labels[node]), put_out[node]) for node in consumers})
+        self._visits = 0
+        kinds = {node: (inputs.get(node) or (1, graph.labels[node]), put_out[node]) for node in consumers}
+        self.start = _ranked({node: (*kinds[node], place) for node, place in self._places(kinds).items()})
+
+    def _places(self, kinds: Mapping[int, Any]) -> dict[int, int]:
+        """How many nodes before each have its kind, operands and consumers, and so can change places with it."""
+        seen: Counter[Any] = Counter()
+        places = {}
+        for node in self.consumers:
+            around = kinds[node], tuple(sorted(self.operands[node])), tuple(sorted(self.consumers[node]))
+            places[node] = seen[around]
+            seen[around] += 1
+        return places
 
     def ordered(self, nodes: Sequence[int], colours: Colours) -> list[int]:
+        """
+        Raises:
+            _TooAlikeError: if there is more to look at than `MAX_VISITS`.
+        """
         colours = self._refined(colours)
         sizes = Counter(colours[node] for node in nodes)
         apart = sorted((node for node in nodes if sizes[colours[node]] == 1), key=colours.__getitem__)
@@ -64,6 +95,9 @@ class _Order:
     def _refined(self, colours: Colours) -> Colours:
         """Split colours by those of operands and consumers until nothing splits."""
         while True:
+            self._visits += sum(len(self.operands[node]) + len(self.consumers[node]) for node in colours)
+            if self._visits > MAX_VISITS:
+                raise _TooAlikeError
             finer = _ranked(
                 {
                     node: (

@@ -144,7 +144,8 @@ def check_equal(pair: Pair) -> None:
 
 
 def _difference(ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> float:
-    return max(float((x - y).abs().max() / y.abs().max()) for x, y in zip(ours, theirs, strict=True))
+    differences = [(x - y).abs().max() / y.abs().max() for x, y in zip(ours, theirs, strict=True)]
+    return float(torch.stack(differences).max())  # NaN if one of them is
 
 
 def profile_of(pair: Pair, side: int, device: torch.device) -> dict[str, dict[str, float]]:

@@ -27,6 +27,7 @@ from nas.evaluation.evaluate import (
     open_split,
 )
 from nas.evaluation.pictures import ap_against_macs, detections_on_images
+from nas.plain_json import dumps
 from nas.search.run_directory import environment
 
 MEASURES = ("AP", "AP50", "AP75", "APs", "APm", "APl")
@@ -114,7 +115,7 @@ def _write(out: Path, split: CocoSplit, results: Sequence[ExitResult], about: di
         for one in results
     ]
     record = {"command": sys.argv, "environment": environment(), **about, "results": exits}
-    (out / RESULTS_FILE).write_text(json.dumps(record, indent=2) + "\n")
+    (out / RESULTS_FILE).write_text(dumps(record, indent=2) + "\n")
     for one in results:
         name = "detections.json" if len(results) == 1 else f"detections_exit_{one.repeats}.json"
         found = [{key: entry[key] for key in RESULT_KEYS} for entry in coco_results(split, one.found)]

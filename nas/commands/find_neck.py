@@ -14,6 +14,7 @@ from nas.search.remote import is_url
 from nas.search.staging import CONFIG
 from necks import NECKS, MergeNeck, Neck, load_exported
 from necks.exported import NECK_FILE
+from necks.finite import WeightsNotFiniteError
 from search_space import Genotype
 
 
@@ -40,7 +41,10 @@ def find_neck(name: str) -> Found:
         return Found(name, name)
     path = Path(name)
     if (path / NECK_FILE).is_file():
-        neck = load_exported(path)
+        try:
+            neck = load_exported(path)
+        except WeightsNotFiniteError as error:
+            raise UserError(str(error)) from error
         return Found(name, neck.genotype if isinstance(neck, MergeNeck) else None, neck)
     if path.is_file():
         return Found(name, _read(path))

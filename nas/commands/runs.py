@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import sys
 
 from rich.console import Console
 
 from nas.errors import UserError
+from nas.plain_json import dumps
 from nas.results.summary import status
 from nas.search.config import SearchConfig
 from nas.search.journal import open_journal
@@ -25,7 +25,7 @@ def show_status(run_dir: str, as_json: bool) -> None:
         config, trials = _read(run)
         now = status(config, trials, run.is_live())
     if as_json:
-        sys.stdout.write(json.dumps(now, indent=2) + "\n")
+        sys.stdout.write(dumps(now, indent=2) + "\n")
         return
     console.print(
         f"{now['name']}: {now['state']}, {now['finished']} of {now['total']} finished, "

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +13,7 @@ from rich.table import Table
 
 from nas.comparison.bank import Bank
 from nas.comparison.case import Case, Result
+from nas.plain_json import dumps
 from nas.results.units import duration
 from nas.search.config import ResourceConfig, SearchConfig
 from nas.search.run_directory import environment
@@ -45,18 +44,9 @@ def write_record(out: Path, name: str, config: SearchConfig, data: dict[str, Any
     path = out / f"{name}.json"
     record = {"experiment": config.name, "environment": environment(), **data}
     partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(_finite(record), indent=1, allow_nan=False) + "\n")
+    partial.write_text(dumps(record, indent=1) + "\n")
     partial.replace(path)
     return path
-
-
-def _finite(value: Any) -> Any:
-    """JSON has no NaN and no infinity; null stands for them."""
-    if isinstance(value, dict):
-        return {key: _finite(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(entry) for entry in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def make_table(title: str, *columns: str) -> Table:

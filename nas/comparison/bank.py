@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 from nas.comparison.case import Case, Result
 from nas.configuration import to_dict
 from nas.errors import UserError
+from nas.plain_json import dumps
 
 
 class BankError(UserError):
@@ -79,7 +80,7 @@ class Bank:
         with self.path.open("a+b") as file:
             if file.tell() and not self._ends_with_newline(file):
                 file.write(b"\n")
-            file.write(json.dumps(record).encode() + b"\n")
+            file.write(dumps(record).encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
         self._found[case.key] = result

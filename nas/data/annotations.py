@@ -17,6 +17,10 @@ _NEEDED = {
     "categories": ("id", "name"),
 }
 _IDS = ("id", "image_id", "category_id")
+MAX_ID = 2**53
+"""Largest id: some scorers keep ids as floats."""
+MAX_SIDE = 100_000
+"""Largest side of an image and largest number of a box, in pixels: COCO's scorers know no areas beyond its square."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,15 @@ def check_annotations(path: Path, content: dict[str, Any], findings: Findings) -
     _check_names(path, images, categories, findings)
     boxes = tuple(entry for entry in annotations.values() if _is_usable(path, entry, images, categories, findings))
     return Annotations(path, images, {key: entry["name"] for key, entry in categories.items()}, boxes)
+
+
+def first_fault(content: dict[str, Any]) -> str | None:
+    """The first entry that is not well-formed, and why; None if all are."""
+    for section, needed in _NEEDED.items():
+        for index, entry in enumerate(content[section]):
+            if fault := _fault(entry, needed):
+                return f"{section}[{index}] {fault}"
+    return None
 
 
 def check_classes(found: Annotations, image_ids: frozenset[int], must_have: bool, findings: Findings) -> None:
@@ -96,19 +109,40 @@ def _fault(entry: Any, needed: tuple[str, ...]) -> str | None:
         return f"(id {entry.get('id')}) lacks {', '.join(missing)}"
     for key in needed:
         value = entry[key]
-        if key in _IDS and (not isinstance(value, int) or isinstance(value, bool)):
-            return f"has {key} {value!r:.40}, but ids must be whole numbers"
-        if key in ("width", "height") and not (isinstance(value, int) and value > 0):
-            return f"(id {entry['id']}) has {key} {value!r:.40}, but it must be a whole number of pixels"
+        if key in _IDS and not _is_whole(value, -MAX_ID, MAX_ID):
+            return f"has {key} {value!r:.40}, but ids must be whole numbers (of 2^53 at most)"
+        if key in ("width", "height") and not _is_whole(value, 1, MAX_SIDE):
+            return f"(id {entry['id']}) has {key} {value!r:.40}, but it must be a whole number of pixels, 1..{MAX_SIDE}"
         if key in ("file_name", "name") and not (isinstance(value, str) and value):
             return f"(id {entry['id']}) has {key} {value!r:.40}, but it must be a text"
-        if key == "bbox" and not (isinstance(value, list) and len(value) == 4 and all(map(_is_finite, value))):
-            return f"(id {entry['id']}) has bbox {value!r:.60}, but it must be four finite numbers x, y, width, height"
+        if key == "bbox" and not (isinstance(value, list) and len(value) == 4 and all(map(_is_side, value))):
+            return (
+                f"(id {entry['id']}) has bbox {value!r:.60}, but it must be four finite numbers x, y, width, height, "
+                f"none beyond {MAX_SIDE}"
+            )
+    return _fault_of_optional(entry) if "bbox" in needed else None
+
+
+def _fault_of_optional(annotation: dict[str, Any]) -> str | None:
+    """What is malformed about the fields that an annotation may lack."""
+    crowd, area = annotation.get("iscrowd", 0), annotation.get("area", 0)
+    if not _is_whole(crowd, 0, 1):
+        return f"(id {annotation['id']}) has iscrowd {crowd!r:.40}, but it must be 0 or 1"
+    if not (_is_number(area) and 0 <= area <= MAX_SIDE**2):
+        return f"(id {annotation['id']}) has area {area!r:.40}, but it must be a number of pixels, 0..{MAX_SIDE**2}"
     return None
 
 
-def _is_finite(value: Any) -> bool:
+def _is_whole(value: Any, least: int, most: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+
+
+def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_side(value: Any) -> bool:
+    return _is_number(value) and abs(value) <= MAX_SIDE
 
 
 def _check_names(

@@ -19,9 +19,11 @@ from torch.utils.data import Dataset
 from torchvision.ops import box_convert, clip_boxes_to_image
 from torchvision.transforms.functional import pil_to_tensor
 
+from nas.data.annotations import first_fault
 from nas.data.archive import open_root
 from nas.data.config import DataConfig, DataError, SplitConfig
 from nas.data.image_files import UnreadableImageError, WrongSizeError, read_rgb
+from nas.data.normal_entries import normalised
 
 _NEEDED_KEYS = ("images", "annotations", "categories")
 
@@ -178,7 +180,7 @@ def digest(split: CocoSplit) -> str:
 
 
 def read_instances(path: Path) -> tuple[dict[str, Any], bytes]:
-    """The content of a COCO instances file and its bytes.
+    """The content of a COCO instances file with `normalised` entries, and its bytes.
 
     Raises:
         DataError: if it is missing, is no JSON or lacks one of COCO's lists.
@@ -203,7 +205,7 @@ def read_instances(path: Path) -> tuple[dict[str, Any], bytes]:
             f"annotation file {path} is not a COCO instances file: it needs the lists {', '.join(_NEEDED_KEYS)}, but "
             f"has no {', '.join(missing)}; run `nasfpn data check`"
         )
-    return content, raw
+    return normalised(content), raw
 
 
 @contextlib.contextmanager
@@ -215,15 +217,12 @@ def quiet() -> Iterator[None]:
 
 def _index(content: dict[str, Any], path: Path) -> Any:
     """pycocotools' view of an instances file."""
+    if fault := first_fault(content):
+        raise DataError(f"{path} has malformed entries: {fault}; run `nasfpn data check`")
     coco: Any = COCO()
     coco.dataset = content
-    try:
-        with quiet():
-            coco.createIndex()
-        sorted(coco.imgs), sorted(coco.cats), [category["name"] for category in coco.cats.values()]
-        [(Path(image["file_name"]), range(image["height"]), range(image["width"])) for image in coco.imgs.values()]
-    except (KeyError, TypeError) as error:
-        raise DataError(f"{path} has malformed entries ({error!r}); run `nasfpn data check`") from error
+    with quiet():
+        coco.createIndex()
     return coco
 
 

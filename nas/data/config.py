@@ -7,6 +7,7 @@ from typing import Self
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
+from nas.bounds import MAX_IMAGE_SIZE, MAX_IMAGES, MAX_SEED, Float, Int
 from nas.errors import UserError
 
 _STRICT = ConfigDict(extra="forbid")
@@ -20,22 +21,22 @@ class DataError(UserError):
 class SignsConfig:
     """The embedded data set "signs": how many images, how large, and which draw."""
 
-    train: int = Field(default=800, ge=1)
+    train: Int = Field(default=800, ge=1, le=MAX_IMAGES)
     """Images in the training split."""
-    reward: int = Field(default=200, ge=1)
+    reward: Int = Field(default=200, ge=1, le=MAX_IMAGES)
     """Images in the split that scores candidates during a search."""
-    test: int = Field(default=200, ge=1)
+    test: Int = Field(default=200, ge=1, le=MAX_IMAGES)
     """Images in the split that scores the final networks."""
-    image_size: int = Field(default=256, ge=32)
+    image_size: Int = Field(default=256, ge=32, le=MAX_IMAGE_SIZE)
     """Side of the square images, in pixels."""
-    plate_px: tuple[float, float] = (70.0, 200.0)
+    plate_px: tuple[Float, Float] = (70.0, 200.0)
     """Smallest and largest plate in pixels (square root of its box's area), log-uniform between the two.
 
     The largest is divided by sqrt(n) in images with n plates, to make room.
     """
-    tile_px: tuple[float, float] = (8.0, 26.0)
+    tile_px: tuple[Float, Float] = (8.0, 26.0)
     """Smallest and largest tile in pixels, uniform; a tile is at most 0.2 of its plate's shorter side."""
-    seed: int = Field(default=0, ge=0)
+    seed: Int = Field(default=0, ge=0, le=MAX_SEED)
     """Seed of every random choice but the division of photographs and digits, which is fixed."""
 
     @model_validator(mode="after")
@@ -83,9 +84,9 @@ class DataConfig:
     """Images that the search is rewarded on; `None` holds `holdout` images out of train instead."""
     test: SplitConfig | None = Field(default_factory=lambda: _split("test"))
     """Images that no search may see; `None` if there are none."""
-    holdout: int = Field(default=0, ge=0)
+    holdout: Int = Field(default=0, ge=0, le=MAX_IMAGES)
     """Number of train images held out for the reward when `reward` is `None` (the NAS-FPN paper: 7392)."""
-    split_seed: int = Field(default=0, ge=0)
+    split_seed: Int = Field(default=0, ge=0, le=MAX_SEED)
     """Seed that draws the held-out images."""
     embedded: SignsConfig | None = None
     """Make this data set at the root if it is not there yet."""

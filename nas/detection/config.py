@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
+from typing import Annotated
 
 from pydantic import ConfigDict, Field, field_validator
 from pydantic.dataclasses import dataclass
+
+from nas.bounds import MAX_PROPOSALS, MAX_SHAPES, Float, Int
 
 MAX_HEAD_CONVS = 4
 NORM_GROUPS = 8
 BACKBONES = ("resnet10", "resnet18", "resnet34", "resnet50", "resnet101", "efficientnet_lite0")
 FOREIGN_BACKBONE = re.compile(r"(torchvision/\w+|timm/\w[\w.\-]*)", re.ASCII)
+Ratio = Annotated[Float, Field(gt=0)]
 LEVELS = range(1, 7)
 """Levels that some backbone has a map of; level l has stride 2^l."""
 
@@ -29,7 +33,7 @@ class BackboneConfig:
     frozen: bool = False
     """A frozen backbone runs once over the data and its features are cached."""
 
-    levels: tuple[int, ...] = (3, 4, 5)
+    levels: tuple[Int, ...] = (3, 4, 5)
     """Levels of the maps given, fine to coarse; Faster R-CNN takes (2, 3, 4, 5)."""
 
     @field_validator("name")
@@ -54,43 +58,43 @@ class BackboneConfig:
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class HeadConfig:
-    convs: int = Field(default=4, ge=0, le=MAX_HEAD_CONVS)
+    convs: Int = Field(default=4, ge=0, le=MAX_HEAD_CONVS)
     """3x3 convolutions per branch before the prediction; RetinaNet has 4."""
 
     norm: bool = False
     """GroupNorm after each of them (8 groups); plain RetinaNet has none."""
 
-    anchor_scale: float = Field(default=4.0, gt=0)
+    anchor_scale: Float = Field(default=4.0, gt=0)
     """Side of a level's smallest anchor over its stride; RetinaNet has 4 (32 px at P3)."""
 
-    octaves: int = Field(default=3, ge=1)
+    octaves: Int = Field(default=3, ge=1, le=MAX_SHAPES)
     """Anchor sizes per level, at 2^(i / octaves)."""
 
-    ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
+    ratios: tuple[Ratio, ...] = Field(default=(0.5, 1.0, 2.0), min_length=1, max_length=MAX_SHAPES)
     """Anchor heights over widths."""
 
-    score_threshold: float = Field(default=0.05, ge=0, lt=1)
-    nms_threshold: float = Field(default=0.5, gt=0, le=1)
-    max_detections: int = Field(default=100, ge=1)
+    score_threshold: Float = Field(default=0.05, ge=0, lt=1)
+    nms_threshold: Float = Field(default=0.5, gt=0, le=1)
+    max_detections: Int = Field(default=100, ge=1, le=MAX_PROPOSALS)
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class TwoStageConfig:
     """The defaults are those of torchvision's Faster R-CNN with FPN."""
 
-    anchor_scale: float = Field(default=8.0, gt=0)
+    anchor_scale: Float = Field(default=8.0, gt=0)
     """Side of a level's only anchor size over its stride: 32 px at P2."""
 
-    ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
+    ratios: tuple[Ratio, ...] = Field(default=(0.5, 1.0, 2.0), min_length=1, max_length=MAX_SHAPES)
     """Anchor heights over widths."""
 
-    rpn_nms_threshold: float = Field(default=0.7, gt=0, le=1)
-    train_proposals: int = Field(default=2000, ge=1)
+    rpn_nms_threshold: Float = Field(default=0.7, gt=0, le=1)
+    train_proposals: Int = Field(default=2000, ge=1, le=MAX_PROPOSALS)
     """Most proposals per image in training."""
 
-    test_proposals: int = Field(default=1000, ge=1)
+    test_proposals: Int = Field(default=1000, ge=1, le=MAX_PROPOSALS)
     """Most proposals per image otherwise."""
 
-    score_threshold: float = Field(default=0.05, ge=0, lt=1)
-    nms_threshold: float = Field(default=0.5, gt=0, le=1)
-    max_detections: int = Field(default=100, ge=1)
+    score_threshold: Float = Field(default=0.05, ge=0, lt=1)
+    nms_threshold: Float = Field(default=0.5, gt=0, le=1)
+    max_detections: Int = Field(default=100, ge=1, le=MAX_PROPOSALS)

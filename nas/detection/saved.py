@@ -22,6 +22,7 @@ from nas.detection.conventions import OWN, ConventionName, find_convention
 from nas.detection.detector import build_detector
 from nas.errors import UserError
 from necks.exported import neck_from_dict
+from necks.finite import WeightsNotFiniteError, require_finite
 
 DETECTOR_FILE = "detector.json"
 WEIGHTS_FILE = "detector.safetensors"
@@ -130,7 +131,7 @@ def load_detector(directory: Path) -> tuple[RetinaNet, DetectorSpec]:
     """The detector that `save_detector` wrote, with its weights, in evaluation mode, on the CPU.
 
     Raises:
-        DetectorError: if a file is missing or damaged, or the weights are those of another detector.
+        DetectorError: if a file is missing or damaged, or the weights are those of another detector or not finite.
     """
     spec = read_spec(directory)
     detector = build_from_spec(spec)
@@ -139,6 +140,10 @@ def load_detector(directory: Path) -> tuple[RetinaNet, DetectorSpec]:
         weights = load_file(str(path))
     except (OSError, SafetensorError) as error:
         raise DetectorError(f"{path} cannot be read ({error}); it may have been cut off: copy it again") from error
+    try:
+        require_finite(weights, str(path))
+    except WeightsNotFiniteError as error:
+        raise DetectorError(str(error)) from error
     load_weights(detector, weights, str(path))
     return detector.eval(), spec
 

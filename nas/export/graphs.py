@@ -146,6 +146,6 @@ def detector_graph(detector: RetinaNet) -> Graph:
 
 
 def largest_difference(ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> float:
-    """Over all outputs, relative to the largest value of each where that is more than one."""
+    """Over all outputs, relative to the largest value of each where that is more than one; NaN if one of them is."""
     pairs = zip(ours, theirs, strict=True)
-    return max(float((x - y).abs().max() / y.abs().max().clamp(min=1)) for x, y in pairs)
+    return float(torch.stack([(x - y).abs().max() / y.abs().max().clamp(min=1) for x, y in pairs]).max())

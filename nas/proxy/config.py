@@ -7,28 +7,33 @@ from typing import Literal, Self
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
+from nas.bounds import MAX_BATCH, MAX_IMAGE_SIZE, MAX_PROCESSES, MAX_STEPS, Float, Int
 from nas.detection.config import NORM_GROUPS, BackboneConfig, HeadConfig
+from search_space import MAX_CHANNELS, MAX_LEVEL, MAX_REPEATS
+from search_space.bounds import shown
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class NeckConfig:
     """How every candidate is built; the topology is what the search changes."""
 
-    channels: int = Field(default=256, ge=1)
-    repeats: int = Field(default=3, ge=1)
+    channels: Int = Field(default=256, ge=1, le=MAX_CHANNELS)
+    repeats: Int = Field(default=3, ge=1, le=MAX_REPEATS)
     activation: Literal["relu", "silu", "none"] = "relu"
-    norm_momentum: float = Field(default=0.01, gt=0, le=1)
+    norm_momentum: Float = Field(default=0.01, gt=0, le=1)
     """Share of the newest batch in the running statistics; short trainings need more than TensorFlow's 0.01."""
 
     separable: bool = False
 
-    levels: tuple[int, ...] = (3, 4, 5, 6, 7)
+    levels: tuple[Int, ...] = (3, 4, 5, 6, 7)
     """Levels of the pyramid, fine to coarse; the first three are the backbone's."""
 
     @model_validator(mode="after")
     def _reachable(self) -> Self:
-        if len(self.levels) < 3 or self.levels != tuple(range(3, 3 + len(self.levels))):
-            raise ValueError(f"levels must be 3, 4, 5 and so on without a gap, got {self.levels}")
+        if not 3 <= len(self.levels) <= MAX_LEVEL - 2 or self.levels != tuple(range(3, 3 + len(self.levels))):
+            raise ValueError(
+                f"levels must be 3, 4, 5 and so on without a gap, up to {MAX_LEVEL}, got {shown(self.levels)}"
+            )
         return self
 
 
@@ -37,13 +42,13 @@ class OptimizerConfig:
     name: Literal["sgd", "adamw"] = "sgd"
     """`sgd` has momentum 0.9."""
 
-    lr: float = Field(default=0.08, gt=0)
-    weight_decay: float = Field(default=1e-4, ge=0)
+    lr: Float = Field(default=0.08, gt=0)
+    weight_decay: Float = Field(default=1e-4, ge=0)
     schedule: Literal["step", "cosine"] = "step"
     """`step` divides by 10 after 80 % of the steps, as the paper's proxy task; `cosine` ends at 2 %."""
 
-    warmup_steps: int = Field(default=1000, ge=0)
-    clip_norm: float | None = Field(default=None, gt=0)
+    warmup_steps: Int = Field(default=1000, ge=0, le=MAX_STEPS)
+    clip_norm: Float | None = Field(default=None, gt=0)
     """Largest norm of all gradients together; None for no clipping."""
 
 
@@ -55,21 +60,21 @@ class ProxyConfig:
     neck: NeckConfig = Field(default_factory=NeckConfig)
     head: HeadConfig = Field(default_factory=HeadConfig)
     optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig)
-    warm_steps: int = Field(default=0, ge=0)
+    warm_steps: Int = Field(default=0, ge=0, le=MAX_STEPS)
     """Steps of one shared training of stem and head without any cell between them, that all candidates start from; its
     result is kept beside the features. For frozen backbones."""
 
-    image_size: int = Field(default=512, ge=32)
+    image_size: Int = Field(default=512, ge=32, le=MAX_IMAGE_SIZE)
     """Images are scaled so that the longer side has this many pixels, and padded to a square."""
 
     augment: Literal["none", "flip"] = "none"
     """`flip` shows every image as it is or mirrored, drawn anew each epoch; cached features take twice the space."""
 
-    steps: int = Field(default=17_330, ge=0)
-    batch_size: int = Field(default=64, ge=1)
-    eval_batch_size: int = Field(default=16, ge=1)
-    focal_alpha: float = Field(default=0.25, gt=0, lt=1)
-    focal_gamma: float = Field(default=1.5, ge=0)
+    steps: Int = Field(default=17_330, ge=0, le=MAX_STEPS)
+    batch_size: Int = Field(default=64, ge=1, le=MAX_BATCH)
+    eval_batch_size: Int = Field(default=16, ge=1, le=MAX_BATCH)
+    focal_alpha: Float = Field(default=0.25, gt=0, lt=1)
+    focal_gamma: Float = Field(default=1.5, ge=0)
     scorer: Literal["pycocotools", "faster_coco_eval"] = "pycocotools"
     """What computes AP; the second gives the same up to rounding, faster (pip install 'nas-fpn[fast]')."""
 
@@ -89,7 +94,7 @@ class ProxyConfig:
     cache_targets: bool = True
     """Whether anchors are matched with boxes once per image, or at every use."""
 
-    threads: int = Field(default=1, ge=1)
+    threads: Int = Field(default=1, ge=1, le=MAX_PROCESSES)
     """CPU threads of a trial; several trials with one thread each beat one trial with several."""
 
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")

@@ -19,6 +19,8 @@ BENDS = np.array((0.0, -0.15, 0.15, -0.3, 0.3, -0.45, 0.45))
 """Curvatures that are tried, straight first: those of a quadratic Bezier curve as matplotlib's `arc3` has it."""
 
 STEPS = np.linspace(0, 1, 21)[1:-1, None]
+MAX_BENT = 400
+"""Arrows of a picture in which they are bent around nodes: with more of them nobody can follow one."""
 ENOUGH = 0.4
 """Distance from other nodes that counts as clear; nodes are 1 apart."""
 
@@ -42,7 +44,7 @@ def places(genotype: Genotype) -> list[Place]:
 
 
 def arrows(genotype: Genotype) -> list[Arrow]:
-    """Every connection, bent so that it keeps away from the other nodes."""
+    """Every connection, bent so that it keeps away from the other nodes, see `MAX_BENT`."""
     nodes = np.array(places(genotype))
     first = len(genotype.levels)
     pairs = [
@@ -51,7 +53,8 @@ def arrows(genotype: Genotype) -> list[Arrow]:
         for dangling, sources in ((False, cell.inputs), (True, genotype.dangling[index]))
         for node in sources
     ]
-    return [Arrow(start, end, dangling, _bend(nodes, start, end)) for start, end, dangling in pairs]
+    bends = len(pairs) <= MAX_BENT
+    return [Arrow(start, end, dangling, _bend(nodes, start, end) if bends else 0.0) for start, end, dangling in pairs]
 
 
 def curve(start: Place, end: Place, bend: float) -> Points:

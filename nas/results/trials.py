@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from nas.plain_json import dumps
 from nas.search.records import Trial
 
 TRIALS_FILE = "trials.jsonl"
@@ -17,7 +17,7 @@ def write_trials(trials: Iterable[Trial], path: Path) -> None:
     rungs), and its genotype as `Genotype.from_dict` takes it.
     """
     partial = path.with_suffix(".partial")
-    partial.write_text("".join(json.dumps(trial_record(trial)) + "\n" for trial in trials))
+    partial.write_text("".join(dumps(trial_record(trial)) + "\n" for trial in trials))
     partial.replace(path)
 
 

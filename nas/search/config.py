@@ -5,17 +5,28 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
 from controllers import CONTROLLERS
+from nas.bounds import (
+    MAX_PROCESSES,
+    MAX_RETRIES,
+    MAX_SECONDS,
+    MAX_SEED,
+    MAX_TRIALS,
+    MIN_SHARE,
+    Float,
+    Int,
+    Options,
+)
 from nas.configuration import ConfigError, load_experiment
 from nas.data.config import DataConfig
 from nas.proxy.config import ProxyConfig
 from nas.search.constraints import ConstraintConfig
 from nas.search.reward import RewardConfig
 from nas.search.stopping import StoppingConfig
-from search_space import KNOWN, NasFpnSpace, PyramidSpace, SearchSpace
+from search_space import KNOWN, MAX_INPUTS, MAX_SPACE_CELLS, NasFpnSpace, PyramidSpace, SearchSpace
 
 _STRICT = ConfigDict(extra="forbid")
 
@@ -35,14 +46,14 @@ class SpaceConfig:
     name: Literal["nas_fpn", "pyramid"] = "nas_fpn"
     """`nas_fpn` is the paper's; `pyramid` is wider, and holds FPN, PANet, PAFPN and BiFPN too."""
 
-    num_cells: int | None = Field(default=None, ge=1)
+    num_cells: Int | None = Field(default=None, ge=1, le=MAX_SPACE_CELLS)
     """Of `nas_fpn` (default 7): merge cells, of which the last ones are the outputs, one per level."""
 
-    min_cells: int | None = Field(default=None, ge=0)
+    min_cells: Int | None = Field(default=None, ge=0, le=MAX_SPACE_CELLS)
     """Of `pyramid`, as the fields below: fewest cells."""
 
-    max_cells: int | None = Field(default=None, ge=1)
-    max_inputs: int | None = Field(default=None, ge=1)
+    max_cells: Int | None = Field(default=None, ge=1, le=MAX_SPACE_CELLS)
+    max_inputs: Int | None = Field(default=None, ge=1, le=MAX_INPUTS)
     merges: tuple[str, ...] | None = None
     transforms: tuple[str, ...] | None = None
 
@@ -72,7 +83,7 @@ class ControllerConfig:
     name: str = "evolution"
     """One of `controllers.CONTROLLERS`."""
 
-    options: dict[str, Any] = Field(default_factory=dict)
+    options: Options = Field(default_factory=dict)
     """Keyword arguments of the controller, such as `{"population_size": 8}`."""
 
     initial: tuple[str, ...] = ()
@@ -89,24 +100,31 @@ class ControllerConfig:
 class ResourceConfig:
     """What one trial takes of the machines."""
 
-    cpus: float = Field(default=1, gt=0)
-    gpus: float = Field(default=0, ge=0)
+    cpus: Float = Field(default=1, ge=MIN_SHARE, le=MAX_PROCESSES)
+    gpus: Float = Field(default=0, ge=0, le=MAX_PROCESSES)
     """A fraction lets several trials share a GPU; it is bookkeeping, not isolation."""
 
-    workers: int | None = Field(default=None, ge=1)
+    workers: Int | None = Field(default=None, ge=1, le=MAX_PROCESSES)
     """Trials at once; by default as many as the CPUs and GPUs allow."""
 
-    max_retries: int = Field(default=2, ge=0)
+    max_retries: Int = Field(default=2, ge=0, le=MAX_RETRIES)
     """How often a trial is tried again when its worker dies; errors of the trial itself are not retried."""
 
-    trial_seconds: float | None = Field(default=None, gt=0)
+    trial_seconds: Float | None = Field(default=None, gt=0, le=MAX_SECONDS)
     """A trial that takes longer is ended and failed; None: no limit."""
 
-    checkpoint_seconds: float | None = Field(default=None, ge=0)
+    checkpoint_seconds: Float | None = Field(default=None, ge=0, le=MAX_SECONDS)
     """So often a trial saves how far it is, and goes on from there when its worker died; None: it starts anew."""
 
-    wait_seconds: float = Field(default=60, ge=0)
+    wait_seconds: Float = Field(default=60, ge=0, le=MAX_SECONDS)
     """How long to wait on a cluster for a machine with room for a trial, when there is none (any more)."""
+
+    @field_validator("gpus")
+    @classmethod
+    def _share(cls, gpus: float) -> float:
+        if 0 < gpus < MIN_SHARE:
+            raise ValueError(f"gpus must be 0 or {MIN_SHARE} at least, got {gpus}")
+        return gpus
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
@@ -131,19 +149,19 @@ class SearchConfig:
     the file `journal.log` in the run directory. It is written into `config.json`: leave passwords to `PGPASSWORD` or
     `~/.pgpass`."""
 
-    trials: int = Field(default=24, ge=1)
+    trials: Int = Field(default=24, ge=1, le=MAX_TRIALS)
     """Candidates of the controller that keep the constraints."""
 
-    random_trials: int = Field(default=8, ge=0)
+    random_trials: Int = Field(default=8, ge=0, le=MAX_TRIALS)
     """Uniformly drawn candidates scored beside the search: its baseline."""
 
     known: tuple[str, ...] = ("fpn", "pafpn", "bifpn", "nas_fpn")
     """Published necks scored under the same proxy task."""
 
-    seed: int = Field(default=0, ge=0)
+    seed: Int = Field(default=0, ge=0, le=MAX_SEED)
     """Of the controllers, and with a trial's number of that trial's training."""
 
-    keep_weights: int = Field(default=8, ge=1)
+    keep_weights: Int = Field(default=8, ge=1, le=MAX_TRIALS)
     """How many of the best candidates keep their trained weights; known necks always do."""
 
     @model_validator(mode="after")

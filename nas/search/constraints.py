@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
+from nas.bounds import Float, Int
 from nas.detection.config import BackboneConfig
 from search_space import Genotype, genotype_cost
 
@@ -30,12 +31,12 @@ class ConstraintConfig:
     search's trials. Known necks are scored whatever they cost. A later start may relax the limits, not tighten them.
     """
 
-    max_params: int | None = Field(default=None, ge=1)
-    max_macs: int | None = Field(default=None, ge=1)
-    max_latency_ms: float | None = Field(default=None, gt=0)
+    max_params: Int | None = Field(default=None, ge=1)
+    max_macs: Int | None = Field(default=None, ge=1)
+    max_latency_ms: Float | None = Field(default=None, gt=0)
     """Measured by the worker before the training, on its device, batch 1."""
 
-    max_rejections_in_a_row: int = Field(default=100, ge=1)
+    max_rejections_in_a_row: Int = Field(default=100, ge=1)
     """So many rejected candidates, proposed one after another, end the search."""
 
     def limits(self) -> dict[str, float]:
@@ -70,7 +71,7 @@ def violations(constraints: ConstraintConfig, measured: Measured) -> list[Violat
     return [
         Violation(name, constraints.limits()[name], value)
         for name, value in values.items()
-        if value is not None and value > constraints.limits()[name]
+        if value is not None and not value <= constraints.limits()[name]
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Sequence
 
@@ -14,7 +15,7 @@ from controllers import (
     Proposal,
     RandomController,
 )
-from nas.configuration import ConfigError
+from nas.configuration import ConfigError, nearest
 from nas.search.config import SearchConfig
 from nas.search.records import Candidate, Trial
 from nas.search.reward import RewardConfig, objectives_of
@@ -33,6 +34,7 @@ def build_controller(config: SearchConfig, space: SearchSpace) -> Controller:
     options = dict(config.controller.options)
     if config.reward.objective == "pareto" and issubclass(make, OptunaController):
         options.setdefault("objectives", 2)
+    _check_names(config.controller.name, make, options)
     try:
         controller = make(space, seed=config.seed, initial=initial, **options)
     except (TypeError, ValueError) as error:
@@ -101,6 +103,26 @@ def history(trials: Sequence[Trial], reward: RewardConfig) -> tuple[list[Proposa
     finished = [trial for trial in trials if trial.state != "running"]
     finished.sort(key=lambda trial: trial.order or 0)
     return proposals, [outcome_of(trial, reward) for trial in finished]
+
+
+def _check_names(name: str, make: type[Controller], options: dict[str, object]) -> None:
+    known = option_names(make)
+    if known is not None and (unknown := [option for option in options if option not in known]):
+        raise ConfigError(f"controller {name} has no option {unknown[0]!r}{nearest(unknown[0], known)}")
+
+
+def option_names(make: type[Controller]) -> list[str] | None:
+    """Keyword arguments of a controller's constructor and of those that it hands others on to; None: it takes any."""
+    names: list[str] = []
+    for cls in make.__mro__:
+        if "__init__" not in vars(cls):
+            continue
+        parameters = inspect.signature(vars(cls)["__init__"]).parameters.values()
+        names += [each.name for each in parameters if each.kind is each.KEYWORD_ONLY]
+        if not any(each.kind is each.VAR_KEYWORD for each in parameters):
+            given = {"seed", "initial"} | (set() if cls is make else {"sampler"})
+            return [each for each in dict.fromkeys(names) if each not in given]
+    return None
 
 
 def _check_objectives(config: SearchConfig, controller: Controller) -> None:

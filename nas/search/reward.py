@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+import reprlib
 from collections.abc import Mapping
 from typing import Any, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
+
+from nas.bounds import Float
 
 CostName = Literal["params", "macs", "latency_ms"]
 
@@ -31,10 +34,10 @@ class RewardConfig:
     cost: CostName = "macs"
     """Of the neck for one image; the Pareto front is drawn over it whatever the objective."""
 
-    target: float | None = Field(default=None, gt=0)
+    target: Float | None = Field(default=None, gt=0)
     """The cost that `mnasnet` neither rewards nor punishes: parameters, multiply-adds or milliseconds."""
 
-    exponent: float = Field(default=-0.07, le=0)
+    exponent: Float = Field(default=-0.07, ge=-10, le=0)
     """At -0.07, the paper's, twice the cost is worth as much as 5 % more AP."""
 
     @model_validator(mode="after")
@@ -64,7 +67,10 @@ def reward_of(config: RewardConfig, metrics: Mapping[str, Any]) -> float:
     cost = _measure(metrics, config.cost)
     if cost <= 0:
         raise RewardError(f"{config.cost} is {cost}; mnasnet needs a positive cost")
-    return float(ap * (cost / config.target) ** config.exponent)
+    try:
+        return float(ap * (cost / config.target) ** config.exponent)
+    except OverflowError as error:
+        raise RewardError(f"{config.cost} is {cost:g}, too far from the target {config.target:g}") from error
 
 
 def objectives_of(config: RewardConfig, metrics: Mapping[str, Any]) -> tuple[float, ...] | None:
@@ -78,10 +84,15 @@ def objectives_of(config: RewardConfig, metrics: Mapping[str, Any]) -> tuple[flo
     return _measure(metrics, config.metric), -_measure(metrics, config.cost)
 
 
+def shown_metric(value: object) -> str:
+    """What a task said, in one short line."""
+    return " ".join(reprlib.repr(value).split())
+
+
 def _measure(metrics: Mapping[str, Any], name: str) -> float:
     value = metrics.get(name)
     if value is None:
         raise RewardError(f"{name} was not measured; for the parts of AP the reward split must have such objects")
-    if not math.isfinite(value):
-        raise RewardError(f"{name} is {value}")
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        raise RewardError(f"{name} is {shown_metric(value)}")
     return float(value)

@@ -7,6 +7,8 @@ from typing import Self
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
+from nas.bounds import Float, Int
+
 RUNG_METRIC = "reward@"
 """With the step behind it, the metric under which a trial's reward at a rung is kept."""
 
@@ -20,10 +22,10 @@ class StoppingConfig:
     stopped nor compared with.
     """
 
-    rungs: tuple[int, ...] = ()
+    rungs: tuple[Int, ...] = ()
     """Steps of the training, ascending; none: every training runs to its end."""
 
-    reduction_factor: float = Field(default=3, gt=1)
+    reduction_factor: Float = Field(default=3, gt=1)
 
     @model_validator(mode="after")
     def _ascending(self) -> Self:

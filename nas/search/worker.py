@@ -21,7 +21,7 @@ from ray.exceptions import RayTaskError
 from nas.proxy.trial import Hooks, Trained, TrialError
 from nas.search.config import SearchConfig
 from nas.search.constraints import Measured, RejectedError, violations
-from nas.search.records import is_number
+from nas.search.metrics import plain_metrics
 from nas.search.reward import RewardError, reward_of
 from nas.search.stopping import RUNG_METRIC
 from search_space import Genotype
@@ -126,11 +126,12 @@ class TrialHooks(Hooks):
         self.rewards: dict[str, float] = {}
 
     def before_training(self, measured: Measured) -> None:
-        if self.limited and violations(self._config.constraints, measured):
-            raise RejectedError(measured)
+        plain = plain_metrics(measured)
+        if self.limited and violations(self._config.constraints, plain):
+            raise RejectedError(plain)
 
     def stops_at(self, step: int, metrics: Mapping[str, float | None]) -> bool:
-        reward = reward_of(self._config.reward, metrics)
+        reward = reward_of(self._config.reward, plain_metrics(metrics))
         self.rewards[f"{RUNG_METRIC}{step}"] = reward
         assert self._desk is not None
         return bool(ray.get(self._desk.stops.remote(self._number, step, reward)))
@@ -167,25 +168,16 @@ def run_trial(task: Task, config: SearchConfig, number: int, genotype: Genotype,
     def train() -> Reply:
         start = time.perf_counter()
         trained = task.run(genotype, trial_seed(config, number), hooks)
-        reward_of(config.reward, trained.metrics)
-        _require_numbers(trained.metrics)
+        metrics = plain_metrics(trained.metrics)
+        reward_of(config.reward, metrics)
         files = {} if trained.neck is None else _files(trained.neck)
-        metrics = {**trained.metrics, **hooks.rewards, "seconds": time.perf_counter() - start}
+        metrics = {**metrics, **hooks.rewards, "seconds": time.perf_counter() - start}
         return Reply(metrics=metrics, stopped=trained.stopped_at is not None, neck=files)
 
     try:
         return guarded(train, f"trial {number}")
     except RejectedError as rejection:
         return Reply(rejected=rejection.measured)
-
-
-def _require_numbers(metrics: Mapping[str, object]) -> None:
-    """
-    Raises:
-        TrialError: if a task measured something that is no number, which the journal would not take.
-    """
-    if wrong := [name for name, value in metrics.items() if value is not None and not is_number(value)]:
-        raise TrialError(f"metrics are numbers or None; {wrong[0]} is {metrics[wrong[0]]!r}")
 
 
 def guarded(train: Callable[[], Reply], name: str) -> Reply:

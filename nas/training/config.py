@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
+from nas.bounds import (
+    MAX_BATCH,
+    MAX_EPOCHS,
+    MAX_IMAGE_SIZE,
+    MAX_PROCESSES,
+    MAX_RETRIES,
+    MAX_SEED,
+    MIN_SHARE,
+    Float,
+    Int,
+    Options,
+)
 from nas.data.config import DataConfig
 from nas.detection.config import NORM_GROUPS, BackboneConfig, HeadConfig
+from search_space import MAX_CHANNELS, MAX_REPEATS
 
 _STRICT = ConfigDict(extra="forbid")
+
+MAX_SCALE = 16
+"""Largest factor of `scale_jitter`; the widest published is 2."""
 
 LAUNCH_FIELDS = ("resources", "epochs")
 """What may change from one start of a training to the next."""
@@ -22,20 +38,20 @@ class TrainNeckConfig:
     """A known neck (`nas_fpn`, `bifpn`, `nas_fpn@tf`, ...), a genotype's JSON file, or a directory that
     `nasfpn export` wrote, whose topology is taken."""
 
-    channels: int = Field(default=256, ge=1)
-    repeats: int = Field(default=1, ge=1)
-    options: dict[str, Any] = Field(default_factory=dict)
+    channels: Int = Field(default=256, ge=1, le=MAX_CHANNELS)
+    repeats: Int = Field(default=1, ge=1, le=MAX_REPEATS)
+    options: Options = Field(default_factory=dict)
     """Of the named neck, such as `extra` of `fpn@torchvision`; see `necks.build_neck`."""
 
-    recipe: dict[str, Any] = Field(default_factory=dict)
+    recipe: Options = Field(default_factory=dict)
     """Fields of `necks.Recipe` that differ from its defaults, such as `norm_momentum`; for merge graphs whose name is
     not `name@implementation`."""
 
-    drop_block: float = Field(default=0, ge=0, lt=1)
+    drop_block: Float = Field(default=0, ge=0, lt=1)
     """Share of a map that DropBlock (arXiv 1810.12890) zeroes after the norm of each cell, in training; NAS-FPN uses it
     for its widest models."""
 
-    drop_block_size: int = Field(default=7, ge=1)
+    drop_block_size: Int = Field(default=7, ge=1, le=MAX_IMAGE_SIZE)
     """Side of the zeroed squares, in cells of the map; odd. Smaller maps have smaller ones."""
 
     checkpointing: bool = False
@@ -56,24 +72,24 @@ class TrainOptimizerConfig:
     name: Literal["sgd", "adamw"] = "sgd"
     """`sgd` has momentum 0.9."""
 
-    lr: float = Field(default=0.08, gt=0)
+    lr: Float = Field(default=0.08, gt=0)
     """For the whole batch, whatever the number of processes."""
 
-    weight_decay: float = Field(default=1e-4, ge=0)
+    weight_decay: Float = Field(default=1e-4, ge=0)
     """Of convolutions' weights; norms and biases have none."""
 
     schedule: Literal["step", "cosine"] = "step"
     """`step` divides by 10 after each of the milestones; `cosine` falls to 0."""
 
-    milestones: tuple[float, ...] = (30, 40)
+    milestones: tuple[Float, ...] = (30, 40)
     """Epochs, ascending; for `step`."""
 
-    warmup_epochs: float = Field(default=1, ge=0)
+    warmup_epochs: Float = Field(default=1, ge=0, le=MAX_EPOCHS)
     """The learning rate rises linearly over so many epochs, from `warmup_start` of its value."""
 
-    warmup_start: float = Field(default=0.1, gt=0, le=1)
+    warmup_start: Float = Field(default=0.1, gt=0, le=1)
 
-    clip_norm: float | None = Field(default=None, gt=0)
+    clip_norm: Float | None = Field(default=None, gt=0)
     """Largest norm of all gradients together; None for no clipping."""
 
     @model_validator(mode="after")
@@ -87,22 +103,22 @@ class TrainOptimizerConfig:
 class TrainResourceConfig:
     """Where a training runs."""
 
-    processes: int = Field(default=1, ge=1)
+    processes: Int = Field(default=1, ge=1, le=MAX_PROCESSES)
     """Each trains on its share of every batch."""
 
     gpu: bool | None = None
     """Whether each process takes a GPU; None: if there is any in the cluster."""
 
-    cpus: float = Field(default=1, gt=0)
+    cpus: Float = Field(default=1, ge=MIN_SHARE, le=MAX_PROCESSES)
     """CPUs of each process, for Ray's bookkeeping."""
 
-    threads: int = Field(default=1, ge=1)
+    threads: Int = Field(default=1, ge=1, le=MAX_PROCESSES)
     """CPU threads of each process beside those that load images."""
 
-    loaders: int = Field(default=2, ge=0)
+    loaders: Int = Field(default=2, ge=0, le=MAX_PROCESSES)
     """Processes that load images for each of them; 0: it does so itself."""
 
-    max_failures: int = Field(default=3, ge=0)
+    max_failures: Int = Field(default=3, ge=0, le=MAX_RETRIES)
     """How often a training goes on from its last checkpoint after it lost a process; bad data is not tried again."""
 
 
@@ -121,31 +137,31 @@ class TrainConfig:
     optimizer: TrainOptimizerConfig = Field(default_factory=TrainOptimizerConfig)
     resources: TrainResourceConfig = Field(default_factory=TrainResourceConfig)
 
-    image_size: int = Field(default=640, ge=32, multiple_of=32)
+    image_size: Int = Field(default=640, ge=32, multiple_of=32, le=MAX_IMAGE_SIZE)
     """Side of the square that images are cropped or padded to; a multiple of 32."""
 
-    scale_jitter: tuple[float, float] = (0.8, 2.0)
+    scale_jitter: tuple[Float, Float] = (0.8, 2.0)
     """An image's longer side is scaled to `image_size` times a number drawn from this range."""
 
     flip: bool = True
     """Every other image, drawn anew each time, is mirrored."""
 
-    epochs: int = Field(default=50, ge=1)
-    batch_size: int = Field(default=64, ge=1)
+    epochs: Int = Field(default=50, ge=1, le=MAX_EPOCHS)
+    batch_size: Int = Field(default=64, ge=1, le=MAX_BATCH)
     """Over all processes."""
 
-    eval_batch_size: int = Field(default=8, ge=1)
+    eval_batch_size: Int = Field(default=8, ge=1, le=MAX_BATCH)
     """Of each process."""
 
-    eval_every: int = Field(default=1, ge=1)
+    eval_every: Int = Field(default=1, ge=1, le=MAX_EPOCHS)
     """Epochs from one AP to the next; the last epoch always has one."""
 
     score_on: Literal["reward", "test"] = "reward"
     """The split that AP is measured on."""
 
     scorer: Literal["pycocotools", "faster_coco_eval"] = "pycocotools"
-    focal_alpha: float = Field(default=0.25, gt=0, lt=1)
-    focal_gamma: float = Field(default=1.5, ge=0)
+    focal_alpha: Float = Field(default=0.25, gt=0, lt=1)
+    focal_gamma: Float = Field(default=1.5, ge=0)
     deep_supervision: bool = False
     """A head after every repeat of the neck, so that detection may stop at any of them (NAS-FPN section 3)."""
 
@@ -156,16 +172,18 @@ class TrainConfig:
     sync_norm: bool | None = None
     """Whether batch norms take their statistics over all processes; None: if there are several GPUs."""
 
-    ema: float | None = Field(default=None, gt=0, lt=1)
+    ema: Float | None = Field(default=None, gt=0, lt=1)
     """Decay of a moving average of the weights, which is then scored and saved; None: the weights themselves."""
 
-    seed: int = Field(default=0, ge=0)
+    seed: Int = Field(default=0, ge=0, le=MAX_SEED)
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         low, high = self.scale_jitter
-        if not 0 < low <= high:
-            raise ValueError(f"scale_jitter must be (low, high) with 0 < low <= high, got {self.scale_jitter}")
+        if not 0 < low <= high <= MAX_SCALE:
+            raise ValueError(
+                f"scale_jitter must be (low, high) with 0 < low <= high <= {MAX_SCALE}, got {self.scale_jitter}"
+            )
         if self.batch_size % self.resources.processes:
             raise ValueError(
                 f"batch_size {self.batch_size} cannot be shared by resources.processes={self.resources.processes}; "

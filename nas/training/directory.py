@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 
 from nas.configuration import ConfigError, differences, from_dict, to_dict
 from nas.errors import UserError
+from nas.plain_json import dumps
 from nas.search.run_directory import LOCK_SECONDS, environment
 from nas.training.config import LAUNCH_FIELDS, TrainConfig
 
@@ -76,7 +77,7 @@ class TrainingDirectory:
     def write_epochs(self, history: list[dict[str, float]]) -> None:
         """One line of JSON per epoch; those of an earlier start are written anew."""
         partial = self.epochs_file.with_suffix(".partial")
-        partial.write_text("".join(json.dumps(entry) + "\n" for entry in history))
+        partial.write_text("".join(dumps(entry) + "\n" for entry in history))
         partial.replace(self.epochs_file)
 
     def _write_config(self, config: TrainConfig) -> None:

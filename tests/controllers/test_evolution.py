@@ -221,7 +221,7 @@ def test_a_child_of_two_takes_every_decision_from_one_of_them_where_it_can():
 
 def test_crossover_is_off_by_default_and_a_share():
     assert EvolutionController(SPACE).crossover == 0.0
-    with pytest.raises(ValueError, match="crossover must be from 0 to 1, got 2"):
+    with pytest.raises(ValueError, match="crossover must be a number from 0 to 1, got 2"):
         EvolutionController(SPACE, crossover=2)
 
 

@@ -190,9 +190,9 @@ def test_a_state_of_other_settings_is_refused():
         ({"epochs": 0}, "epochs must be 1 or more"),
         ({"hidden": 0}, "hidden must be 1 or more"),
         ({"max_lag": -1}, "max_lag must be 0 or more"),
-        ({"learning_rate": 0}, "got learning_rate=0"),
-        ({"entropy": -1.0}, "entropy=-1.0"),
-        ({"baseline_decay": 1.0}, "baseline_decay=1.0"),
+        ({"learning_rate": 0}, "learning_rate must be a number above 0"),
+        ({"entropy": -1.0}, "entropy must be a number from 0"),
+        ({"baseline_decay": 1.0}, "baseline_decay must be a number from 0"),
     ],
 )
 def test_numbers_out_of_range_are_refused(arguments, message):

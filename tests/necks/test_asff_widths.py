@@ -79,7 +79,7 @@ def test_the_activation_is_that_asked_for():
         ({"expanded": (4, 4)}, r"\(4, 4\) channels do not fit the output levels \(3, 4, 5\)"),
         ({"expanded": (4, 4, 0)}, "channels must be positive"),
         ({"weight_channels": 0}, "weight_channels must be positive"),
-        ({"activation": "mish"}, "activation one of leaky_relu, relu6, got 2 and 'mish'"),
+        ({"activation": "mish"}, "activation must be one of leaky_relu, relu6, got 'mish'"),
     ],
 )
 def test_what_does_not_fit_is_refused_at_construction(arguments, message):

@@ -101,7 +101,7 @@ def test_the_gate_is_one_factor_per_channel_and_never_empty():
     ("arguments", "message"),
     [
         ({"out_channels": 36, "tums": 8}, r"a multiple of 2 \* tums .* got 36 for tums=8"),
-        ({"tums": 0}, "got 32 for tums=0"),
+        ({"tums": 0}, "tums must be positive"),
         ({"in_channels": (6, 10)}, "name the same maps"),
         ({"in_levels": (4, 5, 6)}, "finest of the output levels"),
         ({"in_channels": (6,), "in_levels": (3,), "out_levels": (3,)}, r"two or more, without gaps, got \(3,\)"),

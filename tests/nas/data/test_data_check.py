@@ -47,7 +47,7 @@ def _annotate(index: int, **fields: Any) -> Callable[[Content], None]:
         (_annotate(2, bbox=[0, 0, 5]), "error", ["annotations[2]", "four finite numbers"]),
         (_annotate(2, bbox="0 0 5 5"), "error", ["annotations[2]", "four finite numbers"]),
         (_annotate(2, id=1), "error", ["annotations[2]", "repeats id 1"]),
-        (_annotate(2, image_id="20"), "error", ["annotations[2]", "image_id '20'", "whole numbers"]),
+        (_annotate(2, image_id="twenty"), "error", ["annotations[2]", "image_id 'twenty'", "whole numbers"]),
         (lambda content: content["annotations"][2].pop("bbox"), "error", ["annotations[2]", "lacks bbox"]),
         (lambda content: content["annotations"].append(None), "error", ["annotations[3]", "must be an object"]),
         (lambda content: content["images"].append({"id": 40}), "error", ["images[3]", "lacks file_name"]),
