@@ -14,6 +14,7 @@ import typer
 from nas.cli import cluster, data, detectors, proxy, results, searches
 from nas.errors import UserError
 from search_space import GenotypeError
+from search_space.files import FileError
 
 app = typer.Typer(
     name="nasfpn",
@@ -44,7 +45,7 @@ def main() -> None:
     logging.getLogger("nas").setLevel(logging.INFO)
     try:
         app()
-    except (UserError, GenotypeError) as error:
+    except (UserError, GenotypeError, FileError) as error:
         if os.environ.get("NASFPN_TRACEBACK"):
             raise
         typer.secho(f"error: {error}", err=True, fg=typer.colors.RED)
