@@ -12,7 +12,7 @@ import stat
 from pathlib import Path
 from typing import Any
 
-MAX_RECORD_BYTES = 2**26
+MAX_RECORD_BYTES = 2**24
 """Of a record such as a genotype or a configuration: those that this project writes have some kilobytes."""
 MAX_DEPTH = 64
 """Objects and lists inside each other; the records of this project have up to eight."""
@@ -90,7 +90,7 @@ def read_json(path: str | Path, error: type[ValueError] = FileError) -> dict[str
     Raises:
         ValueError: of class `error`, as `read_bytes` and `parse_json` say, and for anything but an object.
     """
-    content = parse_json(read_bytes(path, error, MAX_RECORD_BYTES), str(path), error)
+    content = parse_json(read_bytes(path, error, MAX_RECORD_BYTES), str(path), error, object_pairs_hook=_once)
     if (fault := _unusual(content)) is not None:
         raise error(f"{path} holds {fault}; it is damaged or was not written by this project: copy it again")
     if not isinstance(content, dict):
@@ -98,11 +98,12 @@ def read_json(path: str | Path, error: type[ValueError] = FileError) -> dict[str
     return content
 
 
-def parse_json(raw: bytes, name: str, error: type[ValueError] = FileError) -> Any:
+def parse_json(raw: bytes, name: str, error: type[ValueError] = FileError, **hooks: Any) -> Any:
     """What JSON text in UTF-8 says; numbers may be NaN or infinite.
 
     Args:
         name: of the file, for the message.
+        hooks: as of `json.loads`; they may raise ValueError.
 
     Raises:
         ValueError: of class `error`, for text that is no JSON, in another encoding, too deep, or with numbers that no
@@ -110,7 +111,7 @@ def parse_json(raw: bytes, name: str, error: type[ValueError] = FileError) -> An
     """
     text = _text(raw, name, error)
     try:
-        return json.loads(text, parse_int=_whole_number)
+        return json.loads(text, parse_int=_whole_number, **hooks)
     except RecursionError as caught:
         raise error(f"{name} has too many lists or objects inside each other; copy it again") from caught
     except ValueError as caught:
@@ -134,6 +135,13 @@ def _whole_number(digits: str) -> int:
     if len(digits) > MAX_DIGITS:
         raise ValueError(f"a whole number of {len(digits)} digits, where at most {MAX_DIGITS} can be meant")
     return int(digits)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("an object has a field twice")
+    return found
 
 
 def _unusual(content: Any) -> str | None:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-import reprlib
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from nas.data.problems import Findings
-from search_space.files import is_text
 
 _SLACK = 1.0  # pixels by which a box may reach over its image's edge: rounding
 _NEEDED = {
@@ -88,20 +86,20 @@ def _unique(path: Path, section: str, content: dict[str, Any], findings: Finding
 def _fault(entry: Any, needed: tuple[str, ...]) -> str | None:
     """What is malformed about an entry, if anything."""
     if not isinstance(entry, dict):
-        return f"must be an object, but is {reprlib.repr(entry):.40}"
+        return f"must be an object, but is {entry!r:.40}"
     missing = [key for key in needed if key not in entry]
     if missing:
         return f"(id {entry.get('id')}) lacks {', '.join(missing)}"
     for key in needed:
         value = entry[key]
         if key in _IDS and (not isinstance(value, int) or isinstance(value, bool)):
-            return f"has {key} {reprlib.repr(value):.40}, but ids must be whole numbers"
+            return f"has {key} {value!r:.40}, but ids must be whole numbers"
         if key in ("width", "height") and not (isinstance(value, int) and value > 0):
-            return f"(id {entry['id']}) has {key} {reprlib.repr(value):.40}, but it must be a whole number of pixels"
-        if key in ("file_name", "name") and not (isinstance(value, str) and value and is_text(value)):
-            return f"(id {entry['id']}) has {key} {reprlib.repr(value):.40}, but it must be a text"
+            return f"(id {entry['id']}) has {key} {value!r:.40}, but it must be a whole number of pixels"
+        if key in ("file_name", "name") and not (isinstance(value, str) and value):
+            return f"(id {entry['id']}) has {key} {value!r:.40}, but it must be a text"
         if key == "bbox" and not (isinstance(value, list) and len(value) == 4 and all(map(_is_finite, value))):
-            return f"(id {entry['id']}) has bbox {reprlib.repr(value):.60}, but it must be four finite numbers x, y, width, height"
+            return f"(id {entry['id']}) has bbox {value!r:.60}, but it must be four finite numbers x, y, width, height"
     return None
 
 

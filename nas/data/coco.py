@@ -232,7 +232,7 @@ def _index(content: dict[str, Any], path: Path) -> Any:
         sorted(coco.imgs), sorted(coco.cats), [category["name"] for category in coco.cats.values()]
         [(Path(image["file_name"]), range(image["height"]), range(image["width"])) for image in coco.imgs.values()]
     except (KeyError, TypeError) as error:
-        raise DataError(f"{path} has malformed entries ({error!r:.200}); run `nasfpn data check`") from error
+        raise DataError(f"{path} has malformed entries ({error!r}); run `nasfpn data check`") from error
     return coco
 
 

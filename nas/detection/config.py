@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
 
 from pydantic import ConfigDict, Field, field_validator
 from pydantic.dataclasses import dataclass
 
 MAX_HEAD_CONVS = 4
 NORM_GROUPS = 8
-MAX_ANCHORS = 32
-"""Sizes per level, and ratios; RetinaNet has three of each."""
-
-Ratios = Annotated[
-    tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...], Field(min_length=1, max_length=MAX_ANCHORS)
-]
-"""Anchor heights over widths."""
 BACKBONES = ("resnet10", "resnet18", "resnet34", "resnet50", "resnet101", "efficientnet_lite0")
 FOREIGN_BACKBONE = re.compile(r"(torchvision/\w+|timm/\w[\w.\-]*)", re.ASCII)
 LEVELS = range(1, 7)
@@ -68,13 +60,13 @@ class HeadConfig:
     norm: bool = False
     """GroupNorm after each of them (8 groups); plain RetinaNet has none."""
 
-    anchor_scale: float = Field(default=4.0, gt=0, allow_inf_nan=False)
+    anchor_scale: float = Field(default=4.0, gt=0)
     """Side of a level's smallest anchor over its stride; RetinaNet has 4 (32 px at P3)."""
 
-    octaves: int = Field(default=3, ge=1, le=MAX_ANCHORS)
+    octaves: int = Field(default=3, ge=1)
     """Anchor sizes per level, at 2^(i / octaves)."""
 
-    ratios: Ratios = (0.5, 1.0, 2.0)
+    ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
     """Anchor heights over widths."""
 
     score_threshold: float = Field(default=0.05, ge=0, lt=1)
@@ -86,10 +78,10 @@ class HeadConfig:
 class TwoStageConfig:
     """The defaults are those of torchvision's Faster R-CNN with FPN."""
 
-    anchor_scale: float = Field(default=8.0, gt=0, allow_inf_nan=False)
+    anchor_scale: float = Field(default=8.0, gt=0)
     """Side of a level's only anchor size over its stride: 32 px at P2."""
 
-    ratios: Ratios = (0.5, 1.0, 2.0)
+    ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
     """Anchor heights over widths."""
 
     rpn_nms_threshold: float = Field(default=0.7, gt=0, le=1)

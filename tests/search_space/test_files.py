@@ -28,6 +28,7 @@ def test_an_object_is_read(tmp_path):
     [
         (b"", "not valid JSON"),
         (b"{", "cut off"),
+        (b'{"a": {"b": 1, "b": 2}}', "an object has a field twice"),
         (b"[1, 2]", "must hold a JSON object, but holds a list"),
         (b"null", "holds null"),
         (b"true", "holds true or false"),
@@ -98,7 +99,7 @@ def test_names_that_no_file_can_have(tmp_path, name):
 def test_a_record_of_gigabytes_is_not_read(tmp_path):
     with (tmp_path / "a.json").open("wb") as file:
         file.truncate(MAX_RECORD_BYTES + 1)
-    with pytest.raises(FileError, match=r"at most 67,108,864 are read"):
+    with pytest.raises(FileError, match=r"at most 16,777,216 are read"):
         read_json(tmp_path / "a.json")
 
 
