@@ -35,6 +35,8 @@ def from_dict(cls: type[Config], data: Mapping[str, Any]) -> Config:
         ConfigError: for unknown fields, with the nearest known one, and for values that are not allowed.
     """
     try:
+        if not isinstance(data, Mapping):
+            raise ConfigError(f"a configuration is a mapping of fields, got {data!r:.80}")
         return TypeAdapter(cls).validate_python(dict(data))
     except ValidationError as error:
         raise ConfigError("; ".join(_explain(cls, problem) for problem in error.errors())) from error

@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from safetensors.torch import load_file, save_file
+import torch
 
 from necks.bounds import built
 from necks.contract import Neck
-from necks.finite import require_finite
+from necks.files import check_finite, read_tensors, write_tensors
 from necks.merge_neck import MergeNeck
 from necks.modules import KINDS
 from necks.recipe import Recipe
-from search_space import Genotype
+from search_space import MAX_CHANNELS, Genotype, GenotypeError
+from search_space.files import FileError, is_there, read_json
 
 GENOTYPE_FILE = "genotype.json"
 NECK_FILE = "neck.json"
 WEIGHTS_FILE = "neck.safetensors"
 FORMAT_VERSION = 2
+DIGEST = "weights_sha256"
+"""Field of `neck.json` with the SHA-256 of the weights' file; files from before it was written lack it."""
+
+MAX_NUMBER = 2**8
+"""Of every other number (repeats, levels, TUMs): more of them would take minutes to build."""
+
+
+class ExportedError(FileError):
+    """Files that are no exported neck, or do not belong together; the message names them and what to do."""
 
 
 def neck_to_dict(neck: Neck) -> dict[str, Any]:
@@ -50,6 +61,7 @@ def neck_from_dict(data: dict[str, Any]) -> Neck:
     readers = {"genotype": Genotype.from_dict, "recipe": Recipe.from_dict, "neck": neck_from_dict}
     for name in readers.keys() & arguments.keys():
         arguments[name] = readers[name](arguments[name])
+    _check_types(kind, arguments)
     try:
         return built(lambda: KINDS[kind](**arguments), _widths(arguments))
     except TypeError as error:
@@ -64,33 +76,43 @@ def save_exported(neck: Neck, directory: str | Path) -> None:
     """
     if neck.fused:
         raise ValueError("a fused neck cannot be saved; save the neck that it was made from and fuse it after loading")
-    require_finite(neck.state_dict(), "the neck")
+    check_finite("the neck", neck.state_dict(), ValueError)
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    data = {"format": FORMAT_VERSION, **neck_to_dict(neck)}
     if isinstance(neck, MergeNeck):
-        (directory / GENOTYPE_FILE).write_text(neck.genotype.to_json() + "\n")
-    (directory / NECK_FILE).write_text(json.dumps(data, indent=2) + "\n")
-    weights = {name: value.contiguous() for name, value in neck.state_dict().items()}
-    save_file(weights, str(directory / WEIGHTS_FILE))
+        (directory / GENOTYPE_FILE).write_text(neck.genotype.to_json() + "\n", encoding="utf-8")
+    digest = write_tensors(directory / WEIGHTS_FILE, neck.state_dict())
+    data = {"format": FORMAT_VERSION, **neck_to_dict(neck), DIGEST: digest}
+    (directory / NECK_FILE).write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
 
 
 def load_exported(directory: str | Path) -> Neck:
     """The neck that `save_exported` wrote, with its weights, in evaluation mode, on the CPU.
 
+    Files may be links, as in the cache of a model hub. Memory is taken only for a neck whose weights are there.
+
     Raises:
-        ValueError: if a file is missing or was written by another format version, or weights are not finite.
+        ExportedError: if a file is missing, damaged or was written by another format version, if weights are those of
+            another neck or not finite, or if `genotype.json` describes another neck than `neck.json`.
     """
     directory = Path(directory)
-    missing = [name for name in (NECK_FILE, WEIGHTS_FILE) if not (directory / name).is_file()]
+    missing = [name for name in (NECK_FILE, WEIGHTS_FILE) if not is_there(directory / name)]
     if missing:
-        raise ValueError(f"{directory} is no exported neck: {', '.join(missing)} missing; write one with nasfpn export")
-    data = json.loads((directory / NECK_FILE).read_text())
-    if data.pop("format", None) != FORMAT_VERSION:
-        raise ValueError(f"{directory / NECK_FILE} has another format; this version reads format {FORMAT_VERSION}")
+        raise ExportedError(
+            f"{directory} is no exported neck: {', '.join(missing)} missing; write one with nasfpn export"
+        )
+    data = _read_neck(directory)
+    digest = str(data.pop(DIGEST)) if DIGEST in data else None
+    try:
+        with torch.device("meta"):
+            described = neck_from_dict(data)
+    except (ValueError, RuntimeError) as error:
+        raise ExportedError(f"{directory / NECK_FILE}: {error}") from error
+    _check_genotype(directory, described)
+    weights = read_tensors(
+        directory / WEIGHTS_FILE, ExportedError, like=described.state_dict(), digest=digest, owner="neck"
+    )
     neck = neck_from_dict(data)
-    weights = load_file(str(directory / WEIGHTS_FILE))
-    require_finite(weights, str(directory / WEIGHTS_FILE))
     neck.load_state_dict(weights)
     return neck.eval()
 
@@ -98,6 +120,76 @@ def load_exported(directory: str | Path) -> Neck:
 def _widths(arguments: Mapping[str, Any]) -> list[Any]:
     values = (arguments.get(name, ()) for name in ("in_channels", "out_channels", "expanded"))
     return [width for value in values for width in (value if isinstance(value, list | tuple) else [value])]
+
+
+def read_genotype(place: str | Path) -> Genotype:
+    """The topology in a genotype's JSON file, or in a directory with `genotype.json`; `neck.json` must agree.
+
+    Raises:
+        ExportedError: if there is none, or the two differ.
+        GenotypeError: if it cannot be built.
+    """
+    path = Path(place)
+    directory = path if path.is_dir() else None
+    path = path if directory is None else directory / GENOTYPE_FILE
+    try:
+        genotype = Genotype.from_dict(read_json(path, ExportedError))
+    except GenotypeError as error:
+        raise ExportedError(f"{path}: {error}") from error
+    if directory is not None and is_there(directory / NECK_FILE):
+        described = _read_neck(directory)
+        if described.get("genotype") != genotype.to_dict():
+            raise _disagreement(directory)
+    return genotype
+
+
+def _read_neck(directory: Path) -> dict[str, Any]:
+    data = read_json(directory / NECK_FILE, ExportedError)
+    if (version := data.pop("format", None)) != FORMAT_VERSION:
+        raise ExportedError(
+            f"{directory / NECK_FILE} has another format ({version!r}); this version reads format {FORMAT_VERSION}"
+        )
+    return data
+
+
+def _check_genotype(directory: Path, neck: Neck) -> None:
+    if is_there(directory / GENOTYPE_FILE) and (
+        not isinstance(neck, MergeNeck) or read_genotype(directory / GENOTYPE_FILE) != neck.genotype
+    ):
+        raise _disagreement(directory)
+
+
+def _disagreement(directory: Path) -> ExportedError:
+    return ExportedError(
+        f"{directory / GENOTYPE_FILE} and {NECK_FILE} beside it describe two necks; remove the one that is wrong, or "
+        "export the neck again"
+    )
+
+
+def _check_types(kind: str, arguments: Mapping[str, Any]) -> None:
+    """
+    Raises:
+        ValueError: for an argument of another type than the constructor names, or a number beyond the bounds here.
+    """
+    hints = get_type_hints(KINDS[kind].__init__)
+    for name in arguments.keys() & hints.keys():
+        value = arguments[name]
+        most = MAX_CHANNELS if name.endswith(("channels", "expanded")) else MAX_NUMBER
+        if not _fits(value, hints[name]):
+            raise ValueError(f"{name} of a neck of kind {kind!r} cannot be {value!r:.80}")
+        numbers = value if isinstance(value, list | tuple) else [value]
+        if any(type(number) is int and not 0 <= number <= most for number in numbers):
+            raise ValueError(f"{name} of a neck of kind {kind!r} must be in 0..{most}, got {value!r:.80}")
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    if get_origin(hint) in (Union, UnionType):
+        return any(_fits(value, option) for option in get_args(hint))
+    if get_origin(hint) is Literal:
+        return isinstance(value, str) and value in get_args(hint)
+    if get_origin(hint) is Sequence:
+        return isinstance(value, list | tuple) and all(type(entry) is int for entry in value)
+    return value is None if hint in (None, NoneType) else type(value) is int if hint is int else isinstance(value, hint)
 
 
 def _to_plain(value: Any) -> Any:

@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any
 
 from search_space.bounds import MAX_CELLS, MAX_INPUTS, GenotypeError, check_levels, is_whole, shown
+from search_space.files import parse_record
 from search_space.fingerprint import fingerprint
 
 MERGES = ("sum", "attention", "fast_normalized", "softmax")
@@ -192,22 +193,8 @@ class Genotype:
         """
         if len(text) > MAX_TEXT:
             raise GenotypeError(f"a genotype's JSON text has {MAX_TEXT:,} characters at most, got {len(text):,}")
-        try:
-            data = json.loads(text, object_pairs_hook=_once)
-        except RecursionError as error:
-            raise GenotypeError("a genotype is JSON text with a few levels, but this is nested too deep") from error
-        except GenotypeError:
-            raise
-        except ValueError as error:
-            raise GenotypeError(f"a genotype is JSON text, but this is not: {error}") from error
+        data = parse_record(text.encode(errors="surrogatepass"), "the genotype", GenotypeError)
         return cls.from_dict(data)
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise GenotypeError(f"a genotype's JSON has a field twice among {shown([name for name, _ in pairs])}")
-    return found
 
 
 def _as_tuple(what: str, values: Any) -> tuple[Any, ...]:

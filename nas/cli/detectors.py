@@ -66,6 +66,9 @@ def evaluate(
     scorer: Annotated[str, typer.Option(help="pycocotools, or faster_coco_eval.")] = "pycocotools",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")] = "auto",
     pictures: Annotated[int, typer.Option(help="Images to draw detections on; 0 for none.")] = 4,
+    allow_outside: Annotated[
+        bool, typer.Option("--allow-outside", help="File names may lead out of the image folder.")
+    ] = False,
 ) -> None:
     """COCO AP of a saved detector, in all and by class; detections in COCO's format; pictures of some.
 
@@ -86,6 +89,7 @@ def evaluate(
         scorer=scorer,
         device=device,
         pictures=pictures,
+        allow_outside=allow_outside,
     )
 
 

@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 from nas import interruption
 from nas.errors import UserError
 from search_space import GenotypeError
+from search_space.files import FileError
 
 USER_ERROR = 2
 """Exit status for what users can mend; typer's, too, for wrong options."""
@@ -46,7 +47,7 @@ def ending() -> Iterator[None]:
             yield
         except KeyboardInterrupt:
             _say(stopped())
-        except (UserError, GenotypeError) as error:
+        except (UserError, GenotypeError, FileError) as error:
             if os.environ.get("NASFPN_TRACEBACK"):
                 raise
             _say(error)

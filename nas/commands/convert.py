@@ -10,6 +10,7 @@ from nas.conversion.parts import OUR_EPS, ConversionError
 from nas.detection.checkpoint import read_checkpoint
 from nas.detection.cost import num_params
 from nas.detection.saved import DETECTOR_FILE, WEIGHTS_FILE, save_detector
+from nas.export.files import written_to
 
 
 def convert_detector(
@@ -23,7 +24,8 @@ def convert_detector(
     categories = read_categories(annotations, source)
     eps = OUR_EPS if norm_eps is None else norm_eps
     detector, spec = convert(content, source, categories, size, norm_eps=eps, extra_relu=extra_relu)
-    save_detector(detector.state_dict(), spec, output)
+    with written_to(output):
+        save_detector(detector.state_dict(), spec, output)
     console.print(
         f"{output}: {spec.backbone.name}, {len(spec.classes)} classes, {num_params(detector) / 1e6:.2f} M parameters; "
         f"score it with: nasfpn evaluate {output} --annotations FILE --images DIR --resize torchvision",

@@ -18,7 +18,7 @@ from nas.detection.backbone import build_backbone
 from nas.detection.config import BackboneConfig
 from nas.detection.cost import Cost, detector_cost, feature_shapes, latency_ms, neck_cost
 from nas.detection.detector import build_detector
-from nas.errors import UserError
+from nas.errors import UserError, first_line
 from nas.results.compare import outline, side_by_side
 from necks import MergeNeck, Neck, build_neck
 from search_space import DEFAULT_LEVELS, Genotype
@@ -192,7 +192,12 @@ def _cost_of_exported(neck: Neck, size: int) -> Cost:
         (f"c{level}", (channels, side, side))
         for level, channels, side in zip(neck.in_levels, neck.in_channels, sides, strict=True)
     )
-    return neck_cost(neck, shapes)
+    try:
+        return neck_cost(neck, shapes)
+    except (ValueError, RuntimeError) as error:
+        raise UserError(
+            f"this neck cannot compute maps of {size} px: {first_line(error)}; give another --size"
+        ) from error
 
 
 def _costs(entry: Described) -> dict[str, str]:

@@ -49,12 +49,13 @@ def evaluate_detector(
     scorer: str,
     device: str,
     pictures: int,
+    allow_outside: bool,
 ) -> None:
     detector, spec = load_detector(directory)
     settings = Settings(size=size or spec.image_size, batch_size=batch_size, resize=resize, scorer=scorer)
     exits = choose_exits(detector, repeats, every_exit)
     _move(detector, device)
-    split = open_split(annotations, images)
+    split = open_split(annotations, images, allow_outside=allow_outside)
     check_categories(spec, split)
     out = _made(directory / "evaluation" if out is None else out)
     start = time.monotonic()

@@ -9,9 +9,9 @@ from rich.console import Console
 
 from nas.errors import UserError
 from nas.export.card import write_card
-from nas.export.files import DETECTOR_FILES, NECK_FILES, copy_files, prepared
+from nas.export.files import prepared, written_to
 from nas.export.formats import chosen, write_formats
-from nas.export.sources import detector_source, is_detector, is_exported_neck, neck_source
+from nas.export.sources import detector_source, is_detector, is_exported_neck, neck_source, save_plain
 from nas.results.export import export
 from nas.search.journal import open_journal
 from nas.search.places import fetched
@@ -47,11 +47,12 @@ def _export_trial(place: str, output: Path, number: int | None, formats: Sequenc
 def _export_directory(directory: Path, output: Path, formats: Sequence[str], *, fold: bool) -> None:
     if output.resolve() == directory.resolve():
         raise UserError(f"{output} is what is exported; give --output another directory")
-    whole = is_detector(directory)
-    source = detector_source(directory) if whole else neck_source(directory)
-    copy_files(DETECTOR_FILES if whole else NECK_FILES, directory, prepared(output))
-    written = write_formats(source, formats, output, fold=fold)
-    write_card(source, written, output)
+    source = detector_source(directory) if is_detector(directory) else neck_source(directory)
+    prepared(output)
+    with written_to(output):
+        save_plain(source, output)
+        written = write_formats(source, formats, output, fold=fold)
+        write_card(source, written, output)
     for file in written:
         if file.difference is not None:
             console.print(f"{file.path.name}: equal to the trained module within {file.difference:.0e}")

@@ -6,16 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nas.errors import UserError
+from nas.export.sources import read_neck
 from nas.results.summary import best_found
 from nas.search.journal import open_journal
 from nas.search.places import fetched
 from nas.search.records import Trial
 from nas.search.remote import is_url
 from nas.search.staging import CONFIG
-from necks import NECKS, MergeNeck, Neck, load_exported
-from necks.exported import NECK_FILE
-from necks.finite import WeightsNotFiniteError
+from necks import NECKS, MergeNeck, Neck
+from necks.exported import NECK_FILE, read_genotype
 from search_space import Genotype
+from search_space.files import is_there
 
 
 @dataclass(frozen=True)
@@ -40,18 +41,15 @@ def find_neck(name: str) -> Found:
     if name in NECKS:
         return Found(name, name)
     path = Path(name)
-    if (path / NECK_FILE).is_file():
-        try:
-            neck = load_exported(path)
-        except WeightsNotFiniteError as error:
-            raise UserError(str(error)) from error
+    if is_there(path / NECK_FILE):
+        neck = read_neck(path)
         return Found(name, neck.genotype if isinstance(neck, MergeNeck) else None, neck)
-    if path.is_file():
+    if is_there(path) and not path.is_dir():
         return Found(name, _read(path))
     place, _, number = name.rpartition(":")
-    if number.isdecimal() and (is_url(place) or (Path(place) / CONFIG).is_file()):
+    if number.isdecimal() and (is_url(place) or is_there(Path(place) / CONFIG)):
         return _trial(place, int(number))
-    if (path / CONFIG).is_file():
+    if is_there(path / CONFIG):
         return _trial(name, None)
     raise UserError(
         f"{name!r} is neither a known neck ({', '.join(NECKS)}) nor a genotype's JSON file nor an exported neck nor a "
@@ -61,9 +59,9 @@ def find_neck(name: str) -> Found:
 
 def _read(path: Path) -> Genotype:
     try:
-        return Genotype.from_json(path.read_text())
-    except (ValueError, OSError) as error:
-        raise UserError(f"{path}: {error}") from error
+        return read_genotype(path)
+    except ValueError as error:
+        raise UserError(str(error)) from error
 
 
 def _trial(place: str, number: int | None) -> Found:

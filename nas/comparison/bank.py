@@ -6,19 +6,30 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
 from nas.comparison.case import Case, Result
-from nas.configuration import to_dict
+from nas.configuration import ConfigError, from_dict, to_dict
 from nas.errors import UserError
 from nas.plain_json import dumps
+from search_space.files import FileError, parse_json, read_bytes
 
 
 class BankError(UserError):
     """A file of results that cannot be used."""
+
+
+@dataclass(frozen=True)
+class _Line:
+    """What is read of a line."""
+
+    key: str
+    metrics: dict[str, Any] | None
+    error: str | None
 
 
 class Bank:
@@ -88,12 +99,12 @@ class Bank:
     def _read(self) -> None:
         if not self.path.exists():
             return
-        for line in self.path.read_bytes().splitlines():
+        for line in read_bytes(self.path, BankError).splitlines():
             try:
-                record = json.loads(line)
-                self._found[record["key"]] = Result(record["metrics"], record["error"])
-            except (ValueError, KeyError, TypeError):
+                record = from_dict(_Line, parse_json(line, str(self.path)))
+            except (FileError, ConfigError):
                 continue
+            self._found[record.key] = Result(record.metrics, record.error)
 
     @staticmethod
     def _ends_with_newline(file: Any) -> bool:

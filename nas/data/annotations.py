@@ -33,10 +33,6 @@ class Annotations:
     boxes: tuple[dict[str, Any], ...]
     """Annotations that can be trained on: known image and category, no crowd, some area inside the image."""
 
-    def files(self, folder: Path) -> dict[int, Path]:
-        """Image id -> image file."""
-        return {image: folder / entry["file_name"] for image, entry in self.images.items()}
-
 
 def check_annotations(path: Path, content: dict[str, Any], findings: Findings) -> Annotations:
     """Report what is wrong with the entries, and return those that are usable."""

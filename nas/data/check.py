@@ -14,8 +14,13 @@ from nas.data.annotations import Annotations, check_annotations, check_classes, 
 from nas.data.archive import open_root
 from nas.data.coco import draw_ids, read_instances
 from nas.data.config import DataConfig, DataError, SplitConfig
+from nas.data.file_names import OutsideError, image_file
 from nas.data.image_files import UnreadableImageError, WrongSizeError, read_rgb
 from nas.data.problems import Findings, Problem
+
+
+Found = tuple[Annotations, dict[int, Path]]
+"""A split's annotations, and image id -> image file."""
 
 
 def check_data(config: DataConfig, full: bool = False) -> list[Problem]:
@@ -29,28 +34,30 @@ def check_data(config: DataConfig, full: bool = False) -> list[Problem]:
     root, overall = Path(config.root), Findings("data")
     if not _has_root(config, overall):
         return overall.problems()
-    found: dict[str, tuple[Annotations, Path]] = {}
+    found: dict[str, Found] = {}
     problems: list[Problem] = []
     splits = {"train": config.train, "reward": config.reward, "test": config.test}
     for name, split in splits.items():
         if split is None:
             continue
         findings = Findings(name)
-        annotations = _check_split(root, split, full, findings)
-        if annotations is not None:
-            found[name] = annotations, root / split.images
-            _check_use(config, name, annotations, findings)
+        one = _check_split(root, split, full, findings, allow_outside=config.allow_outside)
+        if one is not None:
+            found[name] = one
+            _check_use(config, name, one[0], findings)
         problems += findings.problems()
     _check_together(found, overall)
     return problems + overall.problems()
 
 
-def check_split(root: Path, split: SplitConfig, name: str = "train", full: bool = False) -> list[Problem]:
-    """The problems of one split taken by itself; see `check_data`."""
+def check_split(
+    root: Path, split: SplitConfig, name: str = "train", full: bool = False, *, allow_outside: bool = False
+) -> list[Problem]:
+    """The problems of one split taken by itself; see `check_data`, and `image_file` for `allow_outside`."""
     findings = Findings(name)
-    annotations = _check_split(root, split, full, findings)
-    if annotations is not None:
-        check_classes(annotations, frozenset(annotations.images), name == "train", findings)
+    found = _check_split(root, split, full, findings, allow_outside=allow_outside)
+    if found is not None:
+        check_classes(found[0], frozenset(found[0].images), name == "train", findings)
     return findings.problems()
 
 
@@ -63,7 +70,9 @@ def _has_root(config: DataConfig, findings: Findings) -> bool:
     return True
 
 
-def _check_split(root: Path, split: SplitConfig, full: bool, findings: Findings) -> Annotations | None:
+def _check_split(
+    root: Path, split: SplitConfig, full: bool, findings: Findings, *, allow_outside: bool
+) -> Found | None:
     path = root / split.annotations
     try:
         content, _ = read_instances(path)
@@ -71,8 +80,22 @@ def _check_split(root: Path, split: SplitConfig, full: bool, findings: Findings)
         findings.error("file", str(error))
         return None
     annotations = check_annotations(path, content, findings)
-    _check_files(annotations, root / split.images, full, findings)
-    return annotations
+    files = _image_files(annotations, root / split.images, findings, allow_outside=allow_outside)
+    _check_files(annotations, root / split.images, files, full, findings)
+    return annotations, files
+
+
+def _image_files(
+    annotations: Annotations, folder: Path, findings: Findings, *, allow_outside: bool
+) -> dict[int, Path]:
+    """Image id -> image file, of those whose name is allowed."""
+    files = {}
+    for image, entry in annotations.images.items():
+        try:
+            files[image] = image_file(folder, entry["file_name"], allow_outside=allow_outside)
+        except OutsideError as error:
+            findings.error("images outside", f"{annotations.path}: image {image} {error}")
+    return files
 
 
 def _check_use(config: DataConfig, name: str, annotations: Annotations, findings: Findings) -> None:
@@ -96,13 +119,15 @@ def _check_use(config: DataConfig, name: str, annotations: Annotations, findings
     check_scorable(annotations, held_out, findings)
 
 
-def _check_files(annotations: Annotations, folder: Path, full: bool, findings: Findings) -> None:
+def _check_files(
+    annotations: Annotations, folder: Path, files: Mapping[int, Path], full: bool, findings: Findings
+) -> None:
     if not folder.is_dir():
         findings.error(
             "image folder", f"the image folder {folder} does not exist; set its path in the data configuration"
         )
         return
-    for image, path in annotations.files(folder).items():
+    for image, path in files.items():
         entry = annotations.images[image]
         at = f"{annotations.path}: image {image} ({path})"
         if not path.is_file():
@@ -120,7 +145,7 @@ def _check_image(at: str, path: Path, entry: Mapping[str, Any], findings: Findin
         findings.error("wrong sizes", f"{at} {error}; annotate the stored image")
 
 
-def _check_together(found: Mapping[str, tuple[Annotations, Path]], findings: Findings) -> None:
+def _check_together(found: Mapping[str, Found], findings: Findings) -> None:
     """What concerns several splits: equal categories, no shared image."""
     names = list(found)
     for index, second in enumerate(names):
@@ -139,14 +164,12 @@ def _difference(one: Annotations, other: Annotations) -> str:
     )
 
 
-def _check_shared(
-    first: str, one: tuple[Annotations, Path], second: str, other: tuple[Annotations, Path], findings: Findings
-) -> None:
+def _check_shared(first: str, one: Found, second: str, other: Found, findings: Findings) -> None:
     """Images of one split that are in another, as the same file or as a copy under the same name."""
     by_name: dict[str, list[Path]] = {}
-    for path in one[0].files(one[1]).values():
+    for path in one[1].values():
         by_name.setdefault(path.name, []).append(path)
-    for image, path in other[0].files(other[1]).items():
+    for image, path in other[1].items():
         if any(_same_content(path, twin) for twin in by_name.get(path.name, [])):
             findings.error(
                 "shared images",

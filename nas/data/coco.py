@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import hashlib
 import io
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +22,10 @@ from torchvision.transforms.functional import pil_to_tensor
 from nas.data.annotations import first_fault
 from nas.data.archive import open_root
 from nas.data.config import DataConfig, DataError, SplitConfig
+from nas.data.file_names import OutsideError, image_file
 from nas.data.image_files import UnreadableImageError, WrongSizeError, read_rgb
 from nas.data.normal_entries import normalised
+from search_space.files import FileError, parse_json, read_bytes
 
 _NEEDED_KEYS = ("images", "annotations", "categories")
 
@@ -49,21 +51,28 @@ class CocoSplit(Dataset[tuple[Tensor, Target]]):
         annotations: the JSON file.
         images: folder that the `file_name`s are relative to.
         keep: image ids to use; all by default. Their order does not matter.
+        allow_outside: whether `file_name`s may be absolute or lead out of that folder.
 
     Raises:
-        DataError: if the file is missing or is not a COCO instances file, or an id in `keep` is unknown.
+        DataError: if the file is missing or is not a COCO instances file, an id in `keep` is unknown, or a file name is
+            not allowed.
     """
 
-    def __init__(self, annotations: Path, images: Path, keep: Sequence[int] | None = None) -> None:
+    def __init__(
+        self, annotations: Path, images: Path, keep: Sequence[int] | None = None, *, allow_outside: bool = False
+    ) -> None:
         self.annotations = Path(annotations)
         self.images = Path(images)
         content, raw = read_instances(self.annotations)
         self.coco = _index(content, self.annotations)
         self._content_hash = hashlib.sha256(raw).hexdigest()
+        self._allow_outside = allow_outside
         self.image_ids = self._known(self.coco.imgs if keep is None else keep)
         self.category_ids: tuple[int, ...] = tuple(sorted(self.coco.cats))
         self.classes: tuple[str, ...] = tuple(str(self.coco.cats[key]["name"]) for key in self.category_ids)
         self._labels = {category: label for label, category in enumerate(self.category_ids)}
+        for image_id in self.image_ids:
+            self.image_path(image_id)
 
     def subset(self, keep: Sequence[int]) -> CocoSplit:
         """The same data set with other images; the parsed annotations are shared."""
@@ -86,7 +95,16 @@ class CocoSplit(Dataset[tuple[Tensor, Target]]):
         return self._target(self.image_ids[index], info["height"], info["width"])
 
     def image_path(self, image_id: int) -> Path:
-        return self.images / self.coco.imgs[image_id]["file_name"]
+        """
+        Raises:
+            DataError: for a file name that is not allowed.
+        """
+        try:
+            return image_file(
+                self.images, self.coco.imgs[image_id]["file_name"], allow_outside=self._allow_outside
+            )
+        except OutsideError as error:
+            raise DataError(f"{self.annotations}: image {image_id} {error}") from error
 
     def _known(self, keep: Any) -> tuple[int, ...]:
         unknown = sorted(set(keep) - set(self.coco.imgs))
@@ -142,12 +160,12 @@ def open_splits(config: DataConfig) -> Splits:
             more images are to be held out than there are.
     """
     root = open_root(config)
-    train = _open(root, config.train)
-    test = None if config.test is None else _open(root, config.test)
+    train = _open(root, config.train, config)
+    test = None if config.test is None else _open(root, config.test, config)
     if config.reward is None:
         train, reward = hold_out(train, config.holdout, config.split_seed)
     else:
-        reward = _open(root, config.reward)
+        reward = _open(root, config.reward, config)
     for split in (reward, test):
         _check_same_categories(train, split)
     return Splits(train, reward, test)
@@ -186,19 +204,10 @@ def read_instances(path: Path) -> tuple[dict[str, Any], bytes]:
         DataError: if it is missing, is no JSON or lacks one of COCO's lists.
     """
     try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise DataError(
-            f"annotation file {path} cannot be read ({error.strerror}); set its path in the data configuration, "
-            "then run `nasfpn data check`"
-        ) from error
-    try:
-        content = json.loads(raw)
-    except ValueError as error:
-        raise DataError(
-            f"annotation file {path} is not valid JSON ({error}); it may have been cut off: copy it again, "
-            "then run `nasfpn data check`"
-        ) from error
+        raw = read_bytes(path)
+        content = parse_json(raw.removeprefix(codecs.BOM_UTF8), str(path))
+    except FileError as error:
+        raise DataError(f"annotation file {error}; its path is set in the data, see `nasfpn data check`") from error
     missing = [key for key in _NEEDED_KEYS if not isinstance(content, dict) or not isinstance(content.get(key), list)]
     if missing:
         raise DataError(
@@ -226,8 +235,8 @@ def _index(content: dict[str, Any], path: Path) -> Any:
     return coco
 
 
-def _open(root: Path, config: SplitConfig) -> CocoSplit:
-    return CocoSplit(root / config.annotations, root / config.images)
+def _open(root: Path, split: SplitConfig, config: DataConfig) -> CocoSplit:
+    return CocoSplit(root / split.annotations, root / split.images, allow_outside=config.allow_outside)
 
 
 def _check_same_categories(train: CocoSplit, other: CocoSplit | None) -> None:

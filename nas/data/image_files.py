@@ -8,8 +8,18 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+PROGRAMS = ("EPS",)
+"""Formats whose pixels come of running what the file says, by Ghostscript."""
 DEEP_MODES = ("I", "F")
-UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
+UNREADABLE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    NotImplementedError,
+    struct.error,
+    Image.DecompressionBombError,
+)
 """What Pillow raises for files that are none; torn PNG files are a SyntaxError there."""
 
 
@@ -37,8 +47,12 @@ def read_rgb(path: Path, width: int, height: int) -> Image.Image:
         UnreadableImageError: for files that are missing, torn, no images, or of 32 bits per pixel and channel.
         WrongSizeError: if the image has another size, as stored and turned.
     """
+    if not path.is_file():
+        raise UnreadableImageError("cannot be read: there is no plain file")
     try:
         with Image.open(path) as image:
+            if image.format in PROGRAMS:
+                raise UnreadableImageError(f"cannot be read: {image.format} is a program, not pixels; convert it")
             upright = _as_stated(image, width, height)
             return _to_rgb(upright)
     except UNREADABLE as error:

@@ -23,6 +23,7 @@ from nas.data.config import DataError, SignsConfig
 from nas.data.drawing import draw
 from nas.data.scene import CLASSES, Box, Plate, compose, meanings
 from nas.data.sources import SPLITS, load_sources
+from search_space.files import FileError, read_json
 
 _log = logging.getLogger(__name__)
 
@@ -72,8 +73,8 @@ def _is_made(root: Path, config: SignsConfig) -> bool:
         return False
     way_out = "choose another root, or delete that directory to have it made anew"
     try:
-        found = json.loads((root / MANIFEST).read_text())
-    except (OSError, ValueError) as error:
+        found = read_json(root / MANIFEST)
+    except FileError as error:
         raise DataError(
             f"{root} exists but holds no readable {MANIFEST} of the embedded data set; {way_out}"
         ) from error
@@ -83,10 +84,8 @@ def _is_made(root: Path, config: SignsConfig) -> bool:
     return True
 
 
-def _difference(found: Any, wanted: dict[str, Any]) -> str:
+def _difference(found: dict[str, Any], wanted: dict[str, Any]) -> str:
     """The fields in which two manifests differ, as text."""
-    if not isinstance(found, dict):
-        return f"its {MANIFEST} is not an object"
     flat_found, flat_wanted = _flat(found), _flat(wanted)
     keys = sorted(key for key in flat_found | flat_wanted if flat_found.get(key) != flat_wanted.get(key))
     return ", ".join(f"{key} is {flat_found.get(key)} there, not {flat_wanted.get(key)}" for key in keys)

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import pickle
 import re
+import stat
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from nas.errors import UserError
-from necks.reference.load import WRAPPERS
+from necks.files import check_finite, read_tensors
+from necks.reference.load import unwrapped
+from necks.reference.names import WeightsError
+from search_space.files import is_there
 
 PREFIXES = ("module.", "model.")
 """Of data-parallel copies and training wrappers, where all names have them."""
@@ -34,13 +38,16 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         CheckpointError: if the file is missing, damaged, holds anything else, or asks for code to be run.
     """
     path = Path(path)
-    if not path.is_file():
+    if not is_there(path) or not stat.S_ISREG(path.stat().st_mode):
         raise CheckpointError(f"{path} is no file; give the path of a state dict (.pth, .pt, .safetensors)")
+    if path.suffix == ".safetensors":
+        return dict(read_tensors(path, CheckpointError))
+    _refuse_packed(path)
     try:
-        content = load_file(str(path)) if path.suffix == ".safetensors" else _tensors_only(path)
+        content = _tensors_only(path)
     except pickle.UnpicklingError as error:
         raise CheckpointError(_refusal(path, str(error))) from error
-    except Exception as error:  # torn files raise anything
+    except Exception as error:  # torch's reader raises anything for torn files, assertions and missing keys included
         raise CheckpointError(f"{path} cannot be read as weights ({_brief(error)}); copy it again") from error
     if not isinstance(content, Mapping):
         raise CheckpointError(f"{path} holds a {type(content).__name__}, not a state dict; {_ADVICE}")
@@ -54,22 +61,45 @@ def state_dict_of(content: Mapping[str, Any], source: str) -> dict[str, Tensor]:
         source: what to call it in errors.
 
     Raises:
-        CheckpointError: if it holds anything but tensors by name.
+        CheckpointError: if it holds anything but tensors by name, a tensor that pretends to be larger than its numbers
+            are, or one with numbers that are not finite.
     """
-    for wrapper in WRAPPERS:
-        if isinstance(inside := content.get(wrapper), Mapping):
-            return state_dict_of(inside, source)
+    try:
+        content = unwrapped(content)
+    except WeightsError as error:
+        raise CheckpointError(f"{source} is no state dict: {error}") from error
     others = [str(name) for name, value in content.items() if not (isinstance(name, str) and isinstance(value, Tensor))]
     if others or not content:
         found = f"holds also {', '.join(others[:5])}" if others else "is empty"
         raise CheckpointError(f"{source} is no state dict: it {found}; {_ADVICE}")
-    for prefix in PREFIXES:
-        if all(name.startswith(prefix) for name in content):
-            return state_dict_of({name.removeprefix(prefix): value for name, value in content.items()}, source)
+    _refuse_hollow(content, source)
+    check_finite(source, content, CheckpointError)
+    while prefix := next((each for each in PREFIXES if all(name.startswith(each) for name in content)), None):
+        content = {name.removeprefix(prefix): value for name, value in content.items()}
     return dict(content)
 
 
+def _refuse_hollow(content: Mapping[str, Tensor], source: str) -> None:
+    """A tensor can repeat a few numbers without an end (stride 0): looking at them all would fill the memory."""
+    for name, value in content.items():
+        if value.layout != torch.strided or value.numel() * value.element_size() > value.untyped_storage().nbytes():
+            raise CheckpointError(f"{source} holds {name} as {tuple(value.shape)} without as many numbers; {_ADVICE}")
+
+
 _ADVICE = "save model.state_dict() alone, with torch.save or safetensors.torch.save_file"
+
+
+def _refuse_packed(path: Path) -> None:
+    """torch.save compresses nothing, so that a file which unpacks to more than itself was made to fill the memory."""
+    if not zipfile.is_zipfile(path):
+        return
+    try:
+        with zipfile.ZipFile(path) as file:
+            unpacked = sum(member.file_size for member in file.infolist())
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        raise CheckpointError(f"{path} cannot be read as weights ({_brief(error)}); copy it again") from error
+    if unpacked > path.stat().st_size:
+        raise CheckpointError(f"{path} unpacks to {unpacked:,} bytes, which torch.save never does; it is refused")
 
 
 def _tensors_only(path: Path) -> Any:

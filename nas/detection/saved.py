@@ -4,38 +4,40 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Self
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+import torch
+from pydantic import ConfigDict, Field, StrictBool, StrictInt, StrictStr, model_validator
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 from torchvision.models.detection import RetinaNet
 
-from nas.configuration import ConfigError, from_dict, to_dict
+from nas.configuration import from_dict, to_dict
 from nas.detection.anytime import build_anytime_detector
 from nas.detection.backbone import build_backbone
 from nas.detection.config import BackboneConfig, HeadConfig
 from nas.detection.conventions import OWN, ConventionName, find_convention
 from nas.detection.detector import build_detector
 from nas.errors import UserError
-from necks.exported import neck_from_dict
-from necks.finite import WeightsNotFiniteError, require_finite
+from necks.exported import DIGEST, neck_from_dict
+from necks.files import read_tensors, write_tensors
+from search_space.files import is_there, read_json
 
 DETECTOR_FILE = "detector.json"
 WEIGHTS_FILE = "detector.safetensors"
 FORMAT_VERSION = 1
-
-SHOWN_NAMES = 8
+MAX_IMAGE_SIZE = 2**14
+"""Longer side of images in pixels; anchors of a larger one would take gigabytes."""
 
 
 class DetectorError(UserError):
     """Files that are no detector, or weights of another one; the message says what was found and what to do."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class DetectorSpec:
     """All that a detector is built from but its weights.
 
@@ -50,54 +52,51 @@ class DetectorSpec:
     """
 
     backbone: BackboneConfig
-    neck: Mapping[str, Any]
+    neck: dict[str, Any]
     head: HeadConfig
-    image_size: int
-    classes: tuple[str, ...]
-    category_ids: tuple[int, ...]
-    anytime: bool = False
+    image_size: Annotated[StrictInt, Field(ge=1, le=MAX_IMAGE_SIZE)]
+    classes: tuple[StrictStr, ...] = Field(min_length=1)
+    category_ids: tuple[StrictInt, ...]
+    anytime: StrictBool = False
     convention: ConventionName = OWN
 
-    def __post_init__(self) -> None:
+    @model_validator(mode="after")
+    def _belongs_together(self) -> Self:
         if self.anytime and self.convention != OWN:
-            raise DetectorError(f"anytime detectors have the convention {OWN!r}, got {self.convention!r}")
+            raise ValueError(f"anytime detectors have the convention {OWN!r}, got {self.convention!r}")
+        if len(set(self.category_ids)) != len(self.classes) or len(self.category_ids) != len(self.classes):
+            raise ValueError(
+                f"each of the {len(self.classes)} classes needs a category id of its own, got {self.category_ids!r:.80}"
+            )
+        return self
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
-        return {
-            "format": FORMAT_VERSION,
-            "backbone": to_dict(replace(self.backbone, weights="none", frozen=False)),
-            "neck": dict(self.neck),
-            "head": to_dict(self.head),
-            "image_size": self.image_size,
-            "classes": list(self.classes),
-            "category_ids": list(self.category_ids),
-            "anytime": self.anytime,
-            "convention": self.convention,
-        }
+        plain = to_dict(replace(self, backbone=replace(self.backbone, weights="none", frozen=False)))
+        return {"format": FORMAT_VERSION, **plain, "neck": dict(self.neck)}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> DetectorSpec:
         """Read what `to_dict` gave.
 
         Raises:
-            DetectorError: for another format, or what is missing or cannot be.
+            DetectorError: for another format, what is missing, unknown or cannot be, or a backbone that would read
+                weights from elsewhere.
         """
-        if data.get("format") != FORMAT_VERSION:
-            raise DetectorError(f"format {data.get('format')!r}; this version reads format {FORMAT_VERSION}")
+        fields = {name: value for name, value in data.items() if name != DIGEST}
+        if (version := fields.pop("format", None)) != FORMAT_VERSION:
+            raise DetectorError(f"format {version!r}; this version reads format {FORMAT_VERSION}")
         try:
-            return cls(
-                backbone=from_dict(BackboneConfig, data["backbone"]),
-                neck=dict(data["neck"]),
-                head=from_dict(HeadConfig, data["head"]),
-                image_size=int(data["image_size"]),
-                classes=tuple(map(str, data["classes"])),
-                category_ids=tuple(map(int, data["category_ids"])),
-                anytime=bool(data["anytime"]),
-                convention=find_convention(data.get("convention", OWN)),
+            find_convention(fields.get("convention", OWN))
+            spec = from_dict(cls, fields)
+        except ValueError as error:
+            raise DetectorError(f"no description of a detector: {error}") from error
+        if (spec.backbone.weights, spec.backbone.frozen) != ("none", False):
+            raise DetectorError(
+                "the backbone's weights are in the file beside this one: backbone.weights must be 'none' and "
+                f"backbone.frozen false, got {spec.backbone.weights!r:.80} and {spec.backbone.frozen}"
             )
-        except (KeyError, TypeError, ValueError, OverflowError, ConfigError) as error:
-            raise DetectorError(f"no description of a detector: {error!r}") from error
+        return spec
 
 
 def build_from_spec(spec: DetectorSpec) -> RetinaNet:
@@ -122,29 +121,29 @@ def save_detector(weights: Mapping[str, Tensor], spec: DetectorSpec, directory: 
         weights: the state dict of a detector that `build_from_spec` made.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    (directory / DETECTOR_FILE).write_text(json.dumps(spec.to_dict(), indent=2) + "\n")
-    plain = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
-    save_file(plain, str(directory / WEIGHTS_FILE))
+    digest = write_tensors(directory / WEIGHTS_FILE, weights)
+    text = json.dumps({**spec.to_dict(), DIGEST: digest}, indent=2) + "\n"
+    (directory / DETECTOR_FILE).write_text(text, encoding="utf-8")
 
 
 def load_detector(directory: Path) -> tuple[RetinaNet, DetectorSpec]:
     """The detector that `save_detector` wrote, with its weights, in evaluation mode, on the CPU.
 
+    Memory is taken only for a detector whose weights are there.
+
     Raises:
         DetectorError: if a file is missing or damaged, or the weights are those of another detector or not finite.
     """
-    spec = read_spec(directory)
+    spec, digest = _read(directory)
+    path = directory / DETECTOR_FILE
+    try:
+        with torch.device("meta"):
+            like = build_from_spec(spec).state_dict()
+    except (UserError, RuntimeError) as error:
+        raise DetectorError(f"{path}: {error}") from error
+    weights = read_tensors(directory / WEIGHTS_FILE, DetectorError, like=like, digest=digest, owner="detector")
     detector = build_from_spec(spec)
-    path = directory / WEIGHTS_FILE
-    try:
-        weights = load_file(str(path))
-    except (OSError, SafetensorError) as error:
-        raise DetectorError(f"{path} cannot be read ({error}); it may have been cut off: copy it again") from error
-    try:
-        require_finite(weights, str(path))
-    except WeightsNotFiniteError as error:
-        raise DetectorError(str(error)) from error
-    load_weights(detector, weights, str(path))
+    detector.load_state_dict(weights)
     return detector.eval(), spec
 
 
@@ -153,40 +152,17 @@ def read_spec(directory: Path) -> DetectorSpec:
     Raises:
         DetectorError: as `load_detector`.
     """
-    missing = [name for name in (DETECTOR_FILE, WEIGHTS_FILE) if not (directory / name).is_file()]
+    return _read(directory)[0]
+
+
+def _read(directory: Path) -> tuple[DetectorSpec, str | None]:
+    """The description, and the SHA-256 of the weights' file where it says that."""
+    missing = [name for name in (DETECTOR_FILE, WEIGHTS_FILE) if not is_there(directory / name)]
     if missing:
         raise DetectorError(f"{directory} is no saved detector: {', '.join(missing)} missing; see nasfpn train")
     path = directory / DETECTOR_FILE
+    data = read_json(path, DetectorError)
     try:
-        return DetectorSpec.from_dict(json.loads(path.read_text()))
-    except (ValueError, AttributeError, DetectorError) as error:
+        return DetectorSpec.from_dict(data), str(data[DIGEST]) if DIGEST in data else None
+    except DetectorError as error:
         raise DetectorError(f"{path}: {error}") from error
-
-
-def load_weights(detector: RetinaNet, weights: Mapping[str, Tensor], source: str) -> None:
-    """Load a state dict, all of it.
-
-    Args:
-        source: what to call it in errors.
-
-    Raises:
-        DetectorError: with the names that are missing, left over or of another shape; nothing is loaded then.
-    """
-    wanted = detector.state_dict()
-    problems = {
-        "missing": [name for name in wanted if name not in weights],
-        "unknown": [name for name in weights if name not in wanted],
-        "of another shape": [
-            f"{name} {tuple(weights[name].shape)} for {tuple(wanted[name].shape)}"
-            for name in wanted
-            if name in weights and weights[name].shape != wanted[name].shape
-        ],
-    }
-    if any(problems.values()):
-        lists = "; ".join(f"{len(names)} {kind}: {_some(names)}" for kind, names in problems.items() if names)
-        raise DetectorError(f"{source} holds the weights of another detector ({lists})")
-    detector.load_state_dict(dict(weights))
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:SHOWN_NAMES]) + (", ..." if len(names) > SHOWN_NAMES else "")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from nas.detection.checkpoint import read_checkpoint, state_dict_of
 from nas.errors import UserError
+from search_space.files import is_there
 
 CLASSIFIERS = ("fc.", "classifier.", "head.", "heads.")
 """How the names of a classifier's weights begin, in torchvision and timm; a backbone does without."""
@@ -43,7 +43,7 @@ def read_weights(model: nn.Module, path: str) -> dict[str, Tensor]:
         BackboneError: if there is no such file, or names or shapes differ from the model's.
         CheckpointError: if the file holds no weights, or more than weights.
     """
-    if not Path(path).is_file():
+    if not is_there(path):
         raise BackboneError(
             f"backbone.weights={path!r} is neither 'none' nor 'imagenet' nor a file; give the path of a state dict"
         )

@@ -77,18 +77,19 @@ class ExitResult:
     found: Mapping[int, Detections]
 
 
-def open_split(annotations: Path, images: Path) -> CocoSplit:
+def open_split(annotations: Path, images: Path, *, allow_outside: bool = False) -> CocoSplit:
     """A split that can be scored on, looked through before any work is done.
 
     Raises:
         DataError: with the first errors that `nasfpn data check` would list, or if there is no box to be found.
     """
-    problems = check_split(Path(), SplitConfig(annotations=str(annotations), images=str(images)), "test")
+    config = SplitConfig(annotations=str(annotations), images=str(images))
+    problems = check_split(Path(), config, "test", allow_outside=allow_outside)
     errors = [problem.message for problem in problems if problem.severity == "error"]
     if errors:
         more = f"\n  ... and {len(errors) - SHOWN_PROBLEMS} more" if len(errors) > SHOWN_PROBLEMS else ""
         raise DataError("this data cannot be scored on:\n  " + "\n  ".join(errors[:SHOWN_PROBLEMS]) + more)
-    split = CocoSplit(annotations, images)
+    split = CocoSplit(annotations, images, allow_outside=allow_outside)
     if all(entry.get("iscrowd", 0) for entry in split.coco.anns.values()):
         raise DataError(f"{annotations} holds no box but crowds, so AP is undefined; name annotations with boxes")
     return split

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from nas.detection.saved import DETECTOR_FILE
@@ -28,18 +28,25 @@ def prepared(output: Path) -> Path:
     """The directory, made if need be; files of an earlier export are removed from it.
 
     Raises:
-        ExportError: if it holds other things.
+        ExportError: if it holds other things or cannot be written to.
     """
     if output.exists() and (not output.is_dir() or {entry.name for entry in output.iterdir()} - ALL_FILES):
         raise ExportError(f"{output} holds other things; give --output a new or empty directory")
-    output.mkdir(parents=True, exist_ok=True)
-    for name in ALL_FILES:
-        (output / name).unlink(missing_ok=True)
+    with written_to(output):
+        output.mkdir(parents=True, exist_ok=True)
+        for name in ALL_FILES:
+            (output / name).unlink(missing_ok=True)
     return output
 
 
-def copy_files(names: Iterable[str], source: Path, output: Path) -> None:
-    """Those of the files that are there."""
-    for name in names:
-        if (source / name).is_file():
-            shutil.copyfile(source / name, output / name)
+@contextmanager
+def written_to(output: Path) -> Iterator[None]:
+    """Turn a full disk, a missing permission and the like into one line.
+
+    Raises:
+        ExportError: for an error of the file system.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise ExportError(f"{output} cannot be written: {error}; make room or give --output another path") from error

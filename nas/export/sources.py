@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from safetensors import SafetensorError
 from torchvision.models.detection import RetinaNet
 
-from nas.detection.saved import DETECTOR_FILE, DetectorSpec, load_detector
+from nas.detection.saved import DETECTOR_FILE, DetectorSpec, load_detector, save_detector
 from nas.export.errors import ExportError
-from necks import MergeNeck, Neck, load_exported
+from necks import MergeNeck, Neck, load_exported, save_exported
 from necks.exported import NECK_FILE
+from search_space.files import is_there
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,21 @@ class Source:
         return isinstance(self.neck, MergeNeck)
 
 
+def save_plain(source: Source, output: Path) -> None:
+    """Write the plain files of a neck or a detector, from what was loaded alone: nothing is copied."""
+    if source.detector is None:
+        save_exported(source.neck, output)
+    else:
+        assert source.spec is not None
+        save_detector(source.detector.state_dict(), source.spec, output)
+
+
 def is_exported_neck(directory: Path) -> bool:
-    return (directory / NECK_FILE).is_file()
+    return is_there(directory / NECK_FILE)
 
 
 def is_detector(directory: Path) -> bool:
-    return (directory / DETECTOR_FILE).is_file()
+    return is_there(directory / DETECTOR_FILE)
 
 
 def neck_source(directory: Path) -> Source:
@@ -49,9 +58,18 @@ def neck_source(directory: Path) -> Source:
     Raises:
         ExportError: if its files are damaged.
     """
+    return Source(read_neck(directory), f"exported neck `{directory.name}`")
+
+
+def read_neck(directory: Path) -> Neck:
+    """The neck in a directory that `nasfpn export` wrote.
+
+    Raises:
+        ExportError: if its files are damaged.
+    """
     try:
-        return Source(load_exported(directory).eval(), f"exported neck `{directory.name}`")
-    except (ValueError, OSError, KeyError, RuntimeError, SafetensorError) as error:
+        return load_exported(directory)
+    except ValueError as error:
         raise ExportError(f"{directory} cannot be read as an exported neck: {error}") from error
 
 

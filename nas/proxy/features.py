@@ -22,6 +22,7 @@ from torch import Tensor
 from nas.data.coco import digest
 from nas.data.letterboxed import Letterboxed
 from nas.detection.backbone import Backbone, normalise, weights_digest
+from nas.errors import UserError
 
 _log = logging.getLogger(__name__)
 
@@ -34,6 +35,10 @@ GPU_SHARE = 0.05
 each with two splits, may start on it together."""
 
 
+class FeatureError(UserError):
+    """Kept features that cannot be read."""
+
+
 class FeatureInputs:
     """Maps in half precision, (N, H, W, C), in files that all workers of a machine share the memory of.
 
@@ -41,12 +46,20 @@ class FeatureInputs:
         directory: holds one file per map, named by it.
         device: where batches will be wanted.
         layout: of the batches.
+
+    Raises:
+        FeatureError: if the files are damaged.
     """
 
     def __init__(self, directory: Path, device: torch.device, layout: torch.memory_format) -> None:
         self.layout = layout
         paths = sorted(directory.glob("*.npy"))
-        self.maps = {path.stem: torch.from_numpy(np.load(path, mmap_mode="c")) for path in paths}
+        try:
+            self.maps = {path.stem: torch.from_numpy(np.load(path, mmap_mode="c")) for path in paths}
+        except (OSError, ValueError, EOFError, TypeError) as error:
+            raise FeatureError(f"{directory} is damaged ({error}); delete it, to have it computed again") from error
+        if not self.maps:
+            raise FeatureError(f"{directory} holds no maps; delete it, to have them computed again")
         if device.type == "cuda" and self._bytes() <= GPU_SHARE * torch.cuda.mem_get_info(device)[0]:
             self.maps = {name: x.to(device) for name, x in self.maps.items()}
 

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-import safetensors.torch
 import torch
 from filelock import FileLock
 from torch import Tensor
@@ -20,6 +19,8 @@ from nas.errors import UserError
 from nas.proxy.config import ProxyConfig
 from nas.proxy.features import CACHE_DIR
 from nas.proxy.trial import TrialError
+from necks.files import read_tensors, write_tensors
+from search_space.files import FileError
 
 _log = logging.getLogger(__name__)
 
@@ -44,7 +45,7 @@ def warm_weights(
         train: trains a detector as `warm_config` says.
 
     Raises:
-        WarmError: if that training fails.
+        WarmError: if that training fails, or the kept weights are damaged.
     """
     identity = f"{warm_config(config)!r} {digest(split)} {weights_digest(backbone)} {torch.__version__}"
     path = root / CACHE_DIR / f"warm-{hashlib.sha256(identity.encode()).hexdigest()[:32]}.safetensors"
@@ -57,10 +58,12 @@ def warm_weights(
                 detector = train()
             except TrialError as error:
                 raise WarmError(f"the shared training of stem and head failed (proxy.warm_steps): {error}") from error
-            weights = {name: value.contiguous() for name, value in _shared(detector).items()}
-            safetensors.torch.save_file(weights, partial)
+            write_tensors(partial, _shared(detector))
             partial.replace(path)
-        return safetensors.torch.load_file(path)
+        try:
+            return read_tensors(path)
+        except FileError as error:
+            raise WarmError(f"{error}; or delete it, to have stem and head trained again") from error
 
 
 def start_from(detector: RetinaNet, weights: Mapping[str, Tensor]) -> None:

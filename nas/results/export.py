@@ -9,12 +9,13 @@ from pathlib import Path
 
 from nas.export.card import write_card
 from nas.export.errors import ExportError
-from nas.export.files import NECK_FILES, copy_files, prepared
+from nas.export.files import prepared, written_to
 from nas.export.formats import chosen, write_formats
-from nas.export.sources import Source, neck_source
+from nas.export.sources import Source, neck_source, save_plain
 from nas.results.summary import best_found, describe, scored
 from nas.search.records import Trial
 from nas.search.run_directory import RunDirectory
+from necks import MergeNeck
 from necks.exported import WEIGHTS_FILE
 
 __all__ = ["ExportError", "export"]
@@ -36,8 +37,8 @@ def export(
         formats: further ones, and `fold`: as `write_formats`.
 
     Raises:
-        ExportError: if there is no such trial, or its weights were not kept, or `output` holds other things; and as
-            `write_formats`.
+        ExportError: if there is no such trial, or its weights were not kept or are damaged, or `output` holds other
+            things; and as `write_formats`.
     """
     trial = _choose(trials, number)
     chosen(formats)
@@ -47,10 +48,23 @@ def export(
         raise ExportError(
             f"the weights of trial {trial.number} were not kept (keep_weights); those of these trials were: {others}"
         )
-    copy_files(NECK_FILES, kept, prepared(output))
-    source = _described(neck_source(output), run, trial)
-    write_card(source, write_formats(source, formats, output, fold=fold), output)
+    source = _described(_trained(kept, trial), run, trial)
+    prepared(output)
+    with written_to(output):
+        save_plain(source, output)
+        write_card(source, write_formats(source, formats, output, fold=fold), output)
     return trial
+
+
+def _trained(kept: Path, trial: Trial) -> Source:
+    """
+    Raises:
+        ExportError: if the files are damaged, or those of another genotype than the journal's.
+    """
+    source = neck_source(kept)
+    if isinstance(source.neck, MergeNeck) and source.neck.genotype != trial.candidate.genotype:
+        raise ExportError(f"{kept} holds another neck than trial {trial.number} of the journal; it was changed")
+    return source
 
 
 def _choose(trials: Sequence[Trial], number: int | None) -> Trial:

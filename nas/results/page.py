@@ -8,6 +8,7 @@ import json
 import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
@@ -86,17 +87,38 @@ def table(rows: Sequence[Row], columns: Sequence[str]) -> str:
     return _table(head, body)
 
 
-def final_table(record: Mapping[str, Any]) -> str:
+@dataclass(frozen=True)
+class FinalStanding:
+    """A neck that `nasfpn retrain` trained."""
+
+    neck: str
+    AP: list[float]
+    mean: float
+    margin: float | None
+    channels: int
+    macs: float
+    params: float
+
+
+@dataclass(frozen=True)
+class FinalRecord:
+    """What is read of `final.json`."""
+
+    steps: int
+    standings: list[FinalStanding]
+
+
+def final_table(record: FinalRecord) -> str:
     """What `nasfpn retrain` found."""
     names = ("neck", "AP", "± (95 %)", "seeds", "channels", "MACs (M)", "params (k)")
     body = "".join(
-        f"<tr><td>{_text(entry['neck'])}</td><td>{entry['mean']:.2f}</td>"
-        f"<td>{'-' if entry['margin'] is None else format(entry['margin'], '.2f')}</td><td>{len(entry['AP'])}</td>"
-        f"<td>{entry['channels']}</td><td>{entry['macs'] / 1e6:.1f}</td><td>{entry['params'] / 1e3:.0f}</td></tr>"
-        for entry in record["standings"]
+        f"<tr><td>{_text(entry.neck)}</td><td>{entry.mean:.2f}</td>"
+        f"<td>{'-' if entry.margin is None else format(entry.margin, '.2f')}</td><td>{len(entry.AP)}</td>"
+        f"<td>{entry.channels}</td><td>{entry.macs / 1e6:.1f}</td><td>{entry.params / 1e3:.0f}</td></tr>"
+        for entry in record.standings
     )
     return (
-        f"<p>{record['steps']} steps each, scored on the test split: no candidate was chosen by these images. "
+        f"<p>{record.steps} steps each, scored on the test split: no candidate was chosen by these images. "
         f"Multiply-adds are those of neck and head.</p>{_table(''.join(f'<th>{name}</th>' for name in names), body)}"
     )
 

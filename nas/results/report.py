@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
+from nas.configuration import ConfigError, from_dict
+from nas.errors import UserError
 from nas.results import page
 from nas.results.figures import ReportFigure, report_figures
 from nas.results.summary import (
@@ -26,6 +27,7 @@ from nas.results.units import resource_hours
 from nas.search.config import SearchConfig
 from nas.search.records import KNOWN_PREFIX, Trial
 from nas.search.run_directory import RunDirectory, RunDirectoryError
+from search_space.files import is_there, read_json
 
 FIGURE_DPI = 150
 
@@ -113,8 +115,15 @@ NOTE = (
 
 
 def _final(run: RunDirectory) -> str:
-    try:
-        record = json.loads((run.final / "final.json").read_text())
-    except (OSError, ValueError):
+    """What `nasfpn retrain` found, where it was run.
+
+    Raises:
+        UserError: if its record is damaged.
+    """
+    path = run.final / "final.json"
+    if not is_there(path):
         return ""
-    return page.final_table(record)
+    try:
+        return page.final_table(from_dict(page.FinalRecord, read_json(path, UserError)))
+    except ConfigError as error:
+        raise UserError(f"{path} is damaged ({error}); run nasfpn retrain again, or remove it") from error

@@ -9,7 +9,9 @@ import time
 from dataclasses import asdict, dataclass
 from uuid import uuid4
 
+from nas.configuration import ConfigError, from_dict
 from nas.search.remote import Remote
+from search_space.files import FileError, parse_json
 
 HEARTBEAT = "search.heartbeat"
 
@@ -44,8 +46,8 @@ def read_beat(remote: Remote) -> Beat | None:
     """The latest, of whatever search; None if there is none that can be read."""
     content = remote.read(HEARTBEAT)
     try:
-        return None if content is None else Beat(**json.loads(content))
-    except (ValueError, TypeError):
+        return None if content is None else from_dict(Beat, parse_json(content, HEARTBEAT))
+    except (FileError, ConfigError):
         return None
 
 

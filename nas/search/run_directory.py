@@ -14,6 +14,8 @@ from typing import Any
 from uuid import uuid4
 
 from filelock import FileLock, Timeout
+from pydantic import Field
+from pydantic.dataclasses import dataclass
 
 from nas.configuration import ConfigError, differences, from_dict, to_dict
 from nas.errors import UserError
@@ -22,6 +24,7 @@ from nas.search.constraints import tightened
 from nas.search.copies import RESCUED, copies_of
 from nas.search.journal_ends import has_line
 from nas.search.locks import hold, is_locked, wait_until_free
+from search_space.files import FileError, read_json
 
 LOCK_SECONDS = 2
 """`nasfpn status` holds the lock for an instant; a search holds it for as long as it runs."""
@@ -75,7 +78,9 @@ class RunDirectory:
 
     def study(self) -> str:
         """Name of the search among those in the same database."""
-        return str(self._read()["study"])
+        if (study := self._read().study) is None:
+            raise RunDirectoryError(f"{self.config_file} names no study; it was written by another version or damaged")
+        return study
 
     def results(self) -> list[str]:
         """Names of what is here that only a search makes which has begun, so that there has to be a journal."""
@@ -114,7 +119,7 @@ class RunDirectory:
         Raises:
             RunDirectoryError: if there is no readable configuration.
         """
-        return from_dict(SearchConfig, self._read()["config"])
+        return self._read().config
 
     def is_live(self) -> bool:
         """Whether a search is running here now, on this machine or on one that shares its file locks."""
@@ -181,7 +186,7 @@ class RunDirectory:
         new = to_dict(config)
         study = f"{config.name}-{uuid4().hex[:8]}"
         if self._has_search():
-            study = self._read().get("study", study)
+            study = self._read().study or study
             before = self.read_config()
             changed = differences(_identity(to_dict(before)), _identity(new))
             if changed:
@@ -205,17 +210,31 @@ class RunDirectory:
 
     def read_record(self) -> dict[str, Any]:
         """Configuration, command and environment of the latest start."""
-        return self._read()
+        return to_dict(self._read())
 
-    def _read(self) -> dict[str, Any]:
+    def _read(self) -> RunRecord:
         try:
-            record = json.loads(self.config_file.read_text())
-            from_dict(SearchConfig, record["config"])
-        except (OSError, json.JSONDecodeError, KeyError, TypeError, ConfigError) as error:
+            return from_dict(RunRecord, read_json(self.config_file))
+        except (FileError, ConfigError) as error:
             raise RunDirectoryError(
                 f"{self.config_file} cannot be read ({error}); it was written by another version or damaged"
             ) from error
-        return dict(record)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord:
+    """The content of `config.json`.
+
+    Args:
+        command: words of the command line that started the search last.
+        environment: versions and hardware, as `environment` gives them.
+        study: name of the search among those in the same database.
+    """
+
+    config: SearchConfig
+    command: tuple[str, ...] = ()
+    environment: dict[str, Any] = Field(default_factory=dict)
+    study: str | None = None
 
 
 def environment() -> dict[str, Any]:

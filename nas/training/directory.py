@@ -16,6 +16,7 @@ from nas.errors import UserError
 from nas.plain_json import dumps
 from nas.search.run_directory import LOCK_SECONDS, environment
 from nas.training.config import LAUNCH_FIELDS, TrainConfig
+from search_space.files import read_json
 
 
 class TrainingDirectoryError(UserError):
@@ -70,8 +71,8 @@ class TrainingDirectory:
             TrainingDirectoryError: if there is no readable configuration of a training.
         """
         try:
-            return from_dict(TrainConfig, json.loads(self.config_file.read_text())["config"])
-        except (OSError, ValueError, KeyError, TypeError, ConfigError) as error:
+            return from_dict(TrainConfig, read_json(self.config_file, TrainingDirectoryError)["config"])
+        except (KeyError, TypeError, ConfigError) as error:
             raise TrainingDirectoryError(f"{self.config_file} is no configuration of a training: {error}") from error
 
     def write_epochs(self, history: list[dict[str, float]]) -> None:

@@ -18,9 +18,10 @@ from nas.detection.backbone import build_backbone
 from nas.detection.saved import DetectorSpec
 from nas.training.config import TrainConfig, TrainNeckConfig
 from necks import NECKS, MergeNeck, Neck, Recipe, build_neck
-from necks.exported import GENOTYPE_FILE, neck_to_dict
+from necks.exported import GENOTYPE_FILE, neck_to_dict, read_genotype
 from necks.merge import Cell
 from search_space import Genotype
+from search_space.files import is_there
 
 
 def detector_spec(config: TrainConfig, train: CocoSplit) -> DetectorSpec:
@@ -91,14 +92,12 @@ def _build(config: TrainNeckConfig, in_channels: tuple[int, ...], in_levels: tup
 
 def _genotype(name: str) -> Genotype:
     path = Path(name)
-    if path.is_dir():
-        path /= GENOTYPE_FILE
-    if not path.is_file():
+    if not is_there(path / GENOTYPE_FILE if path.is_dir() else path):
         raise ConfigError(
             f"{name!r} is neither a known neck ({', '.join(NECKS)}) nor a genotype's JSON file nor a directory with "
             f"{GENOTYPE_FILE}"
         )
-    return Genotype.from_json(path.read_text())
+    return read_genotype(path)
 
 
 def sync_norms(detector: RetinaNet, config: TrainConfig, device: torch.device, processes: int) -> RetinaNet:

@@ -23,6 +23,7 @@ from torchvision.models.detection import RetinaNet
 
 from nas.data.coco import CocoSplit, Splits
 from nas.detection.backbone import normalise
+from nas.detection.checkpoint import read_checkpoint
 from nas.detection.loss import retinanet_loss
 from nas.detection.saved import DetectorSpec, build_from_spec, save_detector
 from nas.detection.targets import BatchTargets
@@ -156,8 +157,12 @@ class Trainer:
         save_detector(self.scored_detector.state_dict(), self.spec, directory)
 
     def load(self, directory: Path) -> None:
-        """Go on from what `save` wrote."""
-        state = torch.load(directory / STATE_FILE, map_location=self.place.device, weights_only=True)
+        """Go on from what `save` wrote.
+
+        Raises:
+            CheckpointError: if it is damaged.
+        """
+        state = read_checkpoint(directory / STATE_FILE)
         self.epoch, self.history = state["epoch"], list(state["history"])
         self.detector.load_state_dict(state["detector"])
         if self._average is not None:

@@ -31,6 +31,8 @@ SOURCES: dict[str, Callable[..., Sources]] = {
 
 WRAPPERS = ("state_dict", "model", "model_state_dict")
 """Keys that training programs keep a state dict under."""
+MAX_WRAPPERS = 8
+"""Dicts that a state dict is inside of; training programs have one or two."""
 PREFIXES = ("module.", "model.", "neck.", "backbone.fpn.", "fpn.", "Conv_Body.")
 """Of data-parallel copies, of training wrappers, of the neck in detectors of mmdetection, torchvision and effdet."""
 BACKBONE_INSIDE = "conv_body."
@@ -60,6 +62,20 @@ def load_reference(neck: NeckT, state_dict: Mapping[str, Any], source: str) -> N
     return neck
 
 
+def unwrapped(content: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The innermost of the dicts that training programs wrap around a state dict.
+
+    Raises:
+        WeightsError: if there are too many, as in a dict that is inside itself.
+    """
+    for _ in range(MAX_WRAPPERS):
+        inside = next((content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping)), None)
+        if inside is None:
+            return content
+        content = inside
+    raise WeightsError("these weights hold dicts inside dicts without an end; save the state dict alone")
+
+
 def load_strictly(module: nn.Module, sources: Sources, given: Mapping[str, Tensor], wanted: str) -> None:
     """Load every tensor of a module, and use every tensor that is given.
 
@@ -84,9 +100,7 @@ def load_strictly(module: nn.Module, sources: Sources, given: Mapping[str, Tenso
 
 
 def _of_the_neck(state_dict: Mapping[str, Any]) -> dict[str, Tensor]:
-    for wrapper in WRAPPERS:
-        if isinstance(inside := state_dict.get(wrapper), Mapping):
-            return _of_the_neck(inside)
+    state_dict = unwrapped(state_dict)
     for prefix in PREFIXES:
         if inside := {key.removeprefix(prefix): x for key, x in state_dict.items() if key.startswith(prefix)}:
             return _of_the_neck(inside)

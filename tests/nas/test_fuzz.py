@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import json
-import math
 import random
 import shutil
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from damage import damaged, torn
 from PIL import Image
 
 from experiments import coco, signs
@@ -32,52 +31,6 @@ from search_space import KNOWN, Genotype, GenotypeError, known_genotype
 
 FEW, MANY = range(100), range(2000)
 """Damaged inputs of each of the five kinds: in every run of the tests, and 10,000 in all with `-m slow`."""
-
-ODD_VALUES = (
-    None, True, False, 0, 1, -1, 2, 10**30, -(2**63), 0.5, -0.0, 1e308, math.nan, math.inf, "", "0", "P3", "../../x",
-    "\x00", "\ud83d", "é" * 300, [], {}, [[]], [None], {"": None}, [0] * 50, [1, "a"],
-)  # fmt: skip
-
-
-def damaged(data: Any, rng: random.Random) -> Any:
-    """A copy with one to four places changed: another value, something missing, something twice, something unknown."""
-    data = copy.deepcopy(data)
-    for _ in range(rng.randint(1, 4)):
-        holders = [holder for holder in _holders(data) if len(holder)]
-        if not holders:
-            return rng.choice(ODD_VALUES)
-        holder = rng.choice(holders)
-        key = rng.choice(list(holder) if isinstance(holder, dict) else range(len(holder)))
-        what = rng.randrange(4)
-        if what == 0:
-            del holder[key]
-        elif what == 1 and isinstance(holder, list):
-            holder.append(copy.deepcopy(holder[key]))
-        elif what == 1:
-            holder[f"{key}_"] = rng.choice(ODD_VALUES)
-        else:
-            holder[key] = copy.deepcopy(rng.choice(ODD_VALUES))
-    return data
-
-
-def torn(raw: bytes, rng: random.Random) -> bytes:
-    """Cut off, with bytes changed, or with bytes put in."""
-    if rng.random() < 0.3:
-        return raw[: rng.randrange(len(raw))]
-    changed = bytearray(raw)
-    for _ in range(rng.randint(1, 8)):
-        place = rng.randrange(min(len(changed), rng.choice((64, len(changed)))))
-        new = rng.randbytes(rng.randrange(1, 4))
-        old = len(new) if rng.random() < 0.7 else rng.randrange(4)
-        changed[place : place + old] = new
-    return bytes(changed)
-
-
-def _holders(data: Any) -> list[Any]:
-    if not isinstance(data, dict | list):
-        return []
-    inside = data.values() if isinstance(data, dict) else data
-    return [data, *(holder for entry in inside for holder in _holders(entry))]
 
 
 @pytest.fixture(scope="module")

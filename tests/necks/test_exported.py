@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from necks import MergeNeck, Recipe, build_neck, load_exported, save_exported
+from necks.exported import read_genotype
 from search_space import KNOWN, nas_fpn_space
 
 
@@ -86,4 +87,62 @@ def test_another_format_and_unknown_recipe_fields_are_refused(tmp_path):
     arguments["recipe"]["norms"] = "batch"
     (tmp_path / "neck.json").write_text(json.dumps(arguments))
     with pytest.raises(ValueError, match="unknown fields"):
+        load_exported(tmp_path)
+
+
+@pytest.fixture
+def exported(tmp_path):
+    save_exported(build_neck("fpn", in_channels=(9, 12, 15), out_channels=8), tmp_path)
+    return tmp_path
+
+
+def test_genotype_and_neck_must_agree(exported):
+    (exported / "genotype.json").write_text(build_neck("pafpn", in_channels=(9, 12, 15)).genotype.to_json())
+    with pytest.raises(ValueError, match=r"genotype\.json and neck\.json beside it describe two necks"):
+        load_exported(exported)
+    with pytest.raises(ValueError, match="describe two necks"):
+        read_genotype(exported)
+
+
+def test_one_changed_bit_of_the_weights_is_noticed_where_their_checksum_is_known(exported):
+    raw = bytearray((exported / "neck.safetensors").read_bytes())
+    raw[-4] ^= 1
+    (exported / "neck.safetensors").write_bytes(raw)
+    with pytest.raises(ValueError, match=r"neck\.safetensors is not the file that was written .* SHA-256 differs"):
+        load_exported(exported)
+    arguments = json.loads((exported / "neck.json").read_text())
+    del arguments["weights_sha256"]
+    (exported / "neck.json").write_text(json.dumps(arguments))
+    assert load_exported(exported).in_channels == (9, 12, 15)
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"repeats": 10**9}, "repeats of a neck of kind 'merge' must be in 0..256"),
+        ({"repeats": True}, "repeats of a neck of kind 'merge' cannot be True"),
+        ({"repeats": "1"}, "cannot be '1'"),
+        ({"out_channels": 10**12}, "out_channels of a neck of kind 'merge' must be in 0..65536"),
+        ({"out_channels": 8.0}, "out_channels of a neck of kind 'merge' cannot be 8.0"),
+        ({"in_channels": None}, "in_channels of a neck of kind 'merge' cannot be None"),
+        ({"in_levels": [3, 4, 5.0]}, "in_levels of a neck of kind 'merge' cannot be"),
+        ({"in_channels": [65536, 65536, 65536], "out_channels": 65536}, "weights of another neck"),
+        ({"repeats": 2}, r"weights of another neck \(\d+ missing: pyramids\.1\."),
+    ],
+)
+def test_arguments_that_cannot_be_cost_no_memory(exported, fields, message):
+    arguments = json.loads((exported / "neck.json").read_text())
+    (exported / "neck.json").write_text(json.dumps({**arguments, **fields}))
+    with pytest.raises(ValueError, match=message):
+        load_exported(exported)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused(tmp_path, value):
+    neck = build_neck("fpn", in_channels=(9, 12, 15), out_channels=8)
+    with torch.no_grad():
+        next(neck.parameters()).view(-1)[0] = value
+    save_exported(neck, tmp_path)
+    with pytest.raises(ValueError, match=r"neck\.safetensors holds numbers that are not finite in 1 tensors \(stem"):
         load_exported(tmp_path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import platform
+import random
 import shutil
 import signal
 import subprocess
@@ -12,11 +13,13 @@ import sys
 import tarfile
 import time
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import fsspec
 import pytest
+from damage import torn
 
 from nas.data.archive import absolute, open_root
 from nas.data.check import check_data
@@ -216,3 +219,98 @@ def test_a_place_that_cannot_be_written(coco_files, tmp_path):
 def test_embedded_and_archive_exclude_each_other():
     with pytest.raises(ValueError, match="either embedded or comes in an archive"):
         DataConfig(root="x", embedded=SignsConfig(), archive="x.tar")
+
+def bomb(path: Path, mib: int) -> DataConfig:
+    """An archive of zeros, a thousand times smaller than what it unpacks to."""
+    zeros = path.parent / "zeros"
+    zeros.write_bytes(bytes(mib * 2**20))
+    if path.suffix == ".zip":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+            file.write(zeros, "train/zeros")
+    else:
+        with tarfile.open(path, "w:gz") as file:
+            file.add(zeros, "train/zeros")
+    zeros.unlink()
+    return DataConfig(root=str(path.parent / "there" / "set"), archive=str(path))
+
+
+@pytest.mark.parametrize("name", ["set.zip", "set.tar.gz"])
+def test_an_archive_that_unpacks_to_too_much_is_refused(tmp_path, monkeypatch, name):
+    monkeypatch.setattr("nas.data.archive.LEAST_BOUND", 2**22)
+    config = bomb(tmp_path / name, 16)
+    assert Path(str(config.archive)).stat().st_size < 2**15
+    message = refusal(config)
+    assert "unpacks to more than 0.00391 GiB" in message
+    assert "set data.max_unpacked_gib" in message
+    assert left_over(config) == []
+
+
+@pytest.mark.parametrize("name", ["set.zip", "set.tar.gz"])
+def test_the_bound_is_a_setting(tmp_path, name):
+    config = bomb(tmp_path / name, 16)
+    assert "unpacks to more than 0.001 GiB" in refusal(replace(config, max_unpacked_gib=0.001))
+    assert "has no annotations" in refusal(replace(config, max_unpacked_gib=0.1))
+
+
+def test_a_multitude_of_empty_files_counts(tmp_path):
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as file:
+        for number in range(300):
+            file.writestr(f"{number}", "")
+    config = DataConfig(root=str(tmp_path / "there" / "set"), archive=str(tmp_path / "set.zip"), max_unpacked_gib=0.001)
+    assert "unpacks to more than 0.001 GiB" in refusal(config)
+
+
+def test_a_long_header_of_a_tar_is_not_read(tmp_path):
+    with tarfile.open(tmp_path / "set.tar.gz", "w:gz", format=tarfile.PAX_FORMAT) as file:
+        member = tarfile.TarInfo("a")
+        member.pax_headers = {"comment": "x" * 2**21}
+        file.addfile(member)
+    config = DataConfig(root=str(tmp_path / "there" / "set"), archive=str(tmp_path / "set.tar.gz"))
+    assert "a header of 2,097,1" in refusal(config)
+
+
+def test_an_encrypted_zip_is_told(coco_files, tmp_path):
+    config = packed(coco_files, tmp_path, ".zip")
+    path = Path(str(config.archive))
+    raw = bytearray(path.read_bytes())
+    for mark, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        start = raw.find(mark)
+        while start >= 0:
+            raw[start + flags] |= 1
+            start = raw.find(mark, start + 4)
+    path.write_bytes(raw)
+    message = refusal(config)
+    assert "is encrypted" in message
+    assert "not encrypted: copy it again" in message
+    assert left_over(config) == []
+
+
+@pytest.mark.parametrize("ending", FORMATS)
+def test_archives_damaged_anywhere_are_read_or_refused_in_a_line(coco_files, tmp_path, ending):
+    config = packed(coco_files, tmp_path, ending)
+    path = Path(str(config.archive))
+    whole = path.read_bytes()
+    for seed in range(40):
+        path.write_bytes(torn(whole, random.Random(seed)))
+        shutil.rmtree(config.root, ignore_errors=True)
+        assert all("\n" not in str(problem) for problem in check_data(config))
+        assert not Path(config.root).parent.exists() or left_over(config) == []
+
+
+@pytest.mark.timeout(10)
+def test_a_pipe_and_a_directory_are_no_archives(tmp_path):
+    os.mkfifo(tmp_path / "pipe.tar")
+    (tmp_path / "directory.zip").mkdir()
+    for name in ("pipe.tar", "directory.zip"):
+        with pytest.raises(DataError, match="not a plain file"):
+            open_root(DataConfig(root=str(tmp_path / "there" / "set"), archive=str(tmp_path / name)))
+
+
+@pytest.mark.parametrize("kind", [tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE])
+def test_devices_and_pipes_in_a_tar_are_refused(tmp_path, kind):
+    with tarfile.open(tmp_path / "evil.tar.gz", "w:gz") as file:
+        member = tarfile.TarInfo("evil")
+        member.type = kind
+        file.addfile(member)
+    config = DataConfig(root=str(tmp_path / "there" / "set"), archive=str(tmp_path / "evil.tar.gz"))
+    assert "was refused" in refusal(config)

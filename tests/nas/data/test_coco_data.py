@@ -141,7 +141,7 @@ def _truncate(path: Path) -> None:
     [
         (Path.unlink, "cannot be read"),
         (_truncate, "not valid JSON"),
-        (lambda path: path.write_bytes(b"\xff\xfe\x00broken"), "not valid JSON"),
+        (lambda path: path.write_bytes(b"\xff\xfe\x00broken"), "text in UTF-16; save it as UTF-8"),
         (lambda path: path.write_text("[]"), "not a COCO instances file"),
         (lambda path: path.write_text('{"images": [], "annotations": []}'), "has no categories"),
         (lambda path: path.write_text('{"images": [{}], "annotations": [], "categories": []}'), "malformed entries"),

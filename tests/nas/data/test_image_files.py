@@ -154,3 +154,25 @@ def test_a_folder_and_a_name_that_no_file_can_have_are_errors(with_image: Any) -
         with pytest.raises(DataError, match=r"\(image 10\) cannot be read"):
             read()
         assert errors
+
+
+def test_an_image_that_is_a_program_is_not_run(with_image: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", lambda *_, **__: pytest.fail("it was run"))
+    read, errors = with_image(Image.fromarray(COLOURS).save, "train_10.eps")
+    assert len(errors) == 1
+    assert "EPS is a program, not pixels" in errors[0]
+    with pytest.raises(DataError, match="EPS is a program"):
+        read()
+
+
+def test_a_way_of_storing_that_pillow_lacks_is_an_error(with_image: Any) -> None:
+    def save(path: Path) -> None:
+        Image.fromarray(COLOURS).save(path)
+        raw = bytearray(path.read_bytes())
+        raw[80:84] = bytes(4)  # flags of the pixel format
+        path.write_bytes(raw)
+
+    read, errors = with_image(save, "train_10.dds")
+    assert "cannot be read: Unknown pixel format" in errors[0]
+    with pytest.raises(DataError, match="Unknown pixel format"):
+        read()

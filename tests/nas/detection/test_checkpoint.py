@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,8 @@ from safetensors.torch import save_file
 from nas.detection.backbone import build_backbone
 from nas.detection.checkpoint import CheckpointError, read_checkpoint, state_dict_of
 from nas.detection.config import BackboneConfig
+from necks import build_neck
+from necks.reference import load_reference
 
 STATE = {"a.weight": torch.arange(6.0).view(2, 3), "a.bias": torch.ones(2)}
 
@@ -90,3 +94,46 @@ def test_missing_files_and_other_contents_are_named(tmp_path):
     for content, message in (({"epoch": 3, **STATE}, "holds also epoch"), ({}, "is empty"), ({3: STATE}, "also 3")):
         with pytest.raises(CheckpointError, match=message):
             state_dict_of(content, "it")
+
+
+def test_a_dict_inside_itself_has_an_end(tmp_path):
+    content = {"epoch": 3}
+    content["state_dict"] = content
+    torch.save(content, tmp_path / "self.pt")
+    with pytest.raises(CheckpointError, match=r"self\.pt is no state dict: .*without an end"):
+        state_dict_of(read_checkpoint(tmp_path / "self.pt"), "self.pt")
+    neck = build_neck("fpn@torchvision", in_channels=(8, 8, 8), out_channels=8)
+    with pytest.raises(ValueError, match="without an end"):
+        load_reference(neck, content, source="torchvision")
+
+
+def test_a_file_that_unpacks_to_more_than_itself_is_refused(tmp_path):
+    torch.save({"a": torch.zeros(2**20)}, tmp_path / "plain.pt")
+    with (
+        zipfile.ZipFile(tmp_path / "plain.pt") as plain,
+        zipfile.ZipFile(tmp_path / "packed.pt", "w", zipfile.ZIP_DEFLATED) as packed,
+    ):
+        for name in plain.namelist():
+            packed.writestr(name, plain.read(name))
+    with pytest.raises(CheckpointError, match=r"packed\.pt unpacks to 4,\d+,\d+ bytes, which torch\.save never does"):
+        read_checkpoint(tmp_path / "packed.pt")
+    assert read_checkpoint(tmp_path / "plain.pt").keys() == {"a"}
+
+
+def test_a_tensor_larger_than_its_numbers_is_refused(tmp_path):
+    torch.save({"a": torch.zeros(1).expand(10**9, 10**6)}, tmp_path / "hollow.pt")
+    with pytest.raises(CheckpointError, match=r"a as \(1000000000, 1000000\) without as many numbers"):
+        state_dict_of(read_checkpoint(tmp_path / "hollow.pt"), "hollow.pt")
+
+
+def test_weights_that_are_not_finite_are_refused():
+    with pytest.raises(CheckpointError, match=r"it holds numbers that are not finite in 1 tensors \(a\.bias\)"):
+        state_dict_of({**STATE, "a.bias": torch.tensor([1.0, float("nan")])}, "it")
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize("name", ["pipe.pt", "pipe.safetensors"])
+def test_a_pipe_is_no_file_of_weights(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(CheckpointError, match="is no file"):
+        read_checkpoint(tmp_path / name)

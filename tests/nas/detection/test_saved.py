@@ -90,7 +90,7 @@ def test_a_torn_weights_file_is_named(saved, tmp_path):
         ({"neck": {"kind": "magic"}}, "unknown kind of neck 'magic'"),
         ({"neck": {"kind": ["merge"]}}, r"unknown kind of neck \['merge'\]"),
         ({"classes": 3}, "no description of a detector"),
-        ({"category_ids": [float("inf"), 2]}, "no description of a detector"),
+        ({"category_ids": [float("inf"), 2]}, "a number that is not finite"),
         ({"anytime": "perhaps", "neck": None}, "no description of a detector"),
         ({"convention": "theirs"}, "unknown convention 'theirs'; known are nas_fpn, torchvision, mmdet"),
         ({"convention": "mmdet", "anytime": True}, "anytime detectors have the convention 'nas_fpn'"),

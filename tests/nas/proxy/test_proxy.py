@@ -8,6 +8,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -20,7 +21,7 @@ from nas.data.letterboxed import Letterboxed
 from nas.detection.backbone import build_backbone, normalise, weights_digest
 from nas.detection.config import BackboneConfig
 from nas.proxy.config import OptimizerConfig, ProxyConfig
-from nas.proxy.features import cached_features
+from nas.proxy.features import FeatureError, FeatureInputs, cached_features
 from nas.proxy.task import ProxyTask
 from nas.proxy.training import lr_share
 from nas.proxy.trial import TrialError
@@ -114,6 +115,18 @@ def test_unfinished_features_are_not_read(data):
     (torn / "c3.npy").write_bytes((torn / "c3.npy").read_bytes()[:200])
     again = cached_features(images, backbone, Path(data.root), cpu).batch([0], cpu)
     assert all(torch.equal(whole[name], again[name]) for name in whole)
+
+
+def test_damaged_features_are_told_with_what_to_do(tmp_path):
+    for raw in (b"", b"\x93NUMPY", b"hello"):
+        (tmp_path / "c3.npy").write_bytes(raw)
+        with pytest.raises(FeatureError, match=r"is damaged .*; delete it"):
+            FeatureInputs(tmp_path, torch.device("cpu"), torch.channels_last)
+    np.save(tmp_path / "c3.npy", np.zeros((2, 3, 4, 5), np.float16))
+    raw = (tmp_path / "c3.npy").read_bytes()
+    (tmp_path / "c3.npy").write_bytes(raw[:-9])
+    with pytest.raises(FeatureError, match="is damaged"):
+        FeatureInputs(tmp_path, torch.device("cpu"), torch.channels_last)
 
 
 def test_other_images_under_the_same_annotations_get_features_of_their_own(data, tmp_path):

@@ -406,12 +406,12 @@ def test_a_torn_file_of_warm_weights_is_never_read(own_data, monkeypatch):
     whole = path.read_bytes()
     path.unlink()
 
-    def tear(weights: dict[str, Tensor], target: Path) -> None:
-        Path(target).write_bytes(whole[: len(whole) // 2])
+    def tear(target: Path, weights: dict[str, Tensor]) -> None:
+        target.write_bytes(whole[: len(whole) // 2])
         raise OSError("no space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(warm.safetensors.torch, "save_file", tear)
+        patch.setattr(warm, "write_tensors", tear)
         with pytest.raises(OSError, match="no space left"):
             ProxyTask(WARM, own_data)
     assert warm_files(own_data) == []
@@ -420,6 +420,9 @@ def test_a_torn_file_of_warm_weights_is_never_read(own_data, monkeypatch):
     assert_same(expected, ProxyTask(WARM, own_data).run(known.fpn(), 0))
     assert warm_files(own_data) == [path]
     assert path.read_bytes() == whole
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(WarmError, match=r"warm-\w+\.safetensors cannot be read as weights .* or delete it"):
+        ProxyTask(WARM, own_data)
 
 
 def test_a_warm_training_that_diverges_says_so_and_keeps_nothing(own_data):
