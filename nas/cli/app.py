@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import logging
 import os
 import sys
 from collections.abc import Callable
@@ -13,6 +12,7 @@ import typer
 
 from nas.cli import cluster, data, detectors, proxy, results, searches
 from nas.errors import UserError
+from nas.terminal import SHOWN_LIMIT, log_to_standard_error, shown
 from search_space import GenotypeError
 
 app = typer.Typer(
@@ -40,14 +40,13 @@ for name, group in GROUPS.items():
 
 def main() -> None:
     """Entry point: what users can mend is one line on standard error and exit status 2."""
-    logging.basicConfig(format="%(message)s", level=logging.WARNING)
-    logging.getLogger("nas").setLevel(logging.INFO)
+    log_to_standard_error()
     try:
         app()
     except (UserError, GenotypeError) as error:
         if os.environ.get("NASFPN_TRACEBACK"):
             raise
-        typer.secho(f"error: {error}", err=True, fg=typer.colors.RED)
+        typer.secho(shown(f"error: {error}", SHOWN_LIMIT), err=True, fg=typer.colors.RED)
         sys.exit(2)
 
 

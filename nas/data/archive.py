@@ -14,6 +14,7 @@ from typing import IO
 import fsspec
 from filelock import FileLock
 
+from nas.credentials import reason, without_credentials
 from nas.data.config import DataConfig, DataError
 from nas.data.signs import make_signs
 
@@ -63,7 +64,7 @@ def _unpack_once(archive: str, root: Path, annotations: str) -> None:
                 shutil.rmtree(partial, ignore_errors=True)
     except OSError as error:
         raise DataError(
-            f"the archive {archive} cannot be unpacked into {root} on {platform.node()}: {error}; make room there and "
+            f"{_name(archive)} cannot be unpacked into {root} on {platform.node()}: {error}; make room there and "
             "the directory beside it writable, or set data.root to another path"
         ) from error
 
@@ -77,8 +78,8 @@ def _unpack(archive: str, target: Path) -> None:
         stream = fsspec.open(archive, "rb").open()
     except Exception as error:  # every file system and every missing package has errors of its own
         raise DataError(
-            f"the archive {archive} cannot be opened on {platform.node()}: {error}; set data.archive to a path that "
-            "every node sees or to a URL that all of them may read"
+            f"{_name(archive)} cannot be opened on {platform.node()}: {reason(error, archive)}; set data.archive to a "
+            "path that every node sees or to a URL that all of them may read"
         ) from error
     target.mkdir()
     try:
@@ -89,7 +90,7 @@ def _unpack(archive: str, target: Path) -> None:
                 _unpack_tar(stream, target, archive)
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise DataError(
-            f"the archive {archive} cannot be read on {platform.node()}: {error}; it must be a whole .zip or .tar, "
+            f"{_name(archive)} cannot be read on {platform.node()}: {error}; it must be a whole .zip or .tar, "
             ".tar.gz, .tar.bz2, .tar.xz (from Python 3.14 on .tar.zst, too): copy it again"
         ) from error
 
@@ -111,9 +112,13 @@ def _unpack_zip(stream: IO[bytes], target: Path, archive: str) -> None:
         file.extractall(target)
 
 
-def _evil(archive: str, reason: str) -> DataError:
+def _name(archive: str) -> str:
+    return f"the archive {without_credentials(archive)}"
+
+
+def _evil(archive: str, why: str) -> DataError:
     return DataError(
-        f"the archive {archive} was refused on {platform.node()}: {reason}; make it anew with paths inside the data "
+        f"{_name(archive)} was refused on {platform.node()}: {why}; make it anew with paths inside the data "
         "set's directory only"
     )
 
@@ -125,6 +130,6 @@ def _data_directory(unpacked: Path, annotations: str, archive: str) -> Path:
         if (directory / annotations).is_file():
             return directory
     raise DataError(
-        f"the archive {archive} has no {annotations}, on {platform.node()}: pack the data set's directory, or its "
+        f"{_name(archive)} has no {annotations}, on {platform.node()}: pack the data set's directory, or its "
         "content; where its splits are is set in data.train, data.reward and data.test"
     )

@@ -14,7 +14,7 @@ import ray
 
 from nas.cluster.demand import demanded
 from nas.configuration import ConfigError
-from nas.errors import first_line
+from nas.credentials import reason, without_credentials
 from nas.search.config import ResourceConfig
 
 _log = logging.getLogger(__name__)
@@ -141,16 +141,17 @@ def _local_cpus(resources: ResourceConfig) -> int:
 
 
 def _connect(address: str) -> None:
+    name = without_credentials(address)
     if address.startswith("ray://"):
         raise ConfigError(
-            f"{address!r} is a Ray Client address; send the search to the cluster instead (nasfpn submit), or start it "
+            f"{name!r} is a Ray Client address; send the search to the cluster instead (nasfpn submit), or start it "
             "on a machine of the cluster with --address auto"
         )
     try:
         ray.init(address, **QUIET)
     except (OSError, RuntimeError, ValueError) as error:
         raise ConfigError(
-            f"no Ray cluster at {address!r} ({first_line(error)}); start one (ray start --head), check host and "
+            f"no Ray cluster at {name!r} ({reason(error, address)}); start one (ray start --head), check host and "
             "port (6379 unless chosen otherwise), or leave --address out to use this machine"
         ) from error
 

@@ -19,6 +19,7 @@ from controllers.records import State
 from nas.search.records import Candidate, Trial
 from nas.search.run_directory import RunDirectory
 from nas.search.storage import Connection
+from nas.text import MESSAGE_LIMIT, plain
 from search_space import Choice, Genotype
 
 STUDY = "search"
@@ -110,6 +111,7 @@ class Journal:
         rejected: Sequence[str] = (),
     ) -> Trial:
         """Record the outcome of a running trial, and return it; durable when this returns."""
+        error = _bounded(error)
         outcome: dict[str, Any] = {
             "metrics": dict(metrics),
             "error": error,
@@ -178,6 +180,10 @@ def open_journal(run: RunDirectory, *, writable: bool = False) -> Journal:
     return Journal(url, study=run.study(), writable=writable)
 
 
+def _bounded(error: str | None) -> str | None:
+    return None if error is None else plain(error, MESSAGE_LIMIT, lines=True)
+
+
 def _read(trial: FrozenTrial) -> Trial:
     attributes = trial.user_attrs
     candidate = Candidate(
@@ -194,7 +200,7 @@ def _read(trial: FrozenTrial) -> Trial:
         state=_STATES[trial.state],
         reward=trial.intermediate_values.get(0) if trial.state == TrialState.PRUNED else trial.value,
         metrics=outcome.get("metrics", {}),
-        error=outcome.get("error"),
+        error=_bounded(outcome.get("error")),
         copied_from=outcome.get("copied_from"),
         order=outcome.get("order"),
         rejected=tuple(outcome.get("rejected", ())),

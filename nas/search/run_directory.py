@@ -16,6 +16,7 @@ from uuid import uuid4
 from filelock import FileLock, Timeout
 
 from nas.configuration import ConfigError, differences, from_dict, to_dict
+from nas.credentials import without_credentials_in
 from nas.errors import UserError
 from nas.search.config import LAUNCH_FIELDS, SearchConfig
 from nas.search.constraints import tightened
@@ -117,7 +118,7 @@ class RunDirectory:
             self._lock.release()
 
     def _write_config(self, config: SearchConfig) -> None:
-        new = to_dict(config)
+        new = without_credentials_in(to_dict(config))
         study = f"{config.name}-{uuid4().hex[:8]}"
         if self._has_search():
             study = self._read().get("study", study)
@@ -133,7 +134,12 @@ class RunDirectory:
                     f"{self.path} has candidates that were accepted under looser limits ({'; '.join(tighter)}); limits "
                     "may be relaxed, not tightened: use another --run-dir"
                 )
-        record = {"config": new, "command": sys.argv, "environment": environment(), "study": study}
+        record = {
+            "config": new,
+            "command": without_credentials_in(sys.argv),
+            "environment": environment(),
+            "study": study,
+        }
         partial = self.config_file.with_suffix(".partial")
         partial.write_text(json.dumps(record, indent=2) + "\n")
         partial.replace(self.config_file)

@@ -13,10 +13,10 @@ from typing import Any, TypeVar
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import BaseJournalBackend, JournalFileBackend
-from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from nas.errors import UserError, first_line
+from nas.credentials import reason, without_credentials
+from nas.errors import UserError
 
 _log = logging.getLogger(__name__)
 
@@ -51,9 +51,8 @@ class Connection:
         self.retrying = False
         self._backend: SoleWriter | None = None
         self._waits: tuple[float, ...] = () if isinstance(place, Path) else RETRY_SECONDS
-        self._name = str(place)
-        if not isinstance(place, Path):
-            self._name = self.do(lambda: make_url(place).render_as_string(hide_password=True))
+        self._url = str(place)
+        self._name = without_credentials(self._url)
         self.storage = self.do(lambda: self._open(place, writable))
 
     def _open(self, place: Path | str, writable: bool) -> BaseStorage:
@@ -91,16 +90,16 @@ class Connection:
             try:
                 return operation()
             except (StorageInternalError, SQLAlchemyError) as error:
-                reason = first_line(error.__cause__ or error)
+                why = reason(error.__cause__ or error, self._url)
                 if wait is None or not _may_come_back(error):
-                    raise JournalError(f"the database {self._name} cannot be used: {reason}; {GO_ON}") from error
-                _log.warning("the database %s cannot be used (%s); trying again", self._name, reason)
+                    raise JournalError(f"the database {self._name} cannot be used: {why}; {GO_ON}") from error
+                _log.warning("the database %s cannot be used (%s); trying again", self._name, why)
                 sleep(wait)
                 self.retrying = True
             except OSError as error:
                 raise JournalError(f"the journal {self._name} cannot be used: {error}; {GO_ON}") from error
             except (ValueError, KeyError, ImportError) as error:
-                raise JournalError(f"{self._name} cannot be read as a journal: {error}") from error
+                raise JournalError(f"{self._name} cannot be read as a journal: {reason(error, self._url)}") from error
         raise AssertionError
 
 
