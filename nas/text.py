@@ -40,12 +40,17 @@ def plain(text: str, limit: int | None = None, *, lines: bool = False) -> str:
     return text if limit is None else _bounded(text, limit)
 
 
+def label_text(name: str) -> str:
+    """A name for a picture of matplotlib: plain and short, with dollar signs that begin no formula."""
+    return plain(name, NAME_LIMIT).replace("$", r"\$")
+
+
 def _bounded(text: str, limit: int) -> str:
     if len(text) <= limit:
         return text
     room = limit - len(_mark(len(text)))
-    tail = room // 4
-    return text[: room - tail] + _mark(len(text) - room) + text[len(text) - tail :]
+    head, tail = text[: room - room // 4].rstrip(), text[len(text) - room // 4 :].lstrip()
+    return head + _mark(len(text) - len(head) - len(tail)) + tail
 
 
 def _mark(count: int) -> str:

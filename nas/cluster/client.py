@@ -91,8 +91,9 @@ def _require_answer(address: str) -> None:
         why = reason(cause, address) if isinstance(cause, BaseException) else cause
         raise ClusterError(
             f"no Ray dashboard answers at {without_credentials(address)} ({why}); check that the head runs one "
-            "(ray start --head --include-dashboard true --dashboard-host 0.0.0.0, with ray[default]), that its port, usually 8265, is "
-            "open from here (or forwarded: ray dashboard, ssh -L, kubectl port-forward), and http:// against https://"
+            "(ray start --head --include-dashboard true --dashboard-host 0.0.0.0, with ray[default]), that its port, "
+            "usually 8265, is open from here (or forwarded: ray dashboard, ssh -L, kubectl port-forward), and http:// "
+            "against https://"
         ) from error
 
 

@@ -51,8 +51,8 @@ def find_neck(name: str) -> Found:
     if (path / CONFIG).is_file():
         return _trial(name, None)
     raise UserError(
-        f"{without_credentials(name)!r} is neither a known neck ({', '.join(NECKS)}) nor a genotype's JSON file nor an exported "
-        "neck nor a search (RUN_DIR for the best found, RUN_DIR:NUMBER for a trial)"
+        f"{without_credentials(name)!r} is neither a known neck ({', '.join(NECKS)}) nor a genotype's JSON file nor an "
+        "exported neck nor a search (RUN_DIR for the best found, RUN_DIR:NUMBER for a trial)"
     )
 
 

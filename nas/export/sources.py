@@ -11,6 +11,7 @@ from torchvision.models.detection import RetinaNet
 
 from nas.detection.saved import DETECTOR_FILE, DetectorSpec, load_detector
 from nas.export.errors import ExportError
+from nas.export.markdown import code, escaped
 from necks import MergeNeck, Neck, load_exported
 from necks.exported import NECK_FILE
 
@@ -20,8 +21,8 @@ class Source:
     """A trained neck, with the detector around it where that is known.
 
     Args:
-        origin: where it comes from, for the model card.
-        facts: what else the model card says of it: name -> text, such as `AP` or `data`.
+        origin: where it comes from, as Markdown for the model card.
+        facts: what else the model card says of it, as Markdown: name -> text, such as `AP` or `data`.
     """
 
     neck: Neck
@@ -50,7 +51,7 @@ def neck_source(directory: Path) -> Source:
         ExportError: if its files are damaged.
     """
     try:
-        return Source(load_exported(directory).eval(), f"exported neck `{directory.name}`")
+        return Source(load_exported(directory).eval(), f"exported neck {code(directory.name)}")
     except (ValueError, OSError, KeyError, RuntimeError, SafetensorError) as error:
         raise ExportError(f"{directory} cannot be read as an exported neck: {error}") from error
 
@@ -63,11 +64,11 @@ def detector_source(directory: Path) -> Source:
     """
     detector, spec = load_detector(directory)
     facts = {
-        "backbone": spec.backbone.name,
-        "classes": f"{len(spec.classes)}: {', '.join(spec.classes)}",
+        "backbone": escaped(spec.backbone.name),
+        "classes": escaped(f"{len(spec.classes)}: {', '.join(spec.classes)}"),
         "image size": f"the longer side {spec.image_size} px",
         "head": f"{spec.head.convs} convolutions per branch" + (", one head per repeat" if spec.anytime else ""),
     }
     neck = detector.backbone.neck
     assert isinstance(neck, Neck)
-    return Source(neck, f"saved detector `{directory.name}`", detector, spec, facts)
+    return Source(neck, f"saved detector {code(directory.name)}", detector, spec, facts)
