@@ -19,7 +19,8 @@ from controllers.records import State
 from nas.search.records import Candidate, Trial
 from nas.search.run_directory import RunDirectory
 from nas.search.storage import Connection
-from nas.text import MESSAGE_LIMIT, plain
+from nas.terminal import shown
+from nas.text import MESSAGE_LIMIT
 from search_space import Choice, Genotype
 
 STUDY = "search"
@@ -181,7 +182,7 @@ def open_journal(run: RunDirectory, *, writable: bool = False) -> Journal:
 
 
 def _bounded(error: str | None) -> str | None:
-    return None if error is None else plain(error, MESSAGE_LIMIT, lines=True)
+    return None if error is None else shown(error, MESSAGE_LIMIT)
 
 
 def _read(trial: FrozenTrial) -> Trial:

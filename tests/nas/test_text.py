@@ -124,7 +124,7 @@ def test_commands_on_a_directory_whose_name_is_markup(tmp_path, monkeypatch, cap
 
 def test_a_trial_that_floods_its_message_stays_small_everywhere(tmp_path, capsys):
     def train() -> Reply:
-        raise TrialError(f"[/x] {HUGE} at the end")
+        raise TrialError(f"[/x] {HUGE} of s3://me:pa55@bucket")
 
     def crash() -> Reply:
         raise RuntimeError(HUGE)
@@ -132,6 +132,7 @@ def test_a_trial_that_floods_its_message_stays_small_everywhere(tmp_path, capsys
     replies = [guarded(train, "trial 0"), guarded(crash, "trial 1")]
     assert all(len(reply.error or "") <= MESSAGE_LIMIT for reply in replies)
     assert replies[0].error.startswith("[/x] x")
+    assert replies[0].error.endswith("of s3://me:***@bucket")
     assert "test_text.py" in replies[1].error, "the place stays"
     run, config, _ = made_up_run(tmp_path / "run", error=HUGE)
     assert run.journal_file.stat().st_size < 200_000
