@@ -76,14 +76,26 @@ class Picture:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Origin:
+    """Where the results come from.
+
+    Args:
+        command: of the latest start, as for a shell.
+        everything: environment and configuration, as JSON.
+    """
+
+    command: str
+    versions: str
+    everything: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Content:
     """What the sections show, as plain text; what is None or empty is left out.
 
     Args:
         pictures: by section.
         final_steps: of each training of `final`.
-        command: of the latest start, as for a shell.
-        everything: environment and configuration, as JSON.
     """
 
     pictures: Mapping[str, Sequence[Picture]]
@@ -96,9 +108,7 @@ class Content:
     rejections: str = ""
     num_trials: int
     trials_file: str = TRIALS_FILE
-    command: str
-    versions: str
-    everything: str
+    origin: Origin
 
     def sections(self) -> dict[str, str]:
         """Titles of those that have something to show, by id."""
@@ -199,15 +209,15 @@ def failure_table(reasons: Mapping[str, Sequence[int]]) -> Table | None:
     return Table(("reason", "trials", "which"), rows) if rows else None
 
 
-def origin(record: Mapping[str, Any]) -> dict[str, str]:
-    """The exact command, versions and configuration, as `Content` has them."""
+def origin(record: Mapping[str, Any]) -> Origin:
+    """The exact command, versions and configuration of a run directory's record."""
     record = without_credentials_in(record)
-    shown_parts = {"environment": record["environment"], "config": record["config"]}
-    return {
-        "command": shlex.join(map(str, record["command"])),
-        "versions": ", ".join(f"{key} {value}" for key, value in record["environment"].items() if value),
-        "everything": json.dumps(shown_parts, indent=2, ensure_ascii=False),
-    }
+    everything = {"environment": record["environment"], "config": record["config"]}
+    return Origin(
+        command=shlex.join(map(str, record["command"])),
+        versions=", ".join(f"{key} {value}" for key, value in record["environment"].items() if value),
+        everything=json.dumps(everything, indent=2, ensure_ascii=False),
+    )
 
 
 def script_data(

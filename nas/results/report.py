@@ -93,7 +93,7 @@ def _content(
         rejections=rejections(trials),
         num_trials=len(trials),
         **_final(run),
-        **page.origin(run.read_record()),
+        origin=page.origin(run.read_record()),
     )
 
 
