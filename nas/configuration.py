@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from nas.credentials import without_credentials
 from nas.errors import UserError
 
 Config = TypeVar("Config")
@@ -52,7 +53,7 @@ def override(config: Config, assignments: Iterable[str]) -> Config:
     for assignment in assignments:
         path, equals, text = assignment.partition("=")
         if not equals:
-            raise ConfigError(f"write --set field=value, got {assignment!r}")
+            raise ConfigError(f"write --set field=value, got {without_credentials(assignment)!r}")
         _assign(type(config), data, path.strip().split("."), _value(text))
     return from_dict(type(config), data)
 

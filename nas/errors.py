@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from nas.text import MESSAGE_LIMIT, plain
+
 
 class UserError(ValueError):
     """Something that the user can mend; the message says what was wrong, what is allowed and what to do."""
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, in one line; its class where it says nothing."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    """What an error says, in one plain line of bounded length; its class where it says nothing."""
+    return plain((str(error).strip().splitlines() or [""])[0], MESSAGE_LIMIT) or type(error).__name__

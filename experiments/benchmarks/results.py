@@ -9,6 +9,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from nas.credentials import without_credentials_in
 from nas.search.run_directory import environment
 
 RESULTS = Path(__file__).parent.parent / "results"
@@ -18,7 +19,7 @@ def write_result(name: str, title: str, body: str, data: Any, directory: Path = 
     """Write `NAME.md` for reading and `NAME.json` for programs; returns the path of the first."""
     directory.mkdir(parents=True, exist_ok=True)
     module = sys.modules["__main__"].__spec__
-    command = shlex.join(["python", "-m", module.name if module else "?", *sys.argv[1:]])
+    command = shlex.join(["python", "-m", module.name if module else "?", *without_credentials_in(sys.argv[1:])])
     facts = environment()
     (directory / f"{name}.json").write_text(
         json.dumps({"command": command, "date": date.today().isoformat(), "environment": facts, "data": data}, indent=1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import logging
 from collections.abc import Callable
 from typing import Annotated
 
@@ -11,6 +10,7 @@ import typer
 
 from nas.cli import cluster, data, detectors, proxy, results, searches
 from nas.cli.ending import Commands, ending
+from nas.terminal import log_to_standard_error
 
 app = typer.Typer(
     name="nasfpn",
@@ -38,8 +38,7 @@ for name, group in GROUPS.items():
 
 def main() -> None:
     """Entry point; how it ends, see `ending`."""
-    logging.basicConfig(format="%(message)s", level=logging.WARNING)
-    logging.getLogger("nas").setLevel(logging.INFO)
+    log_to_standard_error()
     with ending():
         app()
 

@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 
 from nas import interruption
 from nas.errors import UserError
+from nas.terminal import SHOWN_LIMIT, shown
 from search_space import GenotypeError
 from search_space.files import FileError
 
@@ -55,9 +56,9 @@ def ending() -> Iterator[None]:
 
 def _say(error: Exception) -> None:
     if isinstance(error, interruption.StoppedError):
-        typer.secho(str(error), err=True)
+        typer.secho(shown(str(error), SHOWN_LIMIT), err=True)
         sys.exit(error.status)
-    typer.secho(f"error: {error}", err=True, fg=typer.colors.RED)
+    typer.secho(shown(f"error: {error}", SHOWN_LIMIT), err=True, fg=typer.colors.RED)
     if isinstance(error, interruption.FatalError):
         interruption.leave(USER_ERROR)
     sys.exit(USER_ERROR)

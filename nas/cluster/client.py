@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from nas.cluster import unprotected
+from nas.credentials import reason, scrubbed, without_credentials
 from nas.errors import UserError
 
 CONNECT_SECONDS = 8
@@ -69,7 +70,9 @@ def connect(address: str) -> Jobs:
         raise ClusterError("nasfpn submit needs ray[default]; install it: pip install 'nas-fpn[cluster]'")
     parts = urlsplit(address)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ClusterError(f"--address is the URL of Ray's dashboard, such as http://head:8265; got {address!r}")
+        raise ClusterError(
+            f"--address is the URL of Ray's dashboard, such as http://head:8265; got {without_credentials(address)!r}"
+        )
     _require_answer(address)
     from ray.job_submission import JobSubmissionClient
 
@@ -86,11 +89,13 @@ def _require_answer(address: str) -> None:
     except (OSError, ValueError, http.client.HTTPException) as error:
         if isinstance(error, urllib.error.HTTPError) and error.code in (401, 403):
             return
-        reason = getattr(error, "reason", error)
+        cause = getattr(error, "reason", error)
+        why = reason(cause, address) if isinstance(cause, BaseException) else cause
         raise ClusterError(
-            f"no Ray dashboard answers at {address} ({reason}); check that the head runs one (ray start --head "
-            "--include-dashboard true --dashboard-host 0.0.0.0, with ray[default]), that its port, usually 8265, is "
-            "open from here (or forwarded: ray dashboard, ssh -L, kubectl port-forward), and http:// against https://"
+            f"no Ray dashboard answers at {without_credentials(address)} ({why}); check that the head runs one "
+            "(ray start --head --include-dashboard true --dashboard-host 0.0.0.0, with ray[default]), that its port, "
+            "usually 8265, is open from here (or forwarded: ray dashboard, ssh -L, kubectl port-forward), and http:// "
+            "against https://"
         ) from error
 
 
@@ -109,6 +114,7 @@ def one_line(address: str) -> Iterator[None]:
     """Errors of Ray's client as one line."""
     from ray.exceptions import AuthenticationError
 
+    address = without_credentials(address)
     try:
         yield
     except AuthenticationError as error:
@@ -122,7 +128,7 @@ def one_line(address: str) -> Iterator[None]:
 
 def _gist(error: object) -> str:
     """The line that says what happened: of a server's traceback the last."""
-    text = str(error)
+    text = scrubbed(str(error))
     lines = [line.strip() for line in text.splitlines() if any(map(str.isalnum, line))] or [type(error).__name__]
     return lines[-1 if "Traceback" in text else 0][:500]
 

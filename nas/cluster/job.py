@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from nas.credentials import has_credentials, without_credentials
 from nas.errors import UserError
 from nas.search.remote import is_url
 
@@ -45,7 +46,7 @@ def search_command(
     """The words of a search on the cluster that it is started on.
 
     Raises:
-        JobError: if `run_dir` is relative.
+        JobError: if `run_dir` is relative, or a URL among the words holds a password.
     """
     require_lasting(run_dir)
     command = ["python", "-m", "nas.cli", "search", experiment, "--address", "auto", "--run-dir", run_dir]
@@ -54,7 +55,22 @@ def search_command(
             command += [option, str(value)]
     for assignment in assignments:
         command += ["--set", assignment]
+    for word in command:
+        refuse_credentials(word)
     return command
+
+
+def refuse_credentials(word: str) -> None:
+    """
+    Raises:
+        JobError: if a word of a command, or of a job's environment, has a URL with a password or a key.
+    """
+    if has_credentials(word):
+        raise JobError(
+            f"{without_credentials(word)} holds a password or a key, and would be seen on Ray's dashboard and in "
+            "manifests: leave it out, and let the cluster's machines have it from a role, a file such as ~/.pgpass or "
+            "~/.aws/credentials, or a secret of the cluster"
+        )
 
 
 def require_lasting(run_dir: str) -> None:
@@ -76,8 +92,9 @@ def runtime_env(working_dir: str, variables: Sequence[str]) -> dict[str, Any]:
     the token does not, the cluster has it.
 
     Raises:
-        JobError: if there is no such directory, or a variable is not written as NAME=VALUE.
+        JobError: if there is no such directory, a variable is not written as NAME=VALUE, or a URL holds a password.
     """
+    refuse_credentials(working_dir)
     environment = {}
     if mode := os.environ.get("RAY_AUTH_MODE"):
         environment["RAY_AUTH_MODE"] = mode
@@ -92,7 +109,8 @@ def runtime_env(working_dir: str, variables: Sequence[str]) -> dict[str, Any]:
 def _variable(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-        raise JobError(f"write --env NAME=VALUE, got {text!r}")
+        raise JobError(f"write --env NAME=VALUE, got {without_credentials(text)!r}")
+    refuse_credentials(text)
     return name, value
 
 

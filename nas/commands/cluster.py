@@ -12,7 +12,9 @@ from nas import interruption
 from nas.cluster.client import ClusterError, Jobs, connect, follow, submit_when_ready
 from nas.cluster.job import holds_project, quoted, require_experiment, runtime_env
 from nas.cluster.manifests import Manifest, render
+from nas.credentials import without_credentials
 from nas.search.remote import is_url
+from nas.terminal import shown
 
 
 def submit(
@@ -53,13 +55,15 @@ def submit(
 
 def _follow(jobs: Jobs, submission_id: str, address: str) -> int:
     try:
-        end = follow(jobs, submission_id, lambda text: typer.echo(text, nl=False))
+        end = follow(jobs, submission_id, lambda text: typer.echo(shown(text), nl=False))
     except KeyboardInterrupt:
         _say(f"\njob {submission_id} goes on\n{_next_steps(submission_id, address)}")
         return interruption.status()
     except ConnectionError as error:
         steps = _next_steps(submission_id, address).replace("\n", "; ")
-        raise ClusterError(f"lost {address} ({error}); job {submission_id} may go on; {steps}") from error
+        raise ClusterError(
+            f"lost {without_credentials(address)} ({error}); job {submission_id} may go on; {steps}"
+        ) from error
     if end.status == "SUCCEEDED":
         _say(f"job {submission_id} succeeded")
         return 0
@@ -76,7 +80,7 @@ def _next_steps(submission_id: str, address: str) -> str:
 
 def _say(text: str) -> None:
     """On standard error, so that standard output is the log alone."""
-    typer.secho(text, err=True, dim=True)
+    typer.secho(shown(text), err=True, dim=True)
 
 
 def show_manifest(manifest: Manifest, output: Path | None) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nas.commands.trainings import console
 from nas.conversion.convert import convert, read_categories
 from nas.conversion.parts import OUR_EPS, ConversionError
 from nas.detection.checkpoint import read_checkpoint
 from nas.detection.cost import num_params
 from nas.detection.saved import DETECTOR_FILE, WEIGHTS_FILE, save_detector
 from nas.export.files import written_to
+from nas.terminal import console
 
 
 def convert_detector(

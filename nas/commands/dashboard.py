@@ -5,13 +5,10 @@ from __future__ import annotations
 import importlib.util
 import socket
 
-from rich.console import Console
-
 from nas.errors import UserError
 from nas.search.journal import open_journal
 from nas.search.places import fetched
-
-console = Console(highlight=False)
+from nas.terminal import console
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 

@@ -5,15 +5,12 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from rich.console import Console
-
 from nas.configuration import override
 from nas.data.check import check_data
 from nas.data.config import DataConfig, DataError, SignsConfig
 from nas.data.signs import make_signs
 from nas.search.config import load_search
-
-console = Console(highlight=False)
+from nas.terminal import console
 
 
 def make_data(name: str, root: Path, assignments: list[str]) -> None:
@@ -30,7 +27,7 @@ def check(target: str, assignments: list[str]) -> None:
         data = override(data, assignments)
     problems = check_data(data, full=True)
     for problem in problems:
-        console.print(str(problem), markup=False, soft_wrap=True)
+        console.print(str(problem), soft_wrap=True)
     errors = sum(problem.severity == "error" for problem in problems)
     console.print(f"{data.root}: errors: {errors}, warnings: {len(problems) - errors}")
     if errors:

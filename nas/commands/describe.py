@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
 from nas.commands.find_neck import Found, find_neck
@@ -20,10 +19,9 @@ from nas.detection.cost import Cost, detector_cost, feature_shapes, latency_ms, 
 from nas.detection.detector import build_detector
 from nas.errors import UserError, first_line
 from nas.results.compare import outline, side_by_side
+from nas.terminal import console
 from necks import MergeNeck, Neck, build_neck
 from search_space import DEFAULT_LEVELS, Genotype
-
-console = Console(highlight=False)
 
 PICTURES = (".svg", ".png", ".pdf")
 PICTURE_DPI = 150

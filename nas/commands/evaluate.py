@@ -12,7 +12,8 @@ from typing import Any
 from rich.progress import Progress
 from torchvision.models.detection import RetinaNet
 
-from nas.commands.trainings import console, make_table
+from nas.commands.trainings import make_table
+from nas.credentials import without_credentials_in
 from nas.data.coco import CocoSplit
 from nas.data.evaluate import coco_results
 from nas.detection.device import pick_device
@@ -29,6 +30,8 @@ from nas.evaluation.evaluate import (
 from nas.evaluation.pictures import ap_against_macs, detections_on_images
 from nas.plain_json import dumps
 from nas.search.run_directory import environment
+from nas.terminal import console
+from nas.text import NAME_LIMIT, plain
 
 MEASURES = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 RESULT_KEYS = ("image_id", "category_id", "bbox", "score")
@@ -102,7 +105,7 @@ def _print(results: Sequence[ExitResult], split: CocoSplit) -> None:
     table = make_table("AP of each class" + (", last exit" if len(results) > 1 else ""), "class", "AP", "boxes")
     for category, name in zip(split.category_ids, split.classes, strict=True):
         boxes = sum(not item.get("iscrowd", 0) for item in split.coco.anns.values() if item["category_id"] == category)
-        table.add_row(name, _number(results[-1].metrics.get(f"AP/{name}")), str(boxes))
+        table.add_row(plain(name, NAME_LIMIT), _number(results[-1].metrics.get(f"AP/{name}")), str(boxes))
     console.print(table)
 
 
@@ -115,7 +118,7 @@ def _write(out: Path, split: CocoSplit, results: Sequence[ExitResult], about: di
         {"exit": one.repeats, "macs": one.cost.macs, "params": one.cost.params, "metrics": dict(one.metrics)}
         for one in results
     ]
-    record = {"command": sys.argv, "environment": environment(), **about, "results": exits}
+    record = {"command": without_credentials_in(sys.argv), "environment": environment(), **about, "results": exits}
     (out / RESULTS_FILE).write_text(dumps(record, indent=2) + "\n")
     for one in results:
         name = "detections.json" if len(results) == 1 else f"detections_exit_{one.repeats}.json"

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-
 from nas.errors import UserError
 from nas.export.card import write_card
 from nas.export.files import prepared, written_to
@@ -15,8 +13,7 @@ from nas.export.sources import detector_source, is_detector, is_exported_neck, n
 from nas.results.export import export
 from nas.search.journal import open_journal
 from nas.search.places import fetched
-
-console = Console(highlight=False)
+from nas.terminal import console
 
 
 def export_anything(place: str, output: Path, trial: int | None, formats: Sequence[str], *, fold: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from nas.credentials import without_credentials
 from nas.errors import UserError
 from nas.export.sources import read_neck
 from nas.results.summary import best_found
@@ -52,8 +53,8 @@ def find_neck(name: str) -> Found:
     if is_there(path / CONFIG):
         return _trial(name, None)
     raise UserError(
-        f"{name!r} is neither a known neck ({', '.join(NECKS)}) nor a genotype's JSON file nor an exported neck nor a "
-        "search (RUN_DIR for the best found, RUN_DIR:NUMBER for a trial)"
+        f"{without_credentials(name)!r} is neither a known neck ({', '.join(NECKS)}) nor a genotype's JSON file nor an "
+        "exported neck nor a search (RUN_DIR for the best found, RUN_DIR:NUMBER for a trial)"
     )
 
 
@@ -69,10 +70,14 @@ def _trial(place: str, number: int | None) -> Found:
         trials = open_journal(run).trials()
     trial = _chosen(place, trials, number)
     reward = "" if trial.reward is None else f", reward {trial.reward:.1f}"
-    return Found(f"trial {trial.number} of {place} ({trial.candidate.origin}{reward})", trial.candidate.genotype)
+    return Found(
+        f"trial {trial.number} of {without_credentials(place)} ({trial.candidate.origin}{reward})",
+        trial.candidate.genotype,
+    )
 
 
 def _chosen(place: str, trials: list[Trial], number: int | None) -> Trial:
+    place = without_credentials(place)
     if number is None:
         if (trial := best_found(trials)) is None:
             raise UserError(f"{place} has no new neck with a score yet; name a trial, such as {place}:0")

@@ -9,6 +9,8 @@ from contextlib import contextmanager, suppress
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
+from nas.terminal import PlainFormatter
+
 _log = logging.getLogger(__name__)
 
 BYTES = 2**20
@@ -27,7 +29,7 @@ class _File(RotatingFileHandler):
 def logged(path: Path) -> Iterator[None]:
     """Within, what this project logs, warnings of workers among it, goes to `path` too, with the time."""
     handler = _File(path, maxBytes=BYTES, backupCount=1, delay=True)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(PlainFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logger = logging.getLogger("nas")
     logger.addHandler(handler)
     try:

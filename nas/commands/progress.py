@@ -8,7 +8,6 @@ import statistics
 from pathlib import Path
 from typing import Self
 
-from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
@@ -20,8 +19,8 @@ from nas.search.plan import Plan
 from nas.search.proposing import staleness
 from nas.search.records import SEARCH, Trial
 from nas.search.usage import Usage
-
-console = Console(highlight=False)
+from nas.terminal import console, shown
+from nas.text import MESSAGE_LIMIT, plain
 
 
 class TensorBoard:
@@ -60,7 +59,7 @@ class Progress:
         self._failed = 0
         self._bar = Bar(
             BarColumn(bar_width=24),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             TimeRemainingColumn(),
             console=console,
             transient=True,
@@ -110,10 +109,10 @@ class Progress:
         self._failed += trial.state == "failed"
         name = f"trial {trial.number} {trial.candidate.origin}"
         line = f"[{self._done:3d}/{plan.total}] {name:23s} {self._result(trial)}"
-        console.print(line, markup=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)
         if self._verbose:
-            console.print(f"      {_details(trial)}", markup=False, soft_wrap=True)
-        self._bar.update(self._task, completed=self._done, total=plan.total, description=self._state(plan.total))
+            console.print(f"      {_details(trial)}", soft_wrap=True)
+        self._bar.update(self._task, completed=self._done, total=plan.total, description=shown(self._state(plan.total)))
 
     def ended(self, usage: Usage) -> None:
         """What it took."""
@@ -134,7 +133,7 @@ class Progress:
 
     def _result(self, trial: Trial) -> str:
         if trial.reward is None:
-            return f"failed: {trial.error}"
+            return f"failed: {plain(trial.error or '', MESSAGE_LIMIT)}"
         text = f"{self.config.reward.name} {trial.reward:5.1f}  "
         if trial.copied_from is not None:
             return text + f"the same function as trial {trial.copied_from}"

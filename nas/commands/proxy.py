@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from nas.commands.trainings import console, listed, make_table, train, write_record
+from nas.commands.trainings import listed, make_table, train, write_record
 from nas.comparison.check import SEPARATION, CheckPlan, CheckResult, check, longer
 from nas.comparison.choose import Judged, grid, judge, recommended
 from nas.comparison.necks import diverse_necks
 from nas.configuration import ConfigError, override
 from nas.search.config import SearchConfig, load_search
+from nas.terminal import console, heading
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def _print_scores(result: CheckResult) -> None:
         table.add_row(row.neck.label, listed(row.proxy), listed(row.reference))
     console.print(table)
     for label, reason in result.failed.items():
-        console.print(f"{label} is left out: {reason}", markup=False, soft_wrap=True)
+        console.print(f"{label} is left out: {reason}", soft_wrap=True)
 
 
 def _print_shares(result: CheckResult) -> None:
@@ -113,7 +114,7 @@ def _print_verdict(plan: CheckPlan, result: CheckResult) -> None:
     )
     if result.among_random is not None:
         console.print(f"among the random necks alone: tau {result.among_random.tau:.2f}", soft_wrap=True)
-    console.print(f"[bold]{_verdict(result)}[/]", soft_wrap=True)
+    console.print(heading(_verdict(result)), soft_wrap=True)
 
 
 def _verdict(result: CheckResult) -> str:

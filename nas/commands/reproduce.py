@@ -5,15 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
-
 from nas.commands.trainings import make_table
 from nas.data.coco import read_instances
 from nas.data.config import DataError
 from nas.errors import UserError
 from nas.results.published import PUBLISHED, Published, built_cost, deviation
-
-console = Console(highlight=False)
+from nas.terminal import console
 
 PAPERS = ("nas-fpn",)
 SEARCH = "search"

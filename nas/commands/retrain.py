@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nas.commands.trainings import console, make_table, train, write_record
+from nas.commands.trainings import make_table, train, write_record
 from nas.comparison.case import Case
 from nas.comparison.check import longer
 from nas.comparison.final import (
@@ -28,6 +28,7 @@ from nas.data.config import DataError
 from nas.search.config import SearchConfig
 from nas.search.journal import open_journal
 from nas.search.places import opened, shown
+from nas.terminal import console
 
 
 def retrain(
@@ -93,7 +94,7 @@ def _print(found: Sequence[Standing], failed: dict[str, str], steps: int) -> Non
     if any(off_goal(entry, found) for entry in found):
         console.print(f"* more than {100 * MACS_TOLERANCE:.0f} % off the median: no even comparison", soft_wrap=True)
     for label, reason in failed.items():
-        console.print(f"{label} is left out: {reason}", markup=False, soft_wrap=True)
+        console.print(f"{label} is left out: {reason}", soft_wrap=True)
 
 
 def _budgets(chosen_from: Mapping[str, int]) -> str:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import sys
 
-from rich.console import Console
-
 from nas.errors import UserError
 from nas.plain_json import dumps
 from nas.results.summary import status
@@ -14,8 +12,8 @@ from nas.search.journal import open_journal
 from nas.search.places import fetched, publish, shown
 from nas.search.records import Trial
 from nas.search.run_directory import RunDirectory
-
-console = Console(highlight=False)
+from nas.terminal import console
+from nas.text import MESSAGE_LIMIT, plain
 
 REWARD_TOLERANCE = 1e-6
 
@@ -36,7 +34,7 @@ def show_status(run_dir: str, as_json: bool) -> None:
     )
     for trial in trials:
         if trial.state == "failed" and not trial.rejected:
-            console.print(f"  trial {trial.number} failed: {trial.error}", markup=False)
+            console.print(f"  trial {trial.number} failed: {plain(trial.error or '', MESSAGE_LIMIT)}")
     for label in ("best", "best_found"):
         if (entry := now[label]) is not None:
             console.print(

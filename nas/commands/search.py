@@ -9,7 +9,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from nas.commands.logs import logged
-from nas.commands.progress import Progress, TensorBoard, console
+from nas.commands.progress import Progress, TensorBoard
 from nas.configuration import ConfigError, override
 from nas.data.config import DataError
 from nas.data.problems import Problem
@@ -35,6 +35,7 @@ from nas.search.places import opened, shown
 from nas.search.proposing import build_controller, known_neck
 from nas.search.records import KNOWN_PREFIX, Trial
 from nas.search.run_directory import RunDirectory
+from nas.terminal import console, heading
 
 MOST_NUMBERS = 8
 
@@ -109,8 +110,11 @@ def _run(
 
     refuse_bad_data(config.data.root, check_data(config.data))
     console.print(
-        f"[bold]{config.name}[/]: {len(set(config.known))} known necks, {config.random_trials} random, "
-        f"{config.trials} by {searcher_name(config)}; everything goes to {shown(place, run)}",
+        heading(
+            config.name,
+            f": {len(set(config.known))} known necks, {config.random_trials} random, {config.trials} by "
+            f"{searcher_name(config)}; everything goes to {shown(place, run)}",
+        ),
         soft_wrap=True,
     )
     board = TensorBoard(run.tensorboard) if tensorboard else None
@@ -140,7 +144,7 @@ def _print_tables(config: SearchConfig, trials: list[Trial]) -> None:
         console.print(rejections(trials), soft_wrap=True)
     for reason, numbers in failure_reasons(trials).items():
         line = f"{len(numbers)} failed (trial {', '.join(map(str, numbers[:MOST_NUMBERS]))}): {reason}"
-        console.print(line, markup=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)
 
 
 def _print_table(title: str, rows: Sequence[Row], names: Sequence[str]) -> None:
@@ -159,6 +163,6 @@ def _print_table(title: str, rows: Sequence[Row], names: Sequence[str]) -> None:
 def refuse_bad_data(root: str, problems: Sequence[Problem]) -> None:
     errors = [problem for problem in problems if problem.severity == "error"]
     for problem in problems:
-        console.print(str(problem), markup=False, soft_wrap=True)
+        console.print(str(problem), soft_wrap=True)
     if errors:
         raise DataError(f"{root} has errors ({len(errors)}, above); mend them and see: nasfpn data check {root}")

@@ -5,18 +5,16 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from nas.commands.search import refuse_bad_data
 from nas.configuration import ConfigError, load_experiment, override
 from nas.data.check import check_data
+from nas.terminal import console, heading
 from nas.training.config import TrainConfig
 from nas.training.directory import TrainingDirectory
 from nas.training.run import History, run_training
 from nas.training.trainer import Look
-
-console = Console(highlight=False)
 
 SHOWN = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 
@@ -31,7 +29,7 @@ def train(experiment: str, run_dir: Path, assignments: list[str], address: str |
     run = TrainingDirectory(run_dir)
     refuse_bad_data(config.data.root, check_data(config.data))
     with run.claim(config):
-        console.print(f"[bold]{config.name}[/]: {_what(config)}; everything goes to {run.path}", soft_wrap=True)
+        console.print(heading(config.name, f": {_what(config)}; everything goes to {run.path}"), soft_wrap=True)
         with _Shown(config, run, tensorboard) as shown:
             history = run_training(config, run, shown, address=address)
     last = history[-1]
@@ -60,7 +58,7 @@ class _Shown:
 
             self._board = SummaryWriter(str(run.tensorboard))
         self._bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             TaskProgressColumn(),
             TimeRemainingColumn(),
@@ -95,7 +93,7 @@ class _Shown:
         number = int(entry["epoch"])
         parts = "  ".join(f"{name} {entry[name]:.1f}" for name in SHOWN if name in entry)
         line = f"[{number:3d}/{self._config.epochs}] loss {entry['loss']:.3f}  {entry['seconds']:.0f} s  {parts}"
-        console.print(line, markup=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)
         if self._board is not None:
             for name, value in entry.items():
                 if math.isfinite(value):

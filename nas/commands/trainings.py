@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
 from nas.comparison.bank import Bank
@@ -17,8 +16,7 @@ from nas.plain_json import dumps
 from nas.results.units import duration
 from nas.search.config import ResourceConfig, SearchConfig
 from nas.search.run_directory import environment
-
-console = Console(highlight=False)
+from nas.terminal import console
 
 BANK = "trainings.jsonl"
 
@@ -76,4 +74,4 @@ class _Progress:
         said = f"failed: {result.error}" if result.ap is None else f"AP {result.ap:.1f}"
         more = f"; {left} left, about {duration(rest)}" if left else ""
         line = f"{case.label}, {case.proxy.steps} steps, seed {case.seed}: {said}{more}"
-        console.print(line, markup=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)

@@ -18,6 +18,8 @@ from nas.search.cluster import connected, nodes, require_room
 from nas.search.config import ResourceConfig
 from nas.search.pool import Job, Pool, make_workers
 from nas.search.worker import Ready, Reply, guarded
+from nas.terminal import shown
+from nas.text import MESSAGE_LIMIT
 
 if TYPE_CHECKING:
     from nas.proxy.task import ProxyTask
@@ -97,7 +99,7 @@ class CaseWorker:
             self._task(self._cases[0])
         except Exception as error:
             _log.exception("nothing can be trained on %s", platform.node())
-            return Ready(failure=f"{type(error).__name__}: {error}")
+            return Ready(failure=shown(f"{type(error).__name__}: {error}", MESSAGE_LIMIT))
         return Ready()
 
     def run(self, number: int, key: str, genotype: str, limited: bool) -> Reply:

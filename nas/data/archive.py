@@ -17,6 +17,7 @@ from typing import IO, Self
 import fsspec
 from filelock import FileLock
 
+from nas.credentials import reason, without_credentials
 from nas.data.config import DataConfig, DataError
 from nas.data.signs import make_signs
 from search_space.files import is_there, plain_size
@@ -84,7 +85,7 @@ def _unpack_once(archive: str, root: Path, config: DataConfig) -> None:
                 shutil.rmtree(partial, ignore_errors=True)
     except OSError as error:
         raise DataError(
-            f"the archive {archive} cannot be unpacked into {root} on {platform.node()}: {error}; make room there and "
+            f"{_name(archive)} cannot be unpacked into {root} on {platform.node()}: {error}; make room there and "
             "the directory beside it writable, or set data.root to another path"
         ) from error
 
@@ -100,8 +101,8 @@ def _unpack(archive: str, target: Path, most_gib: float | None) -> None:
         stream = fsspec.open(archive, "rb").open()
     except Exception as error:  # every file system and every missing package has errors of its own
         raise DataError(
-            f"the archive {archive} cannot be opened on {platform.node()}: {error}; set data.archive to a path that "
-            "every node sees or to a URL that all of them may read"
+            f"{_name(archive)} cannot be opened on {platform.node()}: {reason(error, archive)}; set data.archive to a "
+            "path that every node sees or to a URL that all of them may read"
         ) from error
     target.mkdir()
     budget = _Budget(archive, stream, most_gib)
@@ -113,7 +114,7 @@ def _unpack(archive: str, target: Path, most_gib: float | None) -> None:
                 _unpack_tar(stream, target, budget)
     except _BROKEN as error:
         raise DataError(
-            f"the archive {archive} cannot be read on {platform.node()}: {error or type(error).__name__}; it must be a "
+            f"{_name(archive)} cannot be read on {platform.node()}: {error or type(error).__name__}; it must be a "
             "whole .zip or .tar, .tar.gz, .tar.bz2, .tar.xz (from Python 3.14 on .tar.zst, too), not encrypted: copy "
             "it again"
         ) from error
@@ -198,9 +199,13 @@ def _unpack_zip(stream: IO[bytes], target: Path, budget: _Budget) -> None:
         file.extractall(target)
 
 
-def _evil(archive: str, reason: str) -> DataError:
+def _name(archive: str) -> str:
+    return f"the archive {without_credentials(archive)}"
+
+
+def _evil(archive: str, why: str) -> DataError:
     return DataError(
-        f"the archive {archive} was refused on {platform.node()}: {reason}; make it anew with paths inside the data "
+        f"{_name(archive)} was refused on {platform.node()}: {why}; make it anew with paths inside the data "
         "set's directory only"
     )
 
@@ -212,6 +217,6 @@ def _data_directory(unpacked: Path, annotations: str, archive: str) -> Path:
         if (directory / annotations).is_file():
             return directory
     raise DataError(
-        f"the archive {archive} has no {annotations}, on {platform.node()}: pack the data set's directory, or its "
+        f"{_name(archive)} has no {annotations}, on {platform.node()}: pack the data set's directory, or its "
         "content; where its splits are is set in data.train, data.reward and data.test"
     )

@@ -6,6 +6,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Literal
 
+from nas.text import MESSAGE_LIMIT, plain
+
 Severity = Literal["error", "warning"]
 
 MAX_PER_KIND = 10
@@ -55,4 +57,4 @@ class Findings:
     def _add(self, severity: Severity, kind: str, message: str) -> None:
         self._counts[severity, kind] += 1
         if self._counts[severity, kind] <= MAX_PER_KIND:
-            self._problems.append(Problem(severity, self._split, " ".join(message.split())))
+            self._problems.append(Problem(severity, self._split, plain(message, MESSAGE_LIMIT)))

@@ -13,6 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from nas.data.coco import CocoSplit
 from nas.data.evaluate import Detections
 from nas.evaluation.evaluate import ExitResult
+from nas.text import label_text
 
 COLUMNS = 2
 PANEL = 5.0
@@ -38,7 +39,7 @@ def detections_on_images(split: CocoSplit, found: Mapping[int, Detections], numb
     for axes, index in zip(panels, indices, strict=False):
         image, _ = split[index]
         axes.imshow(image.permute(1, 2, 0).numpy(), interpolation="none")
-        axes.set_title(split.image_path(split.image_ids[index]).name, fontsize=8)
+        axes.set_title(label_text(split.image_path(split.image_ids[index]).name), fontsize=8)
         if (one := found.get(split.image_ids[index])) is not None:
             _draw(axes, one, split.classes)
     return figure
@@ -77,7 +78,7 @@ def _draw(axes: Axes, found: Detections, classes: Sequence[str]) -> None:
         axes.text(
             x1,
             y1,
-            f"{classes[label]} {score:.2f}",
+            f"{label_text(classes[label])} {score:.2f}",
             fontsize=6,
             color="white",
             va="bottom",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from nas.detection.cost import Cost, detector_cost, neck_cost
 from nas.export.files import CARD_FILE, PICTURE_FILE
 from nas.export.formats import Written
+from nas.export.markdown import table_row
 from nas.export.sources import Source
 from nas.results.architecture import architecture
 from necks import MergeNeck, Neck
@@ -42,7 +44,7 @@ def write_card(source: Source, written: Sequence[Written], directory: Path) -> P
     if any(file.path.stem == "detector" for file in written):
         sections += [DETECTOR_USE]
     path = directory / CARD_FILE
-    path.write_text("\n\n".join(sections) + "\n")
+    path.write_text("\n\n".join(sections) + "\n", encoding="utf-8")
     return path
 
 
@@ -56,19 +58,20 @@ def _head(source: Source) -> str:
 channels, gives levels {list(neck.out_levels)} with {neck.out_channels} channels."""
 
 
-def _usage(source: Source, name: str) -> str:
+def _usage(source: Source, directory: str) -> str:
+    name = _literal(directory)
     if source.detector is not None:
         return f"""```python
 from pathlib import Path
 from nas.detection.saved import load_detector
 
-detector, about = load_detector(Path("{name}"))  # torchvision's RetinaNet, evaluation mode
+detector, about = load_detector(Path({name}))  # torchvision's RetinaNet, evaluation mode
 ```"""
     maps = ", ".join(f'"c{level}": c{level}' for level in source.neck.in_levels)
     text = f"""```python
 import necks
 
-neck = necks.load_exported("{name}")  # torch.nn.Module, evaluation mode, with its weights
+neck = necks.load_exported({name})  # torch.nn.Module, evaluation mode, with its weights
 pyramid = neck({{{maps}}})  # ordered dict in, ordered dict p3.. out, fine to coarse
 ```"""
     return text + _topology(name) if isinstance(source.neck, MergeNeck) else text
@@ -83,9 +86,14 @@ The same topology for another backbone, with fresh weights:
 from pathlib import Path
 from search_space import Genotype
 
-genotype = Genotype.from_json(Path("{name}/{GENOTYPE_FILE}").read_text())
+genotype = Genotype.from_json((Path({name}) / "{GENOTYPE_FILE}").read_text())
 neck = necks.build_neck(genotype, in_channels=[512, 1024, 2048], out_channels=256, repeats=7)
 ```"""
+
+
+def _literal(name: str) -> str:
+    """A string of Python."""
+    return json.dumps(name, ensure_ascii=not name.isprintable())
 
 
 def cell_table(genotype: Genotype) -> str:
@@ -103,7 +111,7 @@ def _facts(source: Source) -> str:
     rows = {f"neck, one image of {size} x {size} px": _cost(_neck_cost(source.neck, size))}
     if source.detector is not None:
         rows["backbone, neck and head"] = _cost(detector_cost(source.detector, (size, size)))
-    lines = [f"| {name} | {text} |" for name, text in {**rows, **source.facts}.items()]
+    lines = [table_row(name, text) for name, text in {**rows, **source.facts}.items()]
     return "\n".join(["| | |", "|---|---|", *lines])
 
 

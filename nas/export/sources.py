@@ -10,6 +10,7 @@ from torchvision.models.detection import RetinaNet
 
 from nas.detection.saved import DETECTOR_FILE, DetectorSpec, load_detector, save_detector
 from nas.export.errors import ExportError
+from nas.export.markdown import code, escaped
 from necks import MergeNeck, Neck, load_exported, save_exported
 from necks.exported import NECK_FILE
 from search_space.files import is_there
@@ -20,8 +21,8 @@ class Source:
     """A trained neck, with the detector around it where that is known.
 
     Args:
-        origin: where it comes from, for the model card.
-        facts: what else the model card says of it: name -> text, such as `AP` or `data`.
+        origin: where it comes from, as Markdown for the model card.
+        facts: what else the model card says of it, as Markdown: name -> text, such as `AP` or `data`.
     """
 
     neck: Neck
@@ -58,7 +59,7 @@ def neck_source(directory: Path) -> Source:
     Raises:
         ExportError: if its files are damaged.
     """
-    return Source(read_neck(directory), f"exported neck `{directory.name}`")
+    return Source(read_neck(directory), f"exported neck {code(directory.name)}")
 
 
 def read_neck(directory: Path) -> Neck:
@@ -81,11 +82,11 @@ def detector_source(directory: Path) -> Source:
     """
     detector, spec = load_detector(directory)
     facts = {
-        "backbone": spec.backbone.name,
-        "classes": f"{len(spec.classes)}: {', '.join(spec.classes)}",
+        "backbone": escaped(spec.backbone.name),
+        "classes": escaped(f"{len(spec.classes)}: {', '.join(spec.classes)}"),
         "image size": f"the longer side {spec.image_size} px",
         "head": f"{spec.head.convs} convolutions per branch" + (", one head per repeat" if spec.anytime else ""),
     }
     neck = detector.backbone.neck
     assert isinstance(neck, Neck)
-    return Source(neck, f"saved detector `{directory.name}`", detector, spec, facts)
+    return Source(neck, f"saved detector {code(directory.name)}", detector, spec, facts)

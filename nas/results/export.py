@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from nas.credentials import without_credentials
 from nas.export.card import write_card
 from nas.export.errors import ExportError
 from nas.export.files import prepared, written_to
 from nas.export.formats import chosen, write_formats
+from nas.export.markdown import code, escaped
 from nas.export.sources import Source, neck_source, save_plain
-from nas.results.summary import best_found, describe, scored
+from nas.results.summary import best_found, scored
 from nas.search.records import Trial
 from nas.search.run_directory import RunDirectory
 from necks import MergeNeck
@@ -82,14 +84,13 @@ def _described(source: Source, run: RunDirectory, trial: Trial) -> Source:
     record, config = run.read_record(), run.read_config()
     command = [Path(record["command"][0]).name, *record["command"][1:]] if record.get("command") else []
     facts = {
-        "data": f"{config.data.root}, {config.proxy.image_size} px",
+        "data": escaped(f"{config.data.root}, {config.proxy.image_size} px"),
         "weights": "of the proxy task, a short training",
-        **{f"{name}, proxy task": _number(value) for name, value in sorted(describe(trial)["metrics"].items())},
-        "command": f"`{shlex.join(command)}`",
+        **{f"{escaped(name)}, proxy task": _number(value) for name, value in sorted(trial.metrics.items())},
+        "command": code(shlex.join(map(without_credentials, command))),
     }
-    return replace(
-        source, origin=f"Trial {trial.number} ({trial.candidate.origin}) of the search `{config.name}`", facts=facts
-    )
+    origin = f"Trial {trial.number} ({escaped(trial.candidate.origin)}) of the search {code(config.name)}"
+    return replace(source, origin=origin, facts=facts)
 
 
 def _number(value: float | None) -> str:

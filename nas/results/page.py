@@ -1,24 +1,32 @@
-"""The page of a report: HTML with its figures, styles and script inside, so that it needs no network."""
+"""The page of a report: HTML with its figures, styles and script inside, so that it needs no network.
+
+The template `assets/report.html` is the only place where HTML is made, and what comes from data is escaped there. The
+page's policy lets nothing run but the script of this project, and nothing load.
+"""
 
 from __future__ import annotations
 
-import html
-import io
+import base64
+import hashlib
 import json
-import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
-from matplotlib.figure import Figure
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
+from nas.credentials import without_credentials_in
 from nas.results import layout
 from nas.results.architecture import BARE_RADIUS, DANGLING_COLOUR, MERGE_COLOURS, RADIUS
 from nas.results.figures import ReportFigure
+from nas.results.inline_svg import inline_svg
 from nas.results.summary import TITLES, Row, cell
+from nas.results.trials import TRIALS_FILE
 from nas.search.records import Trial
+from nas.terminal import shown
 
 SECTIONS = {
     "search": "The search",
@@ -30,61 +38,138 @@ SECTIONS = {
     "trials": "All trials",
     "origin": "Command and versions",
 }
+ALWAYS = ("search", "trials", "origin")
+
+POLICY = (
+    "default-src 'none'; script-src '{script}'; style-src '{style}'; img-src data:; base-uri 'none'; "
+    "form-action 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+)
+"""Content-Security-Policy; script and style are allowed by their hashes. Trusted types forbid the script to make
+elements out of text."""
 
 
-def page(title: str, facts: Mapping[str, str], sections: Mapping[str, str], data: Mapping[str, Any]) -> str:
+@dataclass(frozen=True)
+class TableRow:
+    """Cells as text; a click on the row of a trial opens it."""
+
+    cells: Sequence[str]
+    trial: int | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """
+    Args:
+        head: titles of the columns.
+    """
+
+    head: Sequence[str]
+    rows: Sequence[TableRow]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An `svg` element, and what is said below it."""
+
+    svg: Markup
+    caption: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """Where the results come from.
+
+    Args:
+        command: of the latest start, as for a shell.
+        everything: environment and configuration, as JSON.
+    """
+
+    command: str
+    versions: str
+    everything: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Content:
+    """What the sections show, as plain text; what is None or empty is left out.
+
+    Args:
+        pictures: by section.
+        final_steps: of each training of `final`.
+    """
+
+    pictures: Mapping[str, Sequence[Picture]]
+    closing: Table
+    front: Table | None = None
+    front_title: str = ""
+    final: Table | None = None
+    final_steps: int = 0
+    failures: Table | None = None
+    rejections: str = ""
+    num_trials: int
+    trials_file: str = TRIALS_FILE
+    origin: Origin
+
+    def sections(self) -> dict[str, str]:
+        """Titles of those that have something to show, by id."""
+        there = {
+            **{name: bool(pictures) for name, pictures in self.pictures.items()},
+            "final": self.final is not None,
+            "failures": bool(self.failures or self.rejections),
+            **dict.fromkeys(ALWAYS, True),
+        }
+        there["cost"] = there.get("cost", False) or self.front is not None
+        return {name: title for name, title in SECTIONS.items() if there.get(name)}
+
+
+def page(title: str, facts: Mapping[str, str], content: Content, data: Mapping[str, Any]) -> str:
     """The whole document.
 
     Args:
         facts: numbers to begin with, by label.
-        sections: HTML by id, of `SECTIONS`; empty ones are left out.
         data: what the script shows; see `script_data`.
     """
     assets = files("nas.results") / "assets"
-    style, script = ((assets / name).read_text() for name in ("report.css", "report.js"))
-    there = {key: sections[key] for key in SECTIONS if sections.get(key)}
-    links = "".join(f"<a href='#{key}'>{SECTIONS[key]}</a>" for key in there)
-    body = "".join(f"<section id={key}><h2>{SECTIONS[key]}</h2>{text}</section>" for key, text in there.items())
-    cards = "".join(f"<div><dt>{_text(label)}</dt><dd>{_text(value)}</dd></div>" for label, value in facts.items())
-    embedded = json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+    style, script = ((assets / name).read_text(encoding="utf-8") for name in ("report.css", "report.js"))
     return (
-        "<!doctype html><html lang=en><head><meta charset=utf-8>"
-        "<meta name=viewport content='width=device-width, initial-scale=1'>"
-        f"<link rel=icon href='data:,'><title>{_text(title)}</title><style>{style}</style></head>"
-        f"<body><h1>{_text(title)}</h1><nav>{links}</nav><dl class=facts>{cards}</dl>{body}"
-        "<div id=tip role=status></div><dialog id=panel></dialog>"
-        f"<script id=data type='application/json'>{embedded}</script><script>{script}</script></body></html>\n"
+        _environment()
+        .get_template("report.html")
+        .render(
+            title=title,
+            facts=facts,
+            content=content,
+            sections=content.sections(),
+            data=data,
+            policy=POLICY.format(script=_hash(script), style=_hash(style)),
+            style=Markup(style),
+            script=Markup(script),
+        )
     )
 
 
-def figures_of(section: str, figures: Iterable[ReportFigure]) -> str:
-    """The figures of a section as HTML."""
-    inside = "".join(
-        f"<figure>{_inline(figure.plot.figure)}<figcaption>{_text(figure.caption)}</figcaption></figure>"
-        for figure in figures
-        if figure.section == section
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("nas.results", "assets"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=lambda value: value if isinstance(value, Markup) else shown(str(value)),
+        keep_trailing_newline=True,
     )
-    return f"<div class=figures>{inside}</div>" if inside else ""
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
+    return environment
 
 
-def _inline(figure: Figure) -> str:
-    """The figure as an SVG element in the colours of the page: what is black there takes the colour of the text."""
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
-    text = buffer.getvalue()
-    text = re.sub(r"#000000|(?<=: )black", "currentColor", text[text.index("<svg") :])
-    return text.replace("<svg ", "<svg role='img' ", 1)
+def _hash(text: str) -> str:
+    """As a policy names what it allows."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
 
-def table(rows: Sequence[Row], columns: Sequence[str]) -> str:
-    """Rows of trials; a click on one opens it."""
-    head = "".join(f"<th>{TITLES.get(column, column)}</th>" for column in ("neck", *columns))
-    body = ""
-    for row in rows:
-        if row.trial is not None:
-            cells = "".join(f"<td>{cell(row.trial, column)}</td>" for column in columns)
-            body += f"<tr data-trial={row.trial.number}><td>{_text(row.label)}</td>{cells}</tr>"
-    return _table(head, body)
+def pictures(figures: Iterable[ReportFigure]) -> dict[str, list[Picture]]:
+    """The figures of each section."""
+    found: dict[str, list[Picture]] = {name: [] for name in SECTIONS}
+    for figure in figures:
+        found[figure.section].append(Picture(inline_svg(figure.plot.figure), figure.caption))
+    return found
 
 
 @dataclass(frozen=True)
@@ -108,37 +193,51 @@ class FinalRecord:
     standings: list[FinalStanding]
 
 
-def final_table(record: FinalRecord) -> str:
-    """What `nasfpn retrain` found."""
-    names = ("neck", "AP", "± (95 %)", "seeds", "channels", "MACs (M)", "params (k)")
-    body = "".join(
-        f"<tr><td>{_text(entry.neck)}</td><td>{entry.mean:.2f}</td>"
-        f"<td>{'-' if entry.margin is None else format(entry.margin, '.2f')}</td><td>{len(entry.AP)}</td>"
-        f"<td>{entry.channels}</td><td>{entry.macs / 1e6:.1f}</td><td>{entry.params / 1e3:.0f}</td></tr>"
+def trial_table(rows: Sequence[Row], columns: Sequence[str]) -> Table:
+    """Rows of trials; those where nothing was scored are left out."""
+    return Table(
+        ["neck", *(TITLES.get(column, column) for column in columns)],
+        [
+            TableRow([row.label, *(cell(row.trial, column) for column in columns)], row.trial.number)
+            for row in rows
+            if row.trial is not None
+        ],
+    )
+
+
+def final_table(record: FinalRecord) -> Table:
+    """Standings of `nasfpn retrain`."""
+    rows = [
+        TableRow(
+            [
+                entry.neck,
+                f"{entry.mean:.2f}",
+                "-" if entry.margin is None else f"{entry.margin:.2f}",
+                str(len(entry.AP)),
+                str(entry.channels),
+                f"{entry.macs / 1e6:.1f}",
+                f"{entry.params / 1e3:.0f}",
+            ]
+        )
         for entry in record.standings
-    )
-    return (
-        f"<p>{record.steps} steps each, scored on the test split: no candidate was chosen by these images. "
-        f"Multiply-adds are those of neck and head.</p>{_table(''.join(f'<th>{name}</th>' for name in names), body)}"
-    )
+    ]
+    return Table(("neck", "AP", "± (95 %)", "seeds", "channels", "MACs (M)", "params (k)"), rows)
 
 
-def failures(reasons: Mapping[str, Sequence[int]]) -> str:
+def failure_table(reasons: Mapping[str, Sequence[int]]) -> Table | None:
     """Reasons with the numbers of their trials."""
-    body = "".join(
-        f"<tr><td>{_text(reason)}</td><td>{len(numbers)}</td><td>{_some(numbers)}</td></tr>"
-        for reason, numbers in reasons.items()
-    )
-    return _table("<th>reason</th><th>trials</th><th>which</th>", body) if reasons else ""
+    rows = [TableRow([reason, str(len(numbers)), _some(numbers)]) for reason, numbers in reasons.items()]
+    return Table(("reason", "trials", "which"), rows) if rows else None
 
 
-def origin(record: Mapping[str, Any]) -> str:
-    """The exact command, versions and configuration."""
-    versions = ", ".join(f"{key} {value}" for key, value in record["environment"].items() if value)
-    everything = json.dumps({"environment": record["environment"], "config": record["config"]}, indent=2)
-    return (
-        f"<pre>{_text(shlex.join(record['command']))}</pre><p>{_text(versions)}</p>"
-        f"<details><summary>the whole configuration</summary><pre>{_text(everything)}</pre></details>"
+def origin(record: Mapping[str, Any]) -> Origin:
+    """The exact command, versions and configuration of a run directory's record."""
+    record = without_credentials_in(record)
+    everything = {"environment": record["environment"], "config": record["config"]}
+    return Origin(
+        command=shlex.join(map(str, record["command"])),
+        versions=", ".join(f"{key} {value}" for key, value in record["environment"].items() if value),
+        everything=json.dumps(everything, indent=2, ensure_ascii=False),
     )
 
 
@@ -152,7 +251,7 @@ def script_data(
     """
     points = {group: numbers for figure in figures for group, numbers in figure.plot.points.items()}
     return {
-        "run": run,
+        "run": shown(run),
         "points": points,
         "units": list(TITLES.values()),
         "colours": MERGE_COLOURS,
@@ -165,12 +264,12 @@ def script_data(
 
 def _trial(trial: Trial, columns: Sequence[str]) -> dict[str, Any]:
     genotype = trial.candidate.genotype
-    facts = [[TITLES.get(column, column), text] for column in columns if (text := cell(trial, column)) != "-"]
+    facts = [[shown(TITLES.get(column, column)), text] for column in columns if (text := cell(trial, column)) != "-"]
     if trial.error is not None:
-        facts.append(["failed:", trial.error])
+        facts.append(["failed:", shown(trial.error)])
     return {
         "number": trial.number,
-        "origin": trial.candidate.origin,
+        "origin": shown(trial.candidate.origin),
         "state": trial.state,
         "reward": trial.reward,
         "facts": facts,
@@ -180,14 +279,6 @@ def _trial(trial: Trial, columns: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _table(head: str, body: str) -> str:
-    return f"<div class=table><table><tr>{head}</tr>{body}</table></div>"
-
-
 def _some(numbers: Sequence[int], most: int = 12) -> str:
     more = f" and {len(numbers) - most} more" if len(numbers) > most else ""
     return ", ".join(map(str, numbers[:most])) + more
-
-
-def _text(text: object) -> str:
-    return html.escape(str(text))

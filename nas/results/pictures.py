@@ -15,6 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from nas.results.front import pareto_front
 from nas.results.summary import known_necks, scored, trained
 from nas.search.records import KNOWN_PREFIX, RANDOM, SEARCH, Trial
+from nas.text import label_text
 
 mpl.rcParams["svg.fonttype"] = "none"
 mpl.rcParams["svg.hashsalt"] = "nas-fpn"
@@ -58,7 +59,7 @@ def ap_over_trials(trials: Sequence[Trial], controller: str, reward: str = "AP")
         _mark(plot, axes, f"trials-{origin}", chosen, points, color=COLOURS[origin], markersize=4, alpha=0.5)
         running = list(accumulate([*rewards, rewards[-1]], max))
         steps.append(max(places.values()))
-        axes.step(steps, running, where="post", color=COLOURS[origin], label=f"best of {label} so far")
+        axes.step(steps, running, where="post", color=COLOURS[origin], label=f"best of {label_text(label)} so far")
     for trial in known_necks(trials):
         axes.axhline(trial.reward or 0.0, color=KNOWN_COLOUR, linewidth=0.8, linestyle="--")
     _label_lines(axes, known_necks(trials))
@@ -75,9 +76,13 @@ def ap_against_cost(trials: Sequence[Trial], controller: str, cost: str = "macs"
 
     figure, axes = _axes((7.2, 4.0), COST_AXES[cost][1], _gain_label(metric))
     plot = Plot(figure)
+    label = label_text(controller)
     groups = {
         f"{cost}-{RANDOM}": (scored(trials, RANDOM), {"color": COLOURS[RANDOM], "alpha": 0.7, "label": "random"}),
-        f"{cost}-{SEARCH}": (scored(trials, SEARCH), {"color": COLOURS[SEARCH], "alpha": 0.7, "label": controller}),
+        f"{cost}-{SEARCH}": (
+            scored(trials, SEARCH),
+            {"color": COLOURS[SEARCH], "alpha": 0.7, "label": label},
+        ),
         f"{cost}-known": (known_necks(trials), {"color": KNOWN_COLOUR, "marker": "D", "markersize": 6}),
     }
     for group, (chosen, style) in groups.items():
@@ -158,8 +163,9 @@ def _label_lines(axes: Axes, trials: Sequence[Trial]) -> None:
 
 
 def _name(trial: Trial) -> str:
-    return trial.candidate.origin.removeprefix(KNOWN_PREFIX)
+    return label_text(trial.candidate.origin.removeprefix(KNOWN_PREFIX))
 
 
 def _gain_label(name: str) -> str:
+    name = label_text(name)
     return f"{name} (%) on the reward split" if name.startswith("AP") else name

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from nas.configuration import ConfigError, from_dict
 from nas.errors import UserError
@@ -56,10 +57,10 @@ def _write(run: RunDirectory, config: SearchConfig, trials: Sequence[Trial]) -> 
         for suffix, options in ((".png", {"dpi": FIGURE_DPI}), (".svg", {"metadata": {"Date": None}})):
             figure.plot.figure.savefig(run.report / f"{figure.name}{suffix}", **options)
     data = page.script_data(run.path.name, figures, trials, columns(config))
-    text = page.page(config.name, _facts(run, config, trials), _sections(run, config, trials, figures), data)
+    text = page.page(config.name, _facts(run, config, trials), _content(run, config, trials, figures), data)
     path = run.report / "index.html"
     partial = path.with_suffix(".partial")
-    partial.write_text(text)
+    partial.write_text(text, encoding="utf-8")
     partial.replace(path)
     return path
 
@@ -91,39 +92,34 @@ def _facts(run: RunDirectory, config: SearchConfig, trials: Sequence[Trial]) -> 
     return facts
 
 
-def _sections(
+def _content(
     run: RunDirectory, config: SearchConfig, trials: Sequence[Trial], figures: Sequence[ReportFigure]
-) -> dict[str, str]:
-    sections = {name: page.figures_of(name, figures) for name in ("search", "cost", "architectures", "decisions")}
-    sections["search"] += page.table(closing_rows(config, trials), columns(config)) + NOTE
-    if front := front_rows(config, trials):
-        sections["cost"] += f"<h3>{front_title(config)}</h3>{page.table(front, columns(config))}"
-    rejected = f"<p>{rejections(trials)}.</p>" if rejections(trials) else ""
-    return {
-        **sections,
-        "final": _final(run),
-        "failures": page.failures(failure_reasons(trials)) + rejected,
-        "trials": f"<details id=all><summary>{len(trials)} trials; also in {TRIALS_FILE}</summary></details>",
-        "origin": page.origin(run.read_record()),
-    }
+) -> page.Content:
+    front = front_rows(config, trials)
+    return page.Content(
+        pictures=page.pictures(figures),
+        closing=page.trial_table(closing_rows(config, trials), columns(config)),
+        front=page.trial_table(front, columns(config)) if front else None,
+        front_title=front_title(config),
+        failures=page.failure_table(failure_reasons(trials)),
+        rejections=rejections(trials),
+        num_trials=len(trials),
+        **_final(run),
+        origin=page.origin(run.read_record()),
+    )
 
 
-NOTE = (
-    "<p>AP is in percent on the reward split, one training each. Parameters, multiply-adds and latency (batch 1, on "
-    "the worker) are those of the neck alone.</p>"
-)
-
-
-def _final(run: RunDirectory) -> str:
-    """What `nasfpn retrain` found, where it was run.
+def _final(run: RunDirectory) -> dict[str, Any]:
+    """Standings of `nasfpn retrain`, where it was run.
 
     Raises:
         UserError: if its record is damaged.
     """
     path = run.final / "final.json"
     if not is_there(path):
-        return ""
+        return {}
     try:
-        return page.final_table(from_dict(page.FinalRecord, read_json(path, UserError)))
+        record = from_dict(page.FinalRecord, read_json(path, UserError))
     except ConfigError as error:
         raise UserError(f"{path} is damaged ({error}); run nasfpn retrain again, or remove it") from error
+    return {"final": page.final_table(record), "final_steps": record.steps}

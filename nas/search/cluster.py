@@ -18,7 +18,7 @@ from nas.cluster.demand import demanded
 from nas.cluster.private import environment
 from nas.cluster.unprotected import warn_if_open
 from nas.configuration import ConfigError
-from nas.errors import first_line
+from nas.credentials import reason, without_credentials
 from nas.search.config import ResourceConfig
 from nas.search.head_watch import shut_down, watched
 from nas.search.ray_start import SETTINGS, kept_handlers, local_ray, silence
@@ -160,21 +160,22 @@ def _joined(address: str) -> Iterator[None]:
 
 
 def _connect(address: str) -> None:
+    name = without_credentials(address)
     if address.startswith("ray://"):
         raise ConfigError(
-            f"{address!r} is a Ray Client address; send the search to the cluster instead (nasfpn submit), or start it "
+            f"{name!r} is a Ray Client address; send the search to the cluster instead (nasfpn submit), or start it "
             "on a machine of the cluster with --address auto"
         )
     try:
         ray.init(address, **QUIET)
     except (OSError, RuntimeError, ValueError) as error:
         raise ConfigError(
-            f"no Ray cluster at {address!r} ({first_line(error)}); start one (ray start --head), check host and "
+            f"no Ray cluster at {name!r} ({reason(error, address)}); start one (ray start --head), check host and "
             "port (6379 unless chosen otherwise), set RAY_AUTH_MODE=token and its token if it has one, or leave "
             "--address out to use this machine"
         ) from error
     except AuthenticationError as error:
         raise ConfigError(
-            f"RAY_AUTH_MODE=token, but there is no token for the cluster at {address!r}; set RAY_AUTH_TOKEN or "
+            f"RAY_AUTH_MODE=token, but there is no token for the cluster at {name!r}; set RAY_AUTH_TOKEN or "
             "RAY_AUTH_TOKEN_PATH to the token that it was started with, or copy it to ~/.ray/auth_token"
         ) from error

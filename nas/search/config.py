@@ -21,6 +21,7 @@ from nas.bounds import (
     Options,
 )
 from nas.configuration import ConfigError, load_experiment
+from nas.credentials import has_credentials, without_credentials
 from nas.data.config import DataConfig
 from nas.proxy.config import ProxyConfig
 from nas.search.constraints import ConstraintConfig
@@ -146,8 +147,8 @@ class SearchConfig:
     resources: ResourceConfig = Field(default_factory=ResourceConfig)
     storage: str | None = None
     """Database for the journal, as a URL that Optuna takes (`sqlite:///FILE`, `postgresql+psycopg://HOST/NAME`); None:
-    the file `journal.log` in the run directory. It is written into `config.json`: leave passwords to `PGPASSWORD` or
-    `~/.pgpass`."""
+    the file `journal.log` in the run directory. It is written into `config.json`, so a password in it is refused: leave
+    that to `PGPASSWORD` or `~/.pgpass`."""
 
     trials: Int = Field(default=24, ge=1, le=MAX_TRIALS)
     """Candidates of the controller that keep the constraints."""
@@ -169,6 +170,16 @@ class SearchConfig:
         for name in (*self.known, *self.controller.initial):
             if name not in KNOWN:
                 raise ValueError(f"known necks are {', '.join(KNOWN)}; got {name!r}")
+        return self
+
+    @model_validator(mode="after")
+    def _no_password(self) -> Self:
+        if self.storage is not None and has_credentials(self.storage):
+            raise ValueError(
+                f"storage {without_credentials(self.storage)} holds a password, and would be kept in config.json: "
+                "leave it out of the URL, and set PGPASSWORD or write it into ~/.pgpass (MySQL: a file named by "
+                "?read_default_file=) on every machine that opens the journal"
+            )
         return self
 
     @model_validator(mode="after")

@@ -14,6 +14,7 @@ import ray
 import typer
 
 from nas import interruption
+from nas.terminal import shown
 
 POLL_SECONDS = 0.5
 CONNECT_SECONDS = 5.0
@@ -137,5 +138,5 @@ class _Watch(threading.Thread):
         self._on_loss()
         interruption.request(self.lost)
         if not self.over.wait(LEAVE_SECONDS):
-            typer.secho(f"error: {self.lost}", err=True, fg=typer.colors.RED)
+            typer.secho(shown(f"error: {self.lost}"), err=True, fg=typer.colors.RED)
             interruption.leave(ENDED)

@@ -112,6 +112,7 @@ class Journal:
         rejected: Sequence[str] = (),
     ) -> Trial:
         """Record the outcome of a running trial, and return it; durable when this returns."""
+        error = None if error is None else shown(error, MESSAGE_LIMIT)
         outcome: dict[str, Any] = {
             "metrics": dict(metrics),
             "error": error,

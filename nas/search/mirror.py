@@ -10,10 +10,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from nas import interruption
-from nas.errors import UserError, first_line
+from nas.credentials import reason, without_credentials
+from nas.errors import UserError
 from nas.search import heartbeat
 from nas.search.heartbeat import HEARTBEAT, is_alive, new_owner, read_beat, write_beat
-from nas.search.remote import Remote, without_password
+from nas.search.remote import Remote
 from nas.search.staging import CONFIG, JOURNAL, Staging
 
 _log = logging.getLogger(__name__)
@@ -45,7 +46,7 @@ class Mirror:
     """
 
     def __init__(self, url: str, remote: Remote, staging: Staging) -> None:
-        self._name = without_password(url)
+        self._url, self._name = url, without_credentials(url)
         self._remote = remote
         self._staging = staging
         self._owner = new_owner()
@@ -148,7 +149,9 @@ class Mirror:
                 interruption.request(error)
                 return
             except Exception as error:
-                _log.warning("%s could not be brought up to date (%s); trying again", self._name, first_line(error))
+                _log.warning(
+                    "%s could not be brought up to date (%s); trying again", self._name, reason(error, self._url)
+                )
 
     def _finish(self, ended: UserError | None) -> None:
         """The last round.
@@ -161,8 +164,9 @@ class Mirror:
             raise problem
         if problem is not None:
             before = "" if ended is None else f"{ended}; and "
+            why = reason(problem, self._url)
             raise MirrorError(
-                f"{before}{self._name} could not be written: {first_line(problem)}; nothing is lost, all of it is in "
+                f"{before}{self._name} could not be written: {why}; nothing is lost, all of it is in "
                 f"{self._staging.path}: run the same command again on this machine, which goes on and uploads it"
             ) from problem
 
@@ -177,7 +181,7 @@ class Mirror:
             except TakenOverError as error:
                 return error
             except Exception as error:
-                _log.warning("%s could not be brought up to date (%s)", self._name, first_line(error))
+                _log.warning("%s could not be brought up to date (%s)", self._name, reason(error, self._url))
                 problem = error
         return problem
 

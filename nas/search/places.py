@@ -9,9 +9,10 @@ from tempfile import TemporaryDirectory
 
 from filelock import FileLock
 
+from nas.credentials import without_credentials
 from nas.search.heartbeat import read_beat
 from nas.search.mirror import Mirror
-from nas.search.remote import Remote, RemoteError, is_url, reachable, without_password
+from nas.search.remote import Remote, RemoteError, is_url, reachable
 from nas.search.run_directory import RunDirectory
 from nas.search.staging import CONFIG, JOURNAL, Staging, staging_path
 
@@ -77,7 +78,7 @@ def shown(place: str, run: RunDirectory, path: Path | None = None) -> str:
     path = path or run.path
     if not is_url(place):
         return str(path)
-    return "/".join((without_password(place).rstrip("/"), *path.relative_to(run.path).parts))
+    return "/".join((without_credentials(place).rstrip("/"), *path.relative_to(run.path).parts))
 
 
 @contextmanager
@@ -96,7 +97,7 @@ def mirrored(url: str) -> Iterator[Path]:
         MirrorError, RemoteError: if a search runs there, the URL cannot be used or holds other things; at the end, if
             not all could be uploaded.
     """
-    staging = Staging(staging_path(url), without_password(url))
+    staging = Staging(staging_path(url), without_credentials(url))
     remote = Remote(url)
     with staging.claim():
         mirror = Mirror(url, remote, staging)
@@ -120,7 +121,7 @@ def _require_search(place: str, remote: Remote) -> None:
         found = remote.size(CONFIG) is not None
     if not found:
         raise RemoteError(
-            f"{without_password(place)} holds no search; start one with: nasfpn search ... --run-dir URL (one that "
+            f"{without_credentials(place)} holds no search; start one with: nasfpn search ... --run-dir URL (one that "
             "has just begun is seen after some seconds)"
         )
 

@@ -19,6 +19,7 @@ from nas.search.cluster import Node
 from nas.search.config import ResourceConfig
 from nas.search.staffing import Staffing
 from nas.search.worker import Ready, Reply, Worker
+from nas.text import MESSAGE_LIMIT, plain
 
 _log = logging.getLogger(__name__)
 
@@ -240,5 +241,5 @@ def _why(error: RayError) -> str:
     if isinstance(error, RayTaskError):
         return first_line(error.cause)
     if getattr(error, "actor_init_failed", False):
-        return str(error).strip().splitlines()[-1]
+        return plain(str(error).strip().splitlines()[-1], MESSAGE_LIMIT)
     return "killed, out of memory, a broken GPU context, or its machine went away"

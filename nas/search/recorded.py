@@ -11,6 +11,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from nas.search.journal_lines import JournalError
 from nas.search.records import Candidate, Trial, is_number
+from nas.terminal import shown
+from nas.text import MESSAGE_LIMIT
 from search_space import Genotype
 
 STATES: dict[TrialState, str] = {
@@ -58,6 +60,12 @@ def check_together(trials: Sequence[Trial], journal: str) -> None:
         )
 
 
+def _message(outcome: Mapping[str, Any]) -> str | None:
+    """The reason of a failure, bounded: an older journal may have one of megabytes."""
+    error = _field(outcome, "error", str, None)
+    return None if error is None else shown(error, MESSAGE_LIMIT)
+
+
 def _problem(trials: Sequence[Trial]) -> str | None:
     proposed: Counter[str] = Counter()
     for trial in trials:
@@ -97,7 +105,7 @@ def _read(trial: FrozenTrial) -> Trial:
         state=STATES[trial.state],
         reward=_reward(trial),
         metrics=_numbers(_field(outcome, "metrics", dict, {}), "metrics", allow_none=True),
-        error=_field(outcome, "error", str, None),
+        error=_message(outcome),
         copied_from=_field(outcome, "copied_from", int, None),
         order=_field(outcome, "order", int, None),
         rejected=_texts(_field(outcome, "rejected", list, [])),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +9,8 @@ from uuid import uuid4
 
 import fsspec.core
 
-from nas.errors import UserError, first_line
+from nas.credentials import reason, without_credentials
+from nas.errors import UserError
 
 PARTIAL = ".partial"
 
@@ -24,10 +24,6 @@ class RemoteError(UserError):
 
 def is_url(place: str) -> bool:
     return "://" in place
-
-
-def without_password(url: str) -> str:
-    return re.sub(r"//([^/:@]*):[^/@]*@", r"//\1:***@", url)
 
 
 class Remote:
@@ -47,13 +43,13 @@ class Remote:
             self._fs, root = fsspec.core.url_to_fs(url)
         except ImportError as error:
             raise RemoteError(
-                f"{without_password(url)} needs another package ({error}): s3fs for s3://, gcsfs for gs://, adlfs for "
-                "az://; install it with pip"
+                f"{without_credentials(url)} needs another package ({reason(error, url)}): s3fs for s3://, gcsfs for "
+                "gs://, adlfs for az://; install it with pip"
             ) from error
         except Exception as error:
             raise RemoteError(
-                f"{without_password(url)} cannot be used: {first_line(error)}; give a directory or a URL that fsspec "
-                "knows, such as s3://BUCKET/DIRECTORY"
+                f"{without_credentials(url)} cannot be used: {reason(error, url)}; give a directory or a URL that "
+                "fsspec knows, such as s3://BUCKET/DIRECTORY"
             ) from error
         self._root = root.rstrip("/")
         protocols = {self._fs.protocol} if isinstance(self._fs.protocol, str) else set(self._fs.protocol)
@@ -131,6 +127,6 @@ def reachable(url: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise RemoteError(
-            f"{without_password(url)} cannot be used: {first_line(error)}; check the URL, the network and your "
+            f"{without_credentials(url)} cannot be used: {reason(error, url)}; check the URL, the network and your "
             "credentials"
         ) from error

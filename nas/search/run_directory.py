@@ -18,6 +18,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from nas.configuration import ConfigError, differences, from_dict, to_dict
+from nas.credentials import without_credentials_in
 from nas.errors import UserError
 from nas.search.config import LAUNCH_FIELDS, SearchConfig
 from nas.search.constraints import tightened
@@ -183,7 +184,7 @@ class RunDirectory:
         """Within, the file that was written is locked, in case somebody deletes the lock file."""
         if not wait_until_free(self.config_file, LOCK_SECONDS):
             raise self._in_use()
-        new = to_dict(config)
+        new = without_credentials_in(to_dict(config))
         study = f"{config.name}-{uuid4().hex[:8]}"
         if self._has_search():
             study = self._read().study or study
@@ -199,7 +200,12 @@ class RunDirectory:
                     f"{self.path} has candidates that were accepted under looser limits ({'; '.join(tighter)}); limits "
                     "may be relaxed, not tightened: use another --run-dir"
                 )
-        record = {"config": new, "command": sys.argv, "environment": environment(), "study": study}
+        record = {
+            "config": new,
+            "command": without_credentials_in(sys.argv),
+            "environment": environment(),
+            "study": study,
+        }
         partial = self.config_file.with_suffix(".partial")
         with partial.open("w") as file:
             hold(file.fileno())

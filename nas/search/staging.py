@@ -15,7 +15,8 @@ from tempfile import gettempdir
 
 from filelock import FileLock, Timeout
 
-from nas.search.remote import PARTIAL, RemoteError, without_password
+from nas.credentials import without_credentials
+from nas.search.remote import PARTIAL, RemoteError
 from nas.search.run_directory import LOCK_SECONDS
 
 _log = logging.getLogger(__name__)
@@ -29,7 +30,7 @@ def staging_path(url: str) -> Path:
     default = Path(home) / ".cache" if home else Path(gettempdir())
     caches = Path(os.environ.get("XDG_CACHE_HOME") or default)
     url = url.rstrip("/")
-    readable = re.sub(r"[^A-Za-z0-9]+", "-", without_password(url)).strip("-")[-40:]
+    readable = re.sub(r"[^A-Za-z0-9]+", "-", without_credentials(url)).strip("-")[-40:]
     return (caches / "nas-fpn" / "runs" / f"{readable}-{hashlib.sha256(url.encode()).hexdigest()[:12]}").absolute()
 
 

@@ -11,11 +11,11 @@ from typing import TypeVar
 
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from nas import interruption
-from nas.errors import UserError, first_line
+from nas.credentials import reason, without_credentials
+from nas.errors import UserError
 from nas.search.journal_file import Reader, SoleWriter
 from nas.search.journal_lines import JournalError, replayed
 
@@ -48,9 +48,8 @@ class Connection:
         self.retrying = False
         self._file: SoleWriter | Reader | None = None
         self._waits: tuple[float, ...] = () if isinstance(place, Path) else RETRY_SECONDS
-        self.name = str(place)
-        if not isinstance(place, Path):
-            self.name = self.do(lambda: make_url(place).render_as_string(hide_password=True))
+        self._url = str(place)
+        self.name = without_credentials(self._url)
         self.storage = self.do(lambda: self._open(place, writable))
 
     def _open(self, place: Path | str, writable: bool) -> BaseStorage:
@@ -117,10 +116,10 @@ class Connection:
             try:
                 return operation()
             except (StorageInternalError, SQLAlchemyError) as error:
-                reason = first_line(error.__cause__ or error)
+                why = reason(error.__cause__ or error, self._url)
                 if wait is None or not _may_come_back(error):
-                    raise JournalError(f"the database {self.name} cannot be used: {reason}; {GO_ON}") from error
-                _log.warning("the database %s cannot be used (%s); trying again", self.name, reason)
+                    raise JournalError(f"the database {self.name} cannot be used: {why}; {GO_ON}") from error
+                _log.warning("the database %s cannot be used (%s); trying again", self.name, why)
                 interruption.check()
                 sleep(wait)
                 self.retrying = True
@@ -129,7 +128,7 @@ class Connection:
             except UserError:
                 raise
             except (ValueError, KeyError, ImportError) as error:
-                raise JournalError(f"{self.name} cannot be read as a journal: {error}") from error
+                raise JournalError(f"{self.name} cannot be read as a journal: {reason(error, self._url)}") from error
         raise AssertionError
 
 

@@ -24,6 +24,8 @@ from nas.search.constraints import Measured, RejectedError, violations
 from nas.search.metrics import plain_metrics
 from nas.search.reward import RewardError, reward_of
 from nas.search.stopping import RUNG_METRIC
+from nas.terminal import shown
+from nas.text import MESSAGE_LIMIT
 from search_space import Genotype
 
 if TYPE_CHECKING:
@@ -196,7 +198,7 @@ def guarded(train: Callable[[], Reply], name: str) -> Reply:
     except RejectedError:
         raise
     except (TrialError, RewardError) as error:
-        return Reply(error=str(error))
+        return Reply(error=shown(str(error), MESSAGE_LIMIT))
     except Exception as error:
         if isinstance(error, OSError) or _gpu_is_broken(error):
             raise  # another process has to try again
@@ -230,7 +232,7 @@ class Worker:
             seconds = self._task.estimate() if estimate and isinstance(self._task, Estimating) else None
         except Exception as error:
             _log.exception("the task could not be set up on %s", platform.node())
-            return Ready(failure=f"{type(error).__name__}: {error}")
+            return Ready(failure=shown(f"{type(error).__name__}: {error}", MESSAGE_LIMIT))
         return Ready(estimate=seconds)
 
     def run(self, number: int, key: str, genotype: str, limited: bool) -> Reply:
@@ -250,7 +252,7 @@ def _files(neck: Neck) -> dict[str, bytes]:
 
 def _described(error: Exception) -> str:
     place = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{type(error).__name__}: {error} ({Path(place.filename).name}:{place.lineno})"
+    return shown(f"{type(error).__name__}: {error} ({Path(place.filename).name}:{place.lineno})", MESSAGE_LIMIT)
 
 
 def _gpu_is_broken(error: Exception) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from nas.configuration import ConfigError, differences, from_dict, to_dict
+from nas.credentials import without_credentials_in
 from nas.errors import UserError
 from nas.plain_json import dumps
 from nas.search.run_directory import LOCK_SECONDS, environment
@@ -82,7 +83,7 @@ class TrainingDirectory:
         partial.replace(self.epochs_file)
 
     def _write_config(self, config: TrainConfig) -> None:
-        new = to_dict(config)
+        new = without_credentials_in(to_dict(config))
         if self.config_file.exists():
             changed = differences(_identity(to_dict(self.read_config())), _identity(new))
             if changed:
@@ -90,7 +91,7 @@ class TrainingDirectory:
                     f"{self.path} belongs to a training with other settings ({'; '.join(changed[:5])}); use another "
                     "--run-dir, or the settings that it was started with"
                 )
-        record = {"config": new, "command": sys.argv, "environment": environment()}
+        record = {"config": new, "command": without_credentials_in(sys.argv), "environment": environment()}
         partial = self.config_file.with_suffix(".partial")
         partial.write_text(json.dumps(record, indent=2) + "\n")
         partial.replace(self.config_file)

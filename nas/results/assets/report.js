@@ -85,11 +85,14 @@
       role: "img",
       "aria-label": `the cells of trial ${trial.number}`,
     });
-    picture.innerHTML =
-      '<defs><marker id="head" viewBox="0 0 6 6" refX="5" refY="3" markerWidth="6" markerHeight="6" orient="auto">' +
-      '<path d="M0 0L6 3L0 6z" fill="context-stroke"/></marker></defs>';
+    const head = { id: "head", viewBox: "0 0 6 6", refX: 5, refY: 3, markerWidth: 6, markerHeight: 6, orient: "auto" };
+    const marker = shape("marker", head);
+    marker.append(shape("path", { d: "M0 0L6 3L0 6z", fill: "context-stroke" }));
+    const definitions = shape("defs", {});
+    definitions.append(marker);
+    picture.append(definitions);
     trial.genotype.levels.forEach((level, index) => {
-      picture.append(shape("text", { x: -0.45, y: -index + 0.08, "text-anchor": "end", "font-size": 0.25 }, `P${level}`));
+      picture.append(shape("text", { x: -0.45, y: -index + 0.08, "text-anchor": "end", "font-size": 0.25, fill: "currentColor" }, `P${level}`));
     });
     curves.forEach((points, index) => {
       const dangling = trial.arrows[index][2];
@@ -115,7 +118,7 @@
           stroke: isOutput ? "currentColor" : "#444",
           "stroke-width": isOutput ? 0.06 : 0.02,
         }),
-        shape("text", { x: node.x, y: -node.y + 0.06, "text-anchor": "middle", "font-size": 0.19, style: "fill: #010101" }, index),
+        shape("text", { x: node.x, y: -node.y + 0.06, "text-anchor": "middle", "font-size": 0.19, fill: "#010101" }, index),
       );
     });
     return picture;

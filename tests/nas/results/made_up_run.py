@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from experiments import signs
 from nas.search.config import SearchConfig, build_space
@@ -27,9 +29,16 @@ def _proposed(origin: str, space: SearchSpace, rng: random.Random, number: int) 
     return Candidate(origin=origin, genotype=genotype, proposal=number, choices=space.encode(genotype))
 
 
-def made_up_run(path: Path, searched: int = 5) -> tuple[RunDirectory, SearchConfig, list[Trial]]:
-    """Two known necks, one random and some searched candidates; one of those failed, and one is still running."""
-    config = signs.smoke()
+def made_up_run(
+    path: Path, searched: int = 5, *, error: str = "loss is nan at step 3 <b>", **changes: Any
+) -> tuple[RunDirectory, SearchConfig, list[Trial]]:
+    """Two known necks, one random and some searched candidates; one of those failed, and one is still running.
+
+    Args:
+        error: of the one that failed.
+        changes: to fields of the configuration.
+    """
+    config = replace(signs.smoke(), **changes)
     run = RunDirectory(path)
     space = build_space(config)
     rng = random.Random(0)
@@ -44,10 +53,11 @@ def made_up_run(path: Path, searched: int = 5) -> tuple[RunDirectory, SearchConf
             if number == len(candidates) - 1:
                 break
             if candidate.origin == "search" and candidate.proposal == 1:
-                journal.finish(number, "failed", None, {}, error="loss is nan at step 3 <b>")
+                journal.finish(number, "failed", None, {}, error=error)
                 continue
             ap = 30 + 7 * rng.random() + number
-            journal.finish(number, "complete", ap, metrics(ap, 1e7 * (2 + rng.random())))
+            measured = metrics(ap, 1e7 * (2 + rng.random())) | {config.reward.metric: ap}
+            journal.finish(number, "complete", ap, measured)
             if number < KEPT:
                 save_exported(build_neck(candidate.genotype, in_channels=(8, 8, 8), out_channels=8), run.trial(number))
     return run, config, Journal(run.journal_file).trials()

@@ -49,7 +49,7 @@ def outcome(tmp_path, metrics, **changes):
     return run_trial(task, config, 0, known_genotype("nas_fpn"), hooks)
 
 
-@pytest.mark.parametrize(("changes", "reason"), BAD, ids=[f"{number}, {reason}" for number, (_, reason) in enumerate(BAD)])
+@pytest.mark.parametrize(("changes", "reason"), BAD, ids=[f"{n}, {reason}" for n, (_, reason) in enumerate(BAD)])
 def test_a_trial_with_odd_metrics_fails_with_the_reason(tmp_path, changes, reason):
     reply = outcome(tmp_path, {**GOOD, **changes})
     assert reply.metrics is None
