@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
@@ -9,7 +12,10 @@ import tiny_training
 from filelock import FileLock
 
 from experiments.benchmarks.broken import break_twice, epochs, finish, launch
+from nas.cli import main
 from nas.detection.saved import load_detector
+from nas.search.cluster import connected
+from nas.search.config import ResourceConfig
 
 EXPERIMENT = f"{tiny_training.__file__}:train"
 
@@ -25,13 +31,23 @@ def root(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def trained(root, tmp_path_factory):
+def one_ray() -> Iterator[None]:
+    """A Ray of one CPU for all trainings here, as the command starts it: its start is not what they test."""
+    with connected(ResourceConfig(workers=1), None):
+        yield
+
+
+@pytest.fixture(scope="module")
+def trained(root, one_ray, tmp_path_factory):
     """A training of two epochs, and what it said."""
     run_dir = tmp_path_factory.mktemp("trained") / "run"
-    training = launch(run_dir, (EXPERIMENT, "--set", f"data.root={root}", "--tensorboard"))
-    said, complained = training.communicate(timeout=280)
-    assert training.returncode == 0, complained
-    return run_dir, said
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", ["nasfpn", *command(run_dir, root, "--tensorboard")])
+        said, complained = io.StringIO(), io.StringIO()
+        with redirect_stdout(said), redirect_stderr(complained), pytest.raises(SystemExit) as stop:
+            main()
+    assert not stop.value.code, complained.getvalue()
+    return run_dir, said.getvalue()
 
 
 def test_a_training_ends_with_a_detector_and_a_line_per_epoch(trained):
@@ -87,6 +103,7 @@ def test_a_search_is_no_training(root, tmp_path, in_process):
     assert "returns a SearchConfig; nasfpn train takes a function that returns a TrainConfig" in complained
 
 
+@pytest.mark.usefixtures("one_ray")
 def test_a_loss_that_explodes_is_told_once_and_not_tried_again(root, tmp_path, in_process):
     sets = ("--set", "optimizer.lr=1e9", "--set", "optimizer.warmup_epochs=0", "--set", "optimizer.name=sgd")
     status, _, complained = in_process(*command(tmp_path / "run", root, *sets, "--set", "optimizer.clip_norm=null"))
