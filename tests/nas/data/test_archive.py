@@ -111,7 +111,7 @@ def test_a_url_is_an_archive_too(coco_files, tmp_path):
 
 def test_two_processes_at_once_unpack_once(coco_files, tmp_path):
     config = packed(coco_files, tmp_path)
-    body = "while len(list(source.parent.glob('*.opening'))) < 2: time.sleep(0.01)\n    whole(source, target, name)"
+    body = "while len(list(Path(sys.argv[2]).parent.glob('*.opening'))) < 2: time.sleep(0.01)\n    whole(source, target, name)"
     processes = [start(config, body) for _ in range(2)]
     said = [process.communicate(timeout=PATIENCE_SECONDS)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0]

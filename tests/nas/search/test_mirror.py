@@ -276,7 +276,7 @@ def test_a_search_that_was_taken_over_stops_and_overwrites_nothing(url, config):
             write_beat(remote, "somebody")
             remote.write("journal.log", b"longer\n" * 10_000)
             with pytest.raises(KeyboardInterrupt):
-                time.sleep(PATIENCE_SECONDS)
+                until(lambda: False)
             add(run, config)
 
     with pytest.raises(TakenOverError, match="another search has taken over"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
@@ -14,8 +13,6 @@ from filelock import FileLock
 from experiments.benchmarks.broken import break_twice, epochs, finish, launch
 from nas.cli import main
 from nas.detection.saved import load_detector
-from nas.search.cluster import connected
-from nas.search.config import ResourceConfig
 
 EXPERIMENT = f"{tiny_training.__file__}:train"
 
@@ -28,13 +25,6 @@ def command(run_dir: Path, root: Path, *more: object) -> list[str]:
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
     return tmp_path_factory.mktemp("signs")
-
-
-@pytest.fixture(scope="module")
-def one_ray() -> Iterator[None]:
-    """A Ray of one CPU for all trainings here, as the command starts it: its start is not what they test."""
-    with connected(ResourceConfig(workers=1), None):
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -104,9 +94,11 @@ def test_a_search_is_no_training(root, tmp_path, in_process):
 
 
 @pytest.mark.usefixtures("one_ray")
-def test_a_loss_that_explodes_is_told_once_and_not_tried_again(root, tmp_path, in_process):
+@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_loss_that_explodes_is_told_once_and_not_tried_again(root, tmp_path, in_process, processes):
     sets = ("--set", "optimizer.lr=1e9", "--set", "optimizer.warmup_epochs=0", "--set", "optimizer.name=sgd")
-    status, _, complained = in_process(*command(tmp_path / "run", root, *sets, "--set", "optimizer.clip_norm=null"))
+    more = ("--set", "optimizer.clip_norm=null", "--processes", processes)
+    status, _, complained = in_process(*command(tmp_path / "run", root, *sets, *more))
     assert status == 2
     assert "in epoch 1, step 4; lower optimizer.lr" in complained
     assert complained.count("\n") == 1
