@@ -22,6 +22,8 @@ from nas.search.recorded import STATES, check_together, read_trial
 from nas.search.records import Candidate, Trial
 from nas.search.run_directory import RunDirectory
 from nas.search.storage import Connection
+from nas.terminal import shown
+from nas.text import MESSAGE_LIMIT
 from search_space import Choice
 
 STUDY = "search"

@@ -63,7 +63,8 @@ def train_process(job: Mapping[str, Any]) -> None:
         _train(job["config"], job["spec"], place, news)
     except UserError as error:
         ray.get(news.fail.remote(_told(error)))
-        raise
+        if place.world > 1:
+            raise  # the other processes wait for this one, and end only with its error
 
 
 def _train(config: TrainConfig, spec: DetectorSpec, place: Place, news: Any) -> None:

@@ -1,10 +1,20 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 
 import pytest
 
 from nas.cli import main
+from nas.search.cluster import connected
+from nas.search.config import ResourceConfig
+
+
+@pytest.fixture(scope="module")
+def one_ray() -> Iterator[None]:
+    """A Ray as the commands start it, which all commands of a module then use: its start is not what they test."""
+    with connected(ResourceConfig(workers=2), None):
+        yield
 
 
 @pytest.fixture

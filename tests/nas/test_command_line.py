@@ -87,13 +87,14 @@ def test_status_report_and_export_of_the_finished_run(finished, tmp_path, in_pro
     assert "RetinaNet" not in shown
 
 
+@pytest.mark.usefixtures("one_ray")
 def test_a_finished_run_is_extended_and_a_trial_of_it_trained_again(finished, tmp_path, in_process):
     run_dir = Path(shutil.copytree(finished[0], tmp_path / "copy"))
     before = Journal(run_dir / "journal.log").trials()
-    done = nasfpn("extend", run_dir, "--trials", "+1", "--tensorboard")
-    assert done.returncode == 0, done.stderr
-    assert "1 trials to go" in done.stdout
-    assert "CPU-minutes on up to 1 workers" in done.stdout
+    status, shown, errors = in_process("extend", run_dir, "--trials", "+1", "--tensorboard")
+    assert status == 0, errors
+    assert "1 trials to go" in shown
+    assert "CPU-minutes on up to 1 workers" in shown
     trials = Journal(run_dir / "journal.log").trials()
     assert trials[:-1] == before
     assert list((run_dir / "tensorboard").iterdir())
@@ -117,12 +118,13 @@ def test_extend_and_rerun_say_what_they_take(finished, in_process, arguments, me
     assert message in errors
 
 
+@pytest.mark.usefixtures("one_ray")
 def test_the_best_are_trained_in_full_once_and_scored_on_the_test_split(finished, tmp_path, in_process):
     run_dir = Path(shutil.copytree(finished[0], tmp_path / "copy"))
     command = ("retrain", run_dir, "--top", 1, "--seeds", 2, "--longer", 0.5, "--workers", 2)
-    done = nasfpn(*command)
-    assert done.returncode == 0, done.stderr
-    assert "8 trainings, 8 of them to do" in done.stdout
+    status, shown, errors = in_process(*command)
+    assert status == 0, errors
+    assert "8 trainings, 8 of them to do" in shown
     record = json.loads((run_dir / "final" / "final.json").read_text())
     assert record["steps"] == 4
     assert {entry["group"] for entry in record["standings"]} == {"found", "known", "random"}

@@ -15,11 +15,13 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from nas.data.config import DataError
+from nas.data.evaluate import Detections
 from nas.detection.config import BackboneConfig, HeadConfig
 from nas.detection.saved import DetectorSpec, build_from_spec, load_detector, save_detector
 from nas.evaluation.evaluate import EvaluationError, Settings, check_categories, choose_exits, evaluate, open_split
 from necks import build_neck
 from necks.exported import neck_to_dict
+from tests.support.detections import Limits, assert_same_detections
 
 SIDE = 128
 IDS = {17: "dog", 3: "cat"}
@@ -43,7 +45,7 @@ def spec_of(anytime: bool) -> DetectorSpec:
 
 @pytest.fixture(scope="module", params=[False, True], ids=["plain", "anytime"])
 def directory(request, tmp_path_factory):
-    """A detector with many detections, of scores that differ: with equal ones, order would be chance."""
+    """A detector with many detections."""
     torch.manual_seed(3)
     path = tmp_path_factory.mktemp("saved") / "detector"
     spec = spec_of(request.param)
@@ -62,12 +64,18 @@ def is_anytime(directory):
 
 @torch.no_grad()
 def own_forward(detector, path):
+    """With labels by the order of category ids, as a split has them."""
     pixels = np.asarray(Image.open(path).convert("RGB"))
     found = detector([torch.from_numpy(pixels.copy()).permute(2, 0, 1).float() / 255])[0]
+    order = torch.tensor([sorted(IDS).index(key) for key in IDS])
+    return Detections(found["boxes"], found["scores"], order[found["labels"]])
+
+
+def in_coco_format(found):
     return [
-        {"category_id": list(IDS)[label], "bbox": [x, y, x2 - x, y2 - y], "score": score}
+        {"category_id": sorted(IDS)[label], "bbox": [x, y, x2 - x, y2 - y], "score": score}
         for (x, y, x2, y2), label, score in zip(
-            found["boxes"].tolist(), found["labels"].tolist(), found["scores"].tolist(), strict=True
+            found.boxes.tolist(), found.labels.tolist(), found.scores.tolist(), strict=True
         )
     ]
 
@@ -80,7 +88,7 @@ def write_data(root, sizes, detector):
         name = f"{index}.png"
         Image.fromarray(rng.integers(0, 255, (height, width, 3), dtype=np.uint8)).save(root / name)
         content["images"].append({"id": 10 * index + 7, "file_name": name, "width": width, "height": height})
-        for place, found in enumerate(own_forward(detector, root / name)[:12]):
+        for place, found in enumerate(in_coco_format(own_forward(detector, root / name))[:12]):
             x, y, w, h = found["bbox"]
             if place % 4 == 3 or min(w, h) < 2:
                 continue
@@ -114,17 +122,16 @@ def pycocotools_scores(annotations, results):
 def test_ap_is_that_of_torchvisions_forward_pass_and_pycocotools(tmp_path, directory, is_anytime, shape, resize):
     detector, spec = load_detector(directory)
     annotations = write_data(tmp_path, SIZES[shape], detector)
-    results = [
-        {"image_id": 10 * index + 7, **found}
-        for index in range(len(SIZES[shape]))
-        for found in own_forward(detector, tmp_path / f"{index}.png")
-    ]
-    expected = pycocotools_scores(annotations, results)
-    assert 5 < expected["AP"] < 95
     split = open_split(annotations, tmp_path)
     settings = Settings(size=SIDE, resize=resize, batch_size=4)
     (result,) = evaluate(detector, spec, split, settings, choose_exits(detector, None, False))
-    for name, value in expected.items():
+    for index in range(len(SIZES[shape])):
+        expected = own_forward(detector, tmp_path / f"{index}.png")
+        assert_same_detections(result.found[10 * index + 7], expected, Limits.of(detector))
+    results = [{"image_id": image, **one} for image, found in result.found.items() for one in in_coco_format(found)]
+    scores = pycocotools_scores(annotations, results)
+    assert 5 < scores["AP"] < 95
+    for name, value in scores.items():
         assert result.metrics.get(name, -100.0) == pytest.approx(value, abs=1e-6), name
     assert result.repeats == (2 if is_anytime else None)
 
@@ -144,7 +151,8 @@ def test_letterboxed_boxes_come_back_to_the_images_as_stored(tmp_path, directory
     split = open_split(tmp_path / "a.json", tmp_path)
     (result,) = evaluate(detector, spec, split, Settings(size=SIDE), choose_exits(detector, None, False))
     assert len(result.found[1].boxes) > 10
-    torch.testing.assert_close(result.found[1].boxes, result.found[2].boxes / 2, rtol=0, atol=1e-3)
+    halved = replace(result.found[2], boxes=result.found[2].boxes / 2)
+    assert_same_detections(result.found[1], halved, Limits.of(detector))
     assert result.found[2].boxes[:, 2].max() > 64
     assert result.found[2].boxes[:, 3].max() <= 64
 
@@ -164,7 +172,9 @@ def test_every_exit_is_scored_as_if_alone(tmp_path, directory, is_anytime):
     for one in together:
         exits = choose_exits(detector, one.repeats, False)
         (alone,) = evaluate(detector, spec, split, Settings(size=SIDE, resize="torchvision"), exits)
-        assert alone.metrics == pytest.approx(one.metrics, abs=1e-6)
+        assert alone.found.keys() == one.found.keys()
+        for image, found in alone.found.items():
+            assert_same_detections(found, one.found[image], Limits.of(detector))
         assert alone.cost == one.cost
     for repeats in (0, 3):
         with pytest.raises(EvaluationError, match=rf"--exit must be in 1\.\.2.*got {repeats}"):

@@ -12,6 +12,7 @@ import urllib.request
 
 import pytest
 from made_up_run import made_up_run
+from ray_nodes import free_ports
 
 from nas.results.compare import cell_lines, outline, side_by_side
 from nas.results.summary import best_found
@@ -135,22 +136,23 @@ def test_what_cannot_be_described_is_refused_with_a_way_out(run, in_process, tmp
 def test_the_dashboard_shows_the_run_on_loopback_only(run):
     pytest.importorskip("optuna_dashboard")
     directory, _, trials = run
-    words = ["-c", "from nas.cli import main; main()", "dashboard", directory.path, "--port", 18734]
+    (port,) = free_ports(1)
+    words = ["-c", "from nas.cli import main; main()", "dashboard", directory.path, "--port", port]
     server = subprocess.Popen([sys.executable, *map(str, words)], stdout=subprocess.PIPE, text=True)
     try:
-        studies = _json("http://127.0.0.1:18734/api/studies")["study_summaries"]
+        studies = _json(f"http://127.0.0.1:{port}/api/studies")["study_summaries"]
         assert [study["study_name"] for study in studies] == ["search"]
-        detail = _json(f"http://127.0.0.1:18734/api/studies/{studies[0]['study_id']}?after=0")
+        detail = _json(f"http://127.0.0.1:{port}/api/studies/{studies[0]['study_id']}?after=0")
         assert len(detail["trials"]) == len(trials)
     finally:
         server.terminate()
         said, _ = server.communicate()
-    assert said.startswith("http://127.0.0.1:18734/ shows the search")
+    assert said.startswith(f"http://127.0.0.1:{port}/ shows the search")
     assert "warning" not in said
 
 
 def _json(url: str) -> dict:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
     while True:
         try:
             with urllib.request.urlopen(url) as answer:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import ray
-from toy_search import make_toy, toy_config
+from toy_search import HOLD, make_toy, toy_config
 
 from nas.configuration import ConfigError
 from nas.data.config import DataError
@@ -56,15 +56,26 @@ def search(config: SearchConfig, path: Path, pool: Pool, tell: Callable[[], None
     return journal.trials()
 
 
+def held_until(orders: Path, condition: Callable[[], bool]) -> Callable[[], None]:
+    """What to tell a search whose trials are to end once the condition holds."""
+    (orders / HOLD).touch()
+
+    def tell() -> None:
+        if condition():
+            (orders / HOLD).unlink(missing_ok=True)
+
+    return tell
+
+
 def test_a_machine_without_the_data_is_left_out_and_the_search_goes_on(tmp_path, caplog):
-    config = toy_config(tmp_path, trials=4, milliseconds=1500)
+    config = toy_config(tmp_path, trials=4)
     make = make_workers(config, lambda options: no_data if is_on(options, NODES[0]) else make_toy)
     pool = Pool(make, ResourceConfig(), lambda: NODES[:2])
+    said = "nothing runs on machine a: DataError: there is no /data/coco on this machine"
     with caplog.at_level(logging.WARNING):
-        trials = search(config, tmp_path, pool)
+        trials = search(config, tmp_path, pool, held_until(tmp_path, lambda: said in caplog.text))
     assert all(trial.state == "complete" for trial in trials)
     assert pool.most == 1
-    assert "nothing runs on machine a: DataError: there is no /data/coco on this machine" in caplog.text
 
 
 def test_where_no_machine_has_the_data_the_search_ends_with_the_reason(tmp_path):
@@ -76,23 +87,32 @@ def test_where_no_machine_has_the_data_the_search_ends_with_the_reason(tmp_path)
 
 def test_machines_that_join_are_used(tmp_path, monkeypatch):
     monkeypatch.setattr(staffing, "REFRESH_SECONDS", 0.1)
-    config = toy_config(tmp_path, trials=30, milliseconds=300)
+    config = toy_config(tmp_path)
     there = NODES[:1]
+    pool = Pool(make_workers(config), ResourceConfig(), lambda: there)
+    all_used = held_until(tmp_path, lambda: pool.most == 3)
 
     def join() -> None:
         there[:] = NODES
+        all_used()
 
-    pool = Pool(make_workers(config), ResourceConfig(), lambda: there)
     trials = search(config, tmp_path, pool, join)
     assert all(trial.state == "complete" for trial in trials)
     assert pool.most == 3
 
 
 def test_no_more_workers_than_were_asked_for(tmp_path):
-    config = toy_config(tmp_path, trials=3, random_trials=0, known=(), milliseconds=2000)
+    config = toy_config(tmp_path, trials=3, random_trials=0, known=())
     pool = Pool(make_workers(config), ResourceConfig(workers=2), lambda: NODES)
-    search(config, tmp_path, pool)
-    assert pool.most == 2
+    both_used = held_until(tmp_path, lambda: pool.most == 2)
+    sizes = set()
+
+    def watch() -> None:
+        sizes.add(pool.size)
+        both_used()
+
+    search(config, tmp_path, pool, watch)
+    assert (pool.most, max(sizes)) == (2, 2)
 
 
 def test_when_all_machines_leave_for_too_long_the_search_ends(tmp_path, monkeypatch):

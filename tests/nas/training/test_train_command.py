@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 import tempfile
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from filelock import FileLock
 from listeners import watched
 
 from experiments.benchmarks.broken import break_twice, epochs, finish, launch
+from nas.cli import main
 from nas.detection.saved import load_detector
 
 EXPERIMENT = f"{tiny_training.__file__}:train"
@@ -29,13 +32,16 @@ def root(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def trained(root, tmp_path_factory):
+def trained(root, one_ray, tmp_path_factory):
     """A training of two epochs, and what it said."""
     run_dir = tmp_path_factory.mktemp("trained") / "run"
-    training = launch(run_dir, (EXPERIMENT, "--set", f"data.root={root}", "--tensorboard"))
-    said, complained = training.communicate(timeout=280)
-    assert training.returncode == 0, complained
-    return run_dir, said
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", ["nasfpn", *command(run_dir, root, "--tensorboard")])
+        said, complained = io.StringIO(), io.StringIO()
+        with redirect_stdout(said), redirect_stderr(complained), pytest.raises(SystemExit) as stop:
+            main()
+    assert not stop.value.code, complained.getvalue()
+    return run_dir, said.getvalue()
 
 
 def test_a_training_ends_with_a_detector_and_a_line_per_epoch(trained):
@@ -94,9 +100,12 @@ def test_a_search_is_no_training(root, tmp_path, in_process):
     assert "returns a SearchConfig; nasfpn train takes a function that returns a TrainConfig" in complained
 
 
-def test_a_loss_that_explodes_is_told_once_and_not_tried_again(root, tmp_path, in_process):
+@pytest.mark.usefixtures("one_ray")
+@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_loss_that_explodes_is_told_once_and_not_tried_again(root, tmp_path, in_process, processes):
     sets = ("--set", "optimizer.lr=1e9", "--set", "optimizer.warmup_epochs=0", "--set", "optimizer.name=sgd")
-    status, _, complained = in_process(*command(tmp_path / "run", root, *sets, "--set", "optimizer.clip_norm=null"))
+    more = ("--set", "optimizer.clip_norm=null", "--processes", processes)
+    status, _, complained = in_process(*command(tmp_path / "run", root, *sets, *more))
     assert status == 2
     assert "in epoch 1, step 4; lower optimizer.lr" in complained
     assert complained.count("\n") == 1
