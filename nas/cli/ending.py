@@ -55,6 +55,8 @@ def ending() -> Iterator[None]:
 def _say(error: Exception) -> None:
     if isinstance(error, interruption.StoppedError):
         typer.secho(str(error), err=True)
+        if interruption.came():  # all contexts are closed; threads of libraries may hold up the rest
+            interruption.leave(error.status)
         sys.exit(error.status)
     typer.secho(f"error: {error}", err=True, fg=typer.colors.RED)
     if isinstance(error, interruption.FatalError):
