@@ -7,6 +7,7 @@ works where signals are ignored, too: a shell starts jobs in the background with
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import sys
@@ -73,7 +74,9 @@ def listening() -> Iterator[None]:
     if _state.listening or threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.getsignal(number) for number in SIGNALS}
+    before = handlers()
+    atexit.unregister(_leave_on_signals)
+    atexit.register(_leave_on_signals)
     _state = _State(listening=True)
     for number, handler in before.items():
         if handler != signal.SIG_IGN or number == signal.SIGTERM:
@@ -155,6 +158,11 @@ def status() -> int:
     return 128 + (_state.signal or signal.SIGINT)
 
 
+def came() -> bool:
+    """Whether a signal has asked for the end."""
+    return _state.signal is not None
+
+
 def cause() -> str:
     """What the user knows the signal by."""
     name = signal.Signals(_state.signal or signal.SIGINT).name
@@ -171,6 +179,13 @@ def leave(code: int) -> None:
         except (OSError, ValueError, RuntimeError):
             continue
     os._exit(code)
+
+
+def _leave_on_signals() -> None:
+    """At the end of the process: what libraries do then is not worth a traceback."""
+    for number, handler in handlers().items():
+        if handler != signal.SIG_IGN:
+            signal.signal(number, lambda number, _: leave(128 + number))
 
 
 def _handle(number: int, frame: FrameType | None) -> None:

@@ -57,6 +57,8 @@ def ending() -> Iterator[None]:
 def _say(error: Exception) -> None:
     if isinstance(error, interruption.StoppedError):
         typer.secho(shown(str(error), SHOWN_LIMIT), err=True)
+        if interruption.came():  # all contexts are closed; threads of libraries may hold up the rest
+            interruption.leave(error.status)
         sys.exit(error.status)
     typer.secho(shown(f"error: {error}", SHOWN_LIMIT), err=True, fg=typer.colors.RED)
     if isinstance(error, interruption.FatalError):
