@@ -16,8 +16,12 @@ from pydantic import TypeAdapter, ValidationError
 
 from nas.credentials import without_credentials
 from nas.errors import UserError
+from search_space.bounds import shown
 
 Config = TypeVar("Config")
+
+MAX_PROBLEMS, MAX_LENGTH = 8, 400
+"""Problems of a configuration that are listed, and characters of each."""
 
 
 class ConfigError(UserError):
@@ -40,7 +44,7 @@ def from_dict(cls: type[Config], data: Mapping[str, Any]) -> Config:
             raise ConfigError(f"a configuration is a mapping of fields, got {data!r:.80}")
         return TypeAdapter(cls).validate_python(dict(data))
     except ValidationError as error:
-        raise ConfigError("; ".join(_explain(cls, problem) for problem in error.errors())) from error
+        raise ConfigError(_explained(cls, error)) from error
 
 
 def override(config: Config, assignments: Iterable[str]) -> Config:
@@ -86,7 +90,7 @@ def load_experiment(name: str) -> Any:
     try:
         return getattr(module, function)()
     except ValidationError as error:
-        raise ConfigError(f"{name}: {'; '.join(_explain(None, problem) for problem in error.errors())}") from error
+        raise ConfigError(f"{name}: {_explained(None, error)}") from error
 
 
 def _is_own(module: Any, value: Any) -> bool:
@@ -151,13 +155,21 @@ def nearest(name: str, known: list[str]) -> str:
     return f"{hint} (known here: {', '.join(known)})" if known else hint
 
 
+def _explained(cls: type | None, error: ValidationError) -> str:
+    """All problems in one line; of very many, or very long ones, the beginning."""
+    found = error.errors()
+    lines = [" ".join(_explain(cls, problem).split()) for problem in found[:MAX_PROBLEMS]]
+    short = [line if len(line) <= MAX_LENGTH else f"{line[:MAX_LENGTH]}..." for line in lines]
+    return "; ".join([*short, *([f"and {len(found) - MAX_PROBLEMS} more"] if len(found) > MAX_PROBLEMS else [])])
+
+
 def _explain(cls: type | None, problem: Any) -> str:
     path = [str(part) for part in problem["loc"]]
     where = ".".join(path)
     if problem["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
         return f"unknown field {where!r}{nearest(path[-1], _fields_at(cls, path[:-1]) if cls else [])}"
     message = problem["msg"].removeprefix("Value error, ")
-    got = "" if problem["type"] == "value_error" else f", got {problem['input']!r}"
+    got = "" if problem["type"] == "value_error" else f", got {shown(problem['input'])}"
     return f"{where}: {message}{got}" if where else f"{message}{got}"
 
 

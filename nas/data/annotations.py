@@ -19,6 +19,8 @@ _NEEDED = {
 _IDS = ("id", "image_id", "category_id")
 MAX_ID = 2**53
 """Largest id: some scorers keep ids as floats."""
+MAX_NAME = 255
+"""Bytes of a file's name that file systems take."""
 MAX_SIDE = 100_000
 """Largest side of an image and largest number of a box, in pixels: COCO's scorers know no areas beyond its square."""
 
@@ -111,6 +113,8 @@ def _fault(entry: Any, needed: tuple[str, ...]) -> str | None:
             return f"(id {entry['id']}) has {key} {value!r:.40}, but it must be a whole number of pixels, 1..{MAX_SIDE}"
         if key in ("file_name", "name") and not (isinstance(value, str) and value):
             return f"(id {entry['id']}) has {key} {value!r:.40}, but it must be a text"
+        if key == "file_name" and any(len(part.encode(errors="replace")) > MAX_NAME for part in value.split("/")):
+            return f"(id {entry['id']}) has file_name {value!r:.40}, which is too long for a file"
         if key == "bbox" and not (isinstance(value, list) and len(value) == 4 and all(map(_is_side, value))):
             return (
                 f"(id {entry['id']}) has bbox {value!r:.60}, but it must be four finite numbers x, y, width, height, "

@@ -20,6 +20,8 @@ PRIVATE = b"PRIVATE, not to be copied"
 ODD_VALUES = (
     None, True, False, 0, 1, -1, 2, 10**30, -(2**63), 0.5, -0.0, 1e308, math.nan, math.inf, "", "0", "P3", "../../x",
     "\x00", "\ud83d", "é" * 300, [], {}, [[]], [None], {"": None}, [0] * 50, [1, "a"],
+    3.0, 4.5, 10**9, 2**63, 2**64, -1.5, 1e-320, -math.inf, "1", "4.0", "-1", "1e9", "true", "nan", [True], [3.0],
+    [math.nan, 1.0], list(range(3000)), [[[[[[[]]]]]]], {"level": 3}, "x" * 10_000,
 )  # fmt: skip
 
 Damage = Callable[[Path, random.Random], None]
@@ -28,22 +30,35 @@ Damage = Callable[[Path, random.Random], None]
 def damaged(data: Any, rng: random.Random) -> Any:
     """A copy with one to four places changed: another value, something missing, something twice, something unknown."""
     data = copy.deepcopy(data)
-    for _ in range(rng.randint(1, 4)):
+    for _ in range(rng.choice((1, 1, 1, 2, 4))):
         holders = [holder for holder in _holders(data) if len(holder)]
         if not holders:
             return rng.choice(ODD_VALUES)
         holder = rng.choice(holders)
         key = rng.choice(list(holder) if isinstance(holder, dict) else range(len(holder)))
-        what = rng.randrange(4)
+        what = rng.randrange(5)
         if what == 0:
             del holder[key]
         elif what == 1 and isinstance(holder, list):
             holder.append(copy.deepcopy(holder[key]))
         elif what == 1:
             holder[f"{key}_"] = rng.choice(ODD_VALUES)
+        elif what == 2:
+            holder[key] = rewritten(holder[key])
         else:
             holder[key] = copy.deepcopy(rng.choice(ODD_VALUES))
     return data
+
+
+def rewritten(value: Any) -> Any:
+    """The same in another way: a number as text, an integer as a float, 0 and 1 as booleans, and all of it back."""
+    if isinstance(value, bool):
+        return int(value)
+    if isinstance(value, int):
+        return {0: float(value), 1: str(value), 2: bool(value)}[value % 3] if abs(value) < 2**53 else str(value)
+    if isinstance(value, float):
+        return int(value) if math.isfinite(value) and value.is_integer() else str(value)
+    return [value] if isinstance(value, str) else value
 
 
 def torn(raw: bytes, rng: random.Random) -> bytes:

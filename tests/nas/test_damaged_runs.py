@@ -14,8 +14,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+from damage import ODD_VALUES, damaged, torn
 from made_up_run import made_up_run
-from test_fuzz import ODD_VALUES, damaged, torn
 
 from nas.commands.logs import logged
 from nas.commands.runs import make_report, show_status

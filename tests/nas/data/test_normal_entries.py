@@ -12,7 +12,7 @@ from nas.data.evaluate import Detections, coco_ap
 
 SCORERS = ("pycocotools", "faster_coco_eval")
 BOX = {"id": 1, "image_id": 1, "category_id": 5, "bbox": [4, 4, 40, 40], "area": 1600, "iscrowd": 0}
-MISSING = object()
+MISSING = "(missing)"
 
 
 @pytest.fixture
