@@ -93,7 +93,7 @@ class DataConfig:
     archive: str | None = None
     """Path or URL (fsspec's: s3://, gs://, https://) of a tar or zip with the data set, at its top or in one directory;
     every machine unpacks it at the root, as long as that is missing or empty."""
-    max_unpacked_gib: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    max_unpacked_gib: Float | None = Field(default=None, gt=0)
     """Most that the archive may unpack to, in GiB; `None` for 20 times its own size, but at least 1 GiB."""
     allow_outside: bool = False
     """Whether `file_name`s of annotations may be absolute or lead out of their image folder: only for annotations that
