@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import stat
 import sys
 import time
 from pathlib import Path
@@ -30,17 +31,28 @@ MARK = "NASFPN_RAY"
 
 def marked(directory: str) -> list[int]:
     """The processes of the Ray in a directory, and all that they started."""
-    wanted = f"{MARK}={directory}".encode()
-    found = []
-    for entry in PROC.iterdir() if PROC.is_dir() else ():
-        if entry.name.isdigit() and int(entry.name) != os.getpid():
-            try:
-                environment = (entry / "environ").read_bytes()
-            except OSError:
-                continue
-            if wanted in environment.split(b"\0"):
-                found.append(int(entry.name))
-    return found
+    entries = PROC.iterdir() if PROC.is_dir() else ()
+    numbered = [entry for entry in entries if entry.name.isdigit() and int(entry.name) != os.getpid()]
+    return [int(entry.name) for entry in numbered if _is_marked(entry, directory) or _writes_to(entry, directory)]
+
+
+def _is_marked(process: Path, directory: str) -> bool:
+    try:
+        environment = (process / "environ").read_bytes()
+    except OSError:
+        return False
+    return f"{MARK}={directory}".encode() in environment.split(b"\0")
+
+
+def _writes_to(process: Path, directory: str) -> bool:
+    """Whether it has one of the Ray's logs open to write: agents overwrite part of their environment by their title."""
+    try:
+        for file in (process / "fd").iterdir():
+            if str(file.readlink()).startswith(f"{directory}/") and file.lstat().st_mode & stat.S_IWUSR:
+                return True
+    except OSError:
+        return False
+    return False
 
 
 def reap(directory: str) -> None:

@@ -111,7 +111,7 @@ def test_the_longest_directory_holds_rays_sockets(monkeypatch):
 
 
 def test_a_watchman_kills_what_a_killed_search_leaves(temporary):
-    """Its Ray is a shell with a child, in sessions of their own."""
+    """Its Ray is two shells with children, in sessions of their own, and a process that has lost its environment."""
     directory = temporary / "nas-x"
     directory.mkdir()
     code = f"""
@@ -122,6 +122,8 @@ os.environ[watchman.MARK] = {str(directory)!r}
 ray_start._start_watchman(Path({str(directory)!r}))
 for _ in range(2):
     subprocess.Popen(["sh", "-c", "trap '' TERM; sleep 300 & sleep 300"], start_new_session=True)
+with open({str(directory / "agent.out")!r}, "w") as log:
+    subprocess.Popen(["sleep", "300"], env={{}}, stdout=log, start_new_session=True)
 print("ready", flush=True)
 time.sleep(300)
 """
@@ -129,7 +131,7 @@ time.sleep(300)
     search = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment)
     assert search.stdout is not None
     assert search.stdout.readline() == "ready\n"
-    until(lambda: len(watchman.marked(str(directory))) == 6)
+    until(lambda: len(watchman.marked(str(directory))) == 7)
     search.kill()
     search.wait()
     until(lambda: not watchman.marked(str(directory)), 10)
