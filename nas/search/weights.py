@@ -12,7 +12,8 @@ from nas.search.run_directory import RunDirectory, RunDirectoryError
 
 
 class KeptWeights:
-    """Known necks keep their weights, and of the other candidates the best by reward; of equals the earlier.
+    """Known necks and confirmations keep their weights, and of the other candidates the best by reward; of equals the
+    earlier.
 
     Directories that a killed driver left, and that belong to none of these, are deleted.
 
@@ -28,20 +29,23 @@ class KeptWeights:
         self._spent: set[Path] = set(run.trials.iterdir()) if run.trials.is_dir() else set()
         for trial in trials:
             if trial.state == "complete" and trial.copied_from is None:
-                if trial.candidate.is_known:
+                if not trial.candidate.is_limited:
                     self._spent.discard(run.trial(trial.number))
                 else:
                     self._rank(trial.number, trial.reward or 0.0)
         self._spent -= {run.trial(number) for _, number in self._best}
         self.clear()
 
-    def add(self, number: int, files: Mapping[str, bytes], *, reward: float, is_known: bool) -> None:
+    def add(self, number: int, files: Mapping[str, bytes], *, reward: float, keep: bool) -> None:
         """Write the files of a trial that is about to be recorded, if it is to be kept.
+
+        Args:
+            keep: whatever its reward.
 
         Raises:
             RunDirectoryError: if they cannot be written.
         """
-        displaced = None if is_known else self._rank(number, reward)
+        displaced = None if keep else self._rank(number, reward)
         if displaced != number:
             self._write(number, files)
         if displaced is not None:
