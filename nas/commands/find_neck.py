@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nas.errors import UserError
-from nas.results.summary import best_found
 from nas.search.journal import open_journal
 from nas.search.places import fetched
 from nas.search.records import Trial
 from nas.search.remote import is_url
 from nas.search.staging import CONFIG
+from nas.search.standings import best_found
 from necks import NECKS, MergeNeck, Neck, load_exported
 from necks.exported import NECK_FILE
 from search_space import Genotype

@@ -12,9 +12,10 @@ from nas.export.errors import ExportError
 from nas.export.files import NECK_FILES, copy_files, prepared
 from nas.export.formats import chosen, write_formats
 from nas.export.sources import Source, neck_source
-from nas.results.summary import best_found, describe, scored
+from nas.results.summary import describe
 from nas.search.records import Trial
 from nas.search.run_directory import RunDirectory
+from nas.search.standings import best_found, scored
 from necks.exported import WEIGHTS_FILE
 
 __all__ = ["ExportError", "export"]

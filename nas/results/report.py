@@ -9,23 +9,13 @@ from pathlib import Path
 
 from nas.results import page
 from nas.results.figures import ReportFigure, report_figures
-from nas.results.summary import (
-    best,
-    best_found,
-    closing_rows,
-    columns,
-    failure_reasons,
-    front_rows,
-    front_title,
-    known_necks,
-    rejections,
-    status,
-)
+from nas.results.summary import closing_rows, columns, failure_reasons, front_rows, front_title, rejections, status
 from nas.results.trials import TRIALS_FILE, write_trials
 from nas.results.units import resource_hours
 from nas.search.config import SearchConfig
 from nas.search.records import KNOWN_PREFIX, Trial
 from nas.search.run_directory import RunDirectory
+from nas.search.standings import best, best_found, known_necks
 
 FIGURE_DPI = 150
 

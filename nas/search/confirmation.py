@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass as plain_dataclass
 from functools import lru_cache
 from itertools import chain, zip_longest
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from pydantic import ConfigDict, Field, model_validator
@@ -15,6 +15,9 @@ from pydantic.dataclasses import dataclass
 from nas.search.posterior import Array, Rewards, independent_draws, noise_draws, related_draws
 from nas.search.records import Trial
 from nas.search.standings import SEARCH_ORIGINS, found, known_necks, ranked
+
+if TYPE_CHECKING:
+    from nas.search.config import SearchConfig
 
 FIRST_ROUNDS = 2
 """Rounds that every contender takes part in: with one training each the noise is not known."""
@@ -197,6 +200,15 @@ class Confirmation:
     def _rewards(self, contender: Trial) -> tuple[float, ...]:
         """Of its finished trainings, in the order in which they were begun."""
         return tuple(trial.reward for trial in self._trained[contender.number] if trial.reward is not None)
+
+
+def trials_left(config: SearchConfig, trials: Sequence[Trial]) -> int:
+    """Trials that a search has yet to finish, its confirmation included."""
+    others = [trial for trial in trials if trial.candidate.confirms is None and not trial.rejected]
+    finished = sum(trial.state != "running" for trial in others)
+    if left := max(config.total_trials, len(others)) - finished:
+        return left + config.confirm.trainings
+    return Confirmation(config.confirm, trials).left
 
 
 @lru_cache(maxsize=64)

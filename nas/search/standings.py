@@ -35,6 +35,11 @@ def found(trials: Sequence[Trial], origin: str) -> list[Trial]:
     return [trial for trial in scored(trials, origin) if trial.candidate.genotype.fingerprint not in known]
 
 
+def best_found(trials: Sequence[Trial]) -> Trial | None:
+    """The best new neck as it was observed, of the controller or the random baseline."""
+    return best([trial for origin in SEARCH_ORIGINS for trial in found(trials, origin)])
+
+
 def ranked(trials: Sequence[Trial], count: int) -> list[Trial]:
     """The best `count` by observed reward, no function twice."""
     chosen: dict[str, Trial] = {}
