@@ -14,7 +14,7 @@ from nas.results.labels import over_limits
 from nas.search.config import SearchConfig
 from nas.search.confirmation import trials_left
 from nas.search.records import KNOWN_PREFIX, RANDOM, SEARCH, Trial
-from nas.search.standings import best, found, scored
+from nas.search.standings import best, best_found, found, scored
 
 COLUMNS = ("AP", "AP50", "APs", "APm", "APl", "params", "macs", "latency_ms")
 """Metrics of the tables; AP in percent, cost of the neck alone."""
