@@ -8,12 +8,12 @@ from pathlib import Path
 from nas.credentials import without_credentials
 from nas.errors import UserError
 from nas.export.sources import read_neck
-from nas.results.summary import best_found
 from nas.search.journal import open_journal
 from nas.search.places import fetched
 from nas.search.records import Trial
 from nas.search.remote import is_url
 from nas.search.staging import CONFIG
+from nas.search.standings import best_found
 from necks import NECKS, MergeNeck, Neck
 from necks.exported import NECK_FILE, read_genotype
 from search_space import Genotype

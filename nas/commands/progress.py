@@ -12,12 +12,13 @@ from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
 from nas.results.compare import cell_lines
-from nas.results.summary import cell, scored
+from nas.results.summary import cell
 from nas.results.units import duration, resource_hours
 from nas.search.config import SearchConfig
 from nas.search.plan import Plan
 from nas.search.proposing import staleness
 from nas.search.records import SEARCH, Trial
+from nas.search.standings import scored
 from nas.search.usage import Usage
 from nas.terminal import console, shown
 from nas.text import MESSAGE_LIMIT, plain

@@ -13,20 +13,17 @@ from nas.commands.progress import Progress, TensorBoard
 from nas.configuration import ConfigError, override
 from nas.data.config import DataError
 from nas.data.problems import Problem
+from nas.results.labels import over_limits
 from nas.results.report import write_report
 from nas.results.summary import (
     TITLES,
     Row,
-    best,
-    best_found,
     cell,
     closing_rows,
     columns,
     failure_reasons,
     front_rows,
     front_title,
-    known_necks,
-    over_limits,
     rejections,
     searcher_name,
 )
@@ -35,6 +32,7 @@ from nas.search.places import opened, shown
 from nas.search.proposing import build_controller, known_neck
 from nas.search.records import KNOWN_PREFIX, Trial
 from nas.search.run_directory import RunDirectory
+from nas.search.standings import best, best_found, known_necks
 from nas.terminal import console, heading
 
 MOST_NUMBERS = 8

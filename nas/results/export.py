@@ -14,9 +14,9 @@ from nas.export.files import prepared, written_to
 from nas.export.formats import chosen, write_formats
 from nas.export.markdown import code, escaped
 from nas.export.sources import Source, neck_source, save_plain
-from nas.results.summary import best_found, scored
 from nas.search.records import Trial
 from nas.search.run_directory import RunDirectory
+from nas.search.standings import best_found, scored
 from necks import MergeNeck
 from necks.exported import WEIGHTS_FILE
 

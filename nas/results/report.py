@@ -11,23 +11,13 @@ from nas.configuration import ConfigError, from_dict
 from nas.errors import UserError
 from nas.results import page
 from nas.results.figures import ReportFigure, report_figures
-from nas.results.summary import (
-    best,
-    best_found,
-    closing_rows,
-    columns,
-    failure_reasons,
-    front_rows,
-    front_title,
-    known_necks,
-    rejections,
-    status,
-)
+from nas.results.summary import closing_rows, columns, failure_reasons, front_rows, front_title, rejections, status
 from nas.results.trials import TRIALS_FILE, write_trials
 from nas.results.units import resource_hours
 from nas.search.config import SearchConfig
 from nas.search.records import KNOWN_PREFIX, Trial
 from nas.search.run_directory import RunDirectory, RunDirectoryError
+from nas.search.standings import best, best_found, known_necks
 from search_space.files import is_there, read_json
 
 FIGURE_DPI = 150
