@@ -102,7 +102,7 @@ class Progress:
             return
         if self._best == -math.inf:
             self._best = max((t.reward or 0.0 for t in scored(plan.journal.trials())), default=-math.inf)
-        if trial.state == "complete" and trial.reward is not None:
+        if trial in scored([trial]) and trial.reward is not None:
             self._best = max(self._best, trial.reward)
         if self._board is not None and trial.reward is not None:
             self._board.add(trial, self._best)
