@@ -15,6 +15,7 @@ from controllers.evolution import mutate
 from controllers.ppo_records import Example, RunningScale
 from controllers.records import Outcome
 from search_space import Choices, Genotype, SearchSpace
+from search_space.bounds import shown
 
 if TYPE_CHECKING:
     from controllers.policy import Policy
@@ -106,7 +107,7 @@ class PPOController(Controller):
         check_number("entropy", entropy, 0, MAX_SETTING)
         check_number("baseline_decay", baseline_decay, 0, MAX_DECAY)
         if not isinstance(normalise, bool):
-            raise ValueError(f"normalise must be True or False, got {normalise!r}")
+            raise ValueError(f"normalise must be True or False, got {shown(normalise)}")
         self.batch_size = batch_size
         self.max_lag = max_lag
         self._settings = [hidden, learning_rate, entropy, baseline_decay, batch_size, epochs, clip, max_lag, normalise]

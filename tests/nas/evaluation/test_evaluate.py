@@ -246,7 +246,7 @@ def test_every_difference_of_categories_is_listed(split):
         (lambda c: c.update(images=[]), "lists no images"),
         (lambda c: c["annotations"][0].update(iscrowd=1), "no box but crowds"),
         (lambda c: c.update(annotations=[]), "no box but crowds"),
-        (lambda c: c["annotations"][0].update(bbox=[1, 2, "3", 4]), "must be four finite numbers"),
+        (lambda c: c["annotations"][0].update(bbox=[1, 2, "three", 4]), "must be four finite numbers"),
         (lambda c: c["annotations"][0].update(bbox=[1, 2, 3]), "must be four finite numbers"),
         (lambda c: c["annotations"][0].update(category_id=4), r"has category 4, but the file defines \[3, 17\]"),
         (lambda c: c["annotations"][0].update(image_id=9), "is on image 9, which is not listed"),

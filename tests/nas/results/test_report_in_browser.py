@@ -114,6 +114,7 @@ def test_all_trials_are_a_table_that_opens_them(opened):
     page, trials = opened
     page.locator("#all summary").click()
     rows = page.locator("#all tr[data-trial]")
+    rows.first.wait_for()
     assert rows.count() == len(trials)
     assert rows.first.locator("td").first.inner_text() == str(best_of(trials).number)
     failed = next(trial for trial in trials if trial.state == "failed")
