@@ -8,7 +8,8 @@ from pathlib import Path
 from nas.credentials import without_credentials
 from nas.errors import UserError
 from nas.export.sources import read_neck
-from nas.results.summary import best_found
+from nas.results.confirmed import answer
+from nas.search.config import SearchConfig
 from nas.search.journal import open_journal
 from nas.search.places import fetched
 from nas.search.records import Trial
@@ -67,8 +68,8 @@ def _read(path: Path) -> Genotype:
 
 def _trial(place: str, number: int | None) -> Found:
     with fetched(place) as run:
-        trials = open_journal(run).trials()
-    trial = _chosen(place, trials, number)
+        config, trials = run.read_config(), open_journal(run).trials()
+    trial = _chosen(place, config, trials, number)
     reward = "" if trial.reward is None else f", reward {trial.reward:.1f}"
     return Found(
         f"trial {trial.number} of {without_credentials(place)} ({trial.candidate.origin}{reward})",
@@ -76,10 +77,10 @@ def _trial(place: str, number: int | None) -> Found:
     )
 
 
-def _chosen(place: str, trials: list[Trial], number: int | None) -> Trial:
+def _chosen(place: str, config: SearchConfig, trials: list[Trial], number: int | None) -> Trial:
     place = without_credentials(place)
     if number is None:
-        if (trial := best_found(trials)) is None:
+        if (trial := answer(config, trials)) is None:
             raise UserError(f"{place} has no new neck with a score yet; name a trial, such as {place}:0")
         return trial
     if number >= len(trials):

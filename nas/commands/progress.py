@@ -12,12 +12,13 @@ from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
 from nas.results.compare import cell_lines
-from nas.results.summary import cell, scored
+from nas.results.summary import cell
 from nas.results.units import duration, resource_hours
 from nas.search.config import SearchConfig
 from nas.search.plan import Plan
 from nas.search.proposing import staleness
 from nas.search.records import SEARCH, Trial
+from nas.search.standings import scored
 from nas.search.usage import Usage
 from nas.terminal import console, shown
 from nas.text import MESSAGE_LIMIT, plain
@@ -101,7 +102,7 @@ class Progress:
             return
         if self._best == -math.inf:
             self._best = max((t.reward or 0.0 for t in scored(plan.journal.trials())), default=-math.inf)
-        if trial.state == "complete" and trial.reward is not None:
+        if trial in scored([trial]) and trial.reward is not None:
             self._best = max(self._best, trial.reward)
         if self._board is not None and trial.reward is not None:
             self._board.add(trial, self._best)

@@ -6,6 +6,7 @@ import sys
 
 from nas.errors import UserError
 from nas.plain_json import dumps
+from nas.results.confirmed import conclusion, verdict_of
 from nas.results.summary import status
 from nas.search.config import SearchConfig
 from nas.search.journal import open_journal
@@ -38,9 +39,11 @@ def show_status(run_dir: str, as_json: bool) -> None:
     for label in ("best", "best_found"):
         if (entry := now[label]) is not None:
             console.print(
-                f"{label.replace('_', ' ')}: trial {entry['trial']} ({entry['origin']}), "
+                f"{label.replace('_', ' ')}, observed: trial {entry['trial']} ({entry['origin']}), "
                 f"{config.reward.name} {entry['reward']:.1f}"
             )
+    if (verdict := verdict_of(config, trials)) is not None:
+        console.print(f"confirmed by {verdict.trainings} trainings: {conclusion(config, verdict)}", soft_wrap=True)
 
 
 def make_report(run_dir: str) -> None:

@@ -13,28 +13,28 @@ from nas.commands.progress import Progress, TensorBoard
 from nas.configuration import ConfigError, override
 from nas.data.config import DataError
 from nas.data.problems import Problem
+from nas.results.confirmed import HEADINGS, conclusion, standing_rows, table_title, verdict_of
+from nas.results.labels import over_limits
 from nas.results.report import write_report
 from nas.results.summary import (
     TITLES,
     Row,
-    best,
-    best_found,
     cell,
     closing_rows,
     columns,
     failure_reasons,
     front_rows,
     front_title,
-    known_necks,
-    over_limits,
     rejections,
     searcher_name,
 )
 from nas.search.config import SearchConfig, build_space, load_search
+from nas.search.confirmation import Verdict
 from nas.search.places import opened, shown
 from nas.search.proposing import build_controller, known_neck
 from nas.search.records import KNOWN_PREFIX, Trial
 from nas.search.run_directory import RunDirectory
+from nas.search.standings import best, best_found, known_necks
 from nas.terminal import console, heading
 
 MOST_NUMBERS = 8
@@ -113,7 +113,8 @@ def _run(
         heading(
             config.name,
             f": {len(set(config.known))} known necks, {config.random_trials} random, {config.trials} by "
-            f"{searcher_name(config)}; everything goes to {shown(place, run)}",
+            f"{searcher_name(config)}, {config.confirm.trainings} trainings to confirm the best; everything goes to "
+            f"{shown(place, run)}",
         ),
         soft_wrap=True,
     )
@@ -126,6 +127,13 @@ def _export_best(config: SearchConfig, run: RunDirectory, place: str, trials: li
     from nas.results.export import export
 
     trial = export(run, trials, run.best)
+    verdict = verdict_of(config, trials)
+    line = _observed(config, trials, trial) if verdict is None else conclusion(config, verdict)
+    console.print(f"{line}\nexported to {shown(place, run, run.best)}", soft_wrap=True)
+
+
+def _observed(config: SearchConfig, trials: list[Trial], trial: Trial) -> str:
+    """The answer of a search without a confirmation."""
     name = config.reward.name
     line = f"best neck found: trial {trial.number}, {name} {trial.reward:.1f}"
     known = best(known_necks(trials))
@@ -133,13 +141,15 @@ def _export_best(config: SearchConfig, run: RunDirectory, place: str, trials: li
         verb = "beats" if trial.reward > known.reward else "does not beat"
         neck = known.candidate.origin.removeprefix(KNOWN_PREFIX) + over_limits(config, known)
         line += f"; it {verb} the best known neck, {neck}, {name} {known.reward:.1f}"
-    console.print(f"{line}\nexported to {shown(place, run, run.best)}", soft_wrap=True)
+    return line
 
 
 def _print_tables(config: SearchConfig, trials: list[Trial]) -> None:
     title = "AP on the reward split, one training each; cost of the neck alone"
     _print_table(title, closing_rows(config, trials), columns(config))
     _print_table(front_title(config), front_rows(config, trials), columns(config))
+    if (verdict := verdict_of(config, trials)) is not None:
+        _print_confirmation(config, verdict)
     if rejections(trials):
         console.print(rejections(trials), soft_wrap=True)
     for reason, numbers in failure_reasons(trials).items():
@@ -147,8 +157,22 @@ def _print_tables(config: SearchConfig, trials: list[Trial]) -> None:
         console.print(line, soft_wrap=True)
 
 
+def _print_confirmation(config: SearchConfig, verdict: Verdict) -> None:
+    table = _table(table_title(config, verdict))
+    table.add_column(HEADINGS[0], no_wrap=True)
+    for name in HEADINGS[1:]:
+        table.add_column(name, justify="right")
+    for row in standing_rows(config, verdict):
+        table.add_row(*row)
+    console.print(table)
+
+
+def _table(title: str) -> Table:
+    return Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+
+
 def _print_table(title: str, rows: Sequence[Row], names: Sequence[str]) -> None:
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table = _table(title)
     table.add_column("neck", no_wrap=True)
     for name in names:
         table.add_column(TITLES.get(name, name), justify="right")

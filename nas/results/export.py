@@ -14,9 +14,11 @@ from nas.export.files import prepared, written_to
 from nas.export.formats import chosen, write_formats
 from nas.export.markdown import code, escaped
 from nas.export.sources import Source, neck_source, save_plain
-from nas.results.summary import best_found, scored
+from nas.results.confirmed import answer, best_training, conclusion, verdict_of
+from nas.search.config import SearchConfig
 from nas.search.records import Trial
 from nas.search.run_directory import RunDirectory
+from nas.search.standings import scored
 from necks import MergeNeck
 from necks.exported import WEIGHTS_FILE
 
@@ -35,22 +37,25 @@ def export(
     """Write a trial's trained neck to `output`: genotype, arguments, weights, a picture and a model card.
 
     Args:
-        number: of the trial; by default the best that the search or its random baseline found.
+        number: of the trial; by default the best neck found, as confirmed if it was, with the weights of the best
+            training that confirmed it.
         formats: further ones, and `fold`: as `write_formats`.
 
     Raises:
         ExportError: if there is no such trial, or its weights were not kept or are damaged, or `output` holds other
             things; and as `write_formats`.
     """
-    trial = _choose(trials, number)
+    config = run.read_config()
+    trial = _choose(config, trials, number)
     chosen(formats)
-    kept = run.trial(trial.number if trial.copied_from is None else trial.copied_from)
+    training = best_training(trials, trial) if number is None else trial
+    kept = run.trial(training.number if training.copied_from is None else training.copied_from)
     if not (kept / WEIGHTS_FILE).is_file():
         others = ", ".join(str(t.number) for t in scored(trials) if (run.trial(t.number) / WEIGHTS_FILE).is_file())
         raise ExportError(
             f"the weights of trial {trial.number} were not kept (keep_weights); those of these trials were: {others}"
         )
-    source = _described(_trained(kept, trial), run, trial)
+    source = _described(_trained(kept, trial), run, training, _claim(config, trials, trial))
     prepared(output)
     with written_to(output):
         save_plain(source, output)
@@ -69,9 +74,17 @@ def _trained(kept: Path, trial: Trial) -> Source:
     return source
 
 
-def _choose(trials: Sequence[Trial], number: int | None) -> Trial:
+def _claim(config: SearchConfig, trials: Sequence[Trial], trial: Trial) -> str:
+    """What is known of the neck beside the known ones."""
+    verdict = verdict_of(config, trials)
+    if verdict is None or verdict.best_found.trial != trial:
+        return "not confirmed: one training, chosen among many"
+    return conclusion(config, verdict)
+
+
+def _choose(config: SearchConfig, trials: Sequence[Trial], number: int | None) -> Trial:
     if number is None:
-        found = best_found(trials)
+        found = answer(config, trials)
         if found is None:
             raise ExportError("no new neck has been scored yet; see nasfpn status, or name a --trial")
         return found
@@ -80,12 +93,13 @@ def _choose(trials: Sequence[Trial], number: int | None) -> Trial:
     return trials[number]
 
 
-def _described(source: Source, run: RunDirectory, trial: Trial) -> Source:
+def _described(source: Source, run: RunDirectory, trial: Trial, claim: str) -> Source:
     record, config = run.read_record(), run.read_config()
     command = [Path(record["command"][0]).name, *record["command"][1:]] if record.get("command") else []
     facts = {
         "data": escaped(f"{config.data.root}, {config.proxy.image_size} px"),
         "weights": "of the proxy task, a short training",
+        "beside the known necks": escaped(claim),
         **{f"{escaped(name)}, proxy task": _number(value) for name, value in sorted(trial.metrics.items())},
         "command": code(shlex.join(map(without_credentials, command))),
     }

@@ -10,9 +10,10 @@ from nas.results.architecture import architecture
 from nas.results.controller_state import controller_state
 from nas.results.importance import importances
 from nas.results.pictures import Plot
-from nas.results.summary import COST_TITLES, SEARCH_ORIGINS, found, known_necks, scored, searcher_name
+from nas.results.summary import COST_TITLES, searcher_name
 from nas.search.config import SearchConfig
 from nas.search.records import Trial
+from nas.search.standings import SEARCH_ORIGINS, found, known_necks, scored
 
 TOP = 3
 """So many of the best found are drawn."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nas.search.records import Trial
+from nas.search.standings import scored
 
 
 def pareto_front(trials: Sequence[Trial], cost: str = "macs", gain: str = "AP") -> list[Trial]:
@@ -19,8 +20,8 @@ def pareto_front(trials: Sequence[Trial], cost: str = "macs", gain: str = "AP") 
     """
     measured = [
         (trial.metrics[cost], -trial.metrics[gain], trial.number, trial)
-        for trial in trials
-        if trial.state == "complete" and trial.metrics.get(cost) is not None and trial.metrics.get(gain) is not None
+        for trial in scored(trials)
+        if trial.metrics.get(cost) is not None and trial.metrics.get(gain) is not None
     ]
     front: list[Trial] = []
     for *_, trial in sorted(measured, key=lambda entry: entry[:3]):

@@ -10,9 +10,9 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.importance import MeanDecreaseImpurityImportanceEvaluator, get_param_importances
 
-from nas.results.summary import scored
 from nas.search.config import SearchConfig, build_space
 from nas.search.records import Trial
+from nas.search.standings import scored
 
 LEAST_TRIALS = 10
 """Fewer say nothing of some dozens of decisions."""

@@ -21,15 +21,19 @@ from markupsafe import Markup
 from nas.credentials import without_credentials_in
 from nas.results import layout
 from nas.results.architecture import BARE_RADIUS, DANGLING_COLOUR, MERGE_COLOURS, RADIUS
+from nas.results.confirmed import HEADINGS, standing_rows
 from nas.results.figures import ReportFigure
 from nas.results.inline_svg import inline_svg
 from nas.results.summary import TITLES, Row, cell
 from nas.results.trials import TRIALS_FILE
+from nas.search.config import SearchConfig
+from nas.search.confirmation import Verdict
 from nas.search.records import Trial
 from nas.terminal import shown
 
 SECTIONS = {
     "search": "The search",
+    "confirmation": "Confirmed",
     "cost": "What AP costs",
     "architectures": "Best necks found",
     "decisions": "What decided",
@@ -100,6 +104,8 @@ class Content:
 
     pictures: Mapping[str, Sequence[Picture]]
     closing: Table
+    confirmation: Table | None = None
+    conclusion: str = ""
     front: Table | None = None
     front_title: str = ""
     final: Table | None = None
@@ -114,6 +120,7 @@ class Content:
         """Titles of those that have something to show, by id."""
         there = {
             **{name: bool(pictures) for name, pictures in self.pictures.items()},
+            "confirmation": self.confirmation is not None,
             "final": self.final is not None,
             "failures": bool(self.failures or self.rejections),
             **dict.fromkeys(ALWAYS, True),
@@ -203,6 +210,12 @@ def trial_table(rows: Sequence[Row], columns: Sequence[str]) -> Table:
             if row.trial is not None
         ],
     )
+
+
+def standing_table(config: SearchConfig, verdict: Verdict) -> Table:
+    """Contenders of the confirmation; a click on one opens the trial that it was chosen for."""
+    rows = zip(standing_rows(config, verdict), verdict.standings, strict=True)
+    return Table(HEADINGS, [TableRow(cells, standing.trial.number) for cells, standing in rows])
 
 
 def final_table(record: FinalRecord) -> Table:

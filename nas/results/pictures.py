@@ -13,8 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from nas.results.front import pareto_front
-from nas.results.summary import known_necks, scored, trained
+from nas.results.summary import trained
 from nas.search.records import KNOWN_PREFIX, RANDOM, SEARCH, Trial
+from nas.search.standings import known_necks, scored
 from nas.text import label_text
 
 mpl.rcParams["svg.fonttype"] = "none"

@@ -10,24 +10,16 @@ from typing import Any
 from nas.configuration import ConfigError, from_dict
 from nas.errors import UserError
 from nas.results import page
+from nas.results.confirmed import conclusion, percent, verdict_of
 from nas.results.figures import ReportFigure, report_figures
-from nas.results.summary import (
-    best,
-    best_found,
-    closing_rows,
-    columns,
-    failure_reasons,
-    front_rows,
-    front_title,
-    known_necks,
-    rejections,
-    status,
-)
+from nas.results.labels import neck_name
+from nas.results.summary import closing_rows, columns, failure_reasons, front_rows, front_title, rejections, status
 from nas.results.trials import TRIALS_FILE, write_trials
 from nas.results.units import resource_hours
 from nas.search.config import SearchConfig
-from nas.search.records import KNOWN_PREFIX, Trial
+from nas.search.records import Trial
 from nas.search.run_directory import RunDirectory, RunDirectoryError
+from nas.search.standings import best, best_found, known_necks
 from search_space.files import is_there, read_json
 
 FIGURE_DPI = 150
@@ -79,26 +71,41 @@ def _facts(run: RunDirectory, config: SearchConfig, trials: Sequence[Trial]) -> 
         "trials": f"{now['finished']} of {now['total']} finished",
         **{label: str(count) for label, count in counts.items() if count},
     }
-    for label, trial in (("best found", best_found(trials)), ("best known neck", best(known_necks(trials)))):
-        if trial is not None and trial.reward is not None:
-            name = (
-                trial.candidate.origin.removeprefix(KNOWN_PREFIX)
-                if trial.candidate.is_known
-                else f"trial {trial.number}"
-            )
-            facts[label] = f"{config.reward.name} {trial.reward:.1f}, {name}"
+    facts |= _leaders(config, trials)
     facts["trials took"] = resource_hours(config.resources, seconds)
     facts["written"] = f"{datetime.now():%Y-%m-%d %H:%M}"
     return facts
+
+
+def _leaders(config: SearchConfig, trials: Sequence[Trial]) -> dict[str, str]:
+    """The best found and the best known neck, as confirmed or else as observed."""
+    verdict = verdict_of(config, trials)
+    if verdict is not None:
+        pairs = (("best found", verdict.best_found), ("best known neck", verdict.best_known))
+        facts = {
+            label: f"{config.reward.name} {one.mean:.1f} ({one.low:.1f} .. {one.high:.1f}), "
+            + neck_name(config, one.trial)
+            for label, one in pairs
+        }
+        return {**facts, "better with probability": percent(verdict.probability)}
+    observed = (("best found, observed", best_found(trials)), ("best known neck, observed", best(known_necks(trials))))
+    return {
+        label: f"{config.reward.name} {trial.reward:.1f}, {neck_name(config, trial)}"
+        for label, trial in observed
+        if trial is not None and trial.reward is not None
+    }
 
 
 def _content(
     run: RunDirectory, config: SearchConfig, trials: Sequence[Trial], figures: Sequence[ReportFigure]
 ) -> page.Content:
     front = front_rows(config, trials)
+    verdict = verdict_of(config, trials)
     return page.Content(
         pictures=page.pictures(figures),
         closing=page.trial_table(closing_rows(config, trials), columns(config)),
+        confirmation=None if verdict is None else page.standing_table(config, verdict),
+        conclusion="" if verdict is None else conclusion(config, verdict),
         front=page.trial_table(front, columns(config)) if front else None,
         front_title=front_title(config),
         failures=page.failure_table(failure_reasons(trials)),

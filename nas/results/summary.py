@@ -8,16 +8,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from nas.results.confirmed import verdict_of, verdict_record
 from nas.results.front import pareto_front
+from nas.results.labels import over_limits
 from nas.search.config import SearchConfig
-from nas.search.constraints import violations
+from nas.search.confirmation import trials_left
 from nas.search.records import KNOWN_PREFIX, RANDOM, SEARCH, Trial
+from nas.search.standings import best, best_found, found, scored
 
 COLUMNS = ("AP", "AP50", "APs", "APm", "APl", "params", "macs", "latency_ms")
 """Metrics of the tables; AP in percent, cost of the neck alone."""
-
-SEARCH_ORIGINS = (SEARCH, RANDOM)
-"""Whose candidates are new necks."""
 
 STATES = ("complete", "stopped", "failed", "running")
 
@@ -34,35 +34,9 @@ class Row:
     trial: Trial | None
 
 
-def scored(trials: Sequence[Trial], origin: str | None = None) -> list[Trial]:
-    """Trials that were trained to the end and have a reward, of one origin or of all."""
-    return [t for t in trials if t.state == "complete" and origin in (None, t.candidate.origin)]
-
-
 def trained(trials: Sequence[Trial], origin: str) -> list[Trial]:
     """Candidates of an origin that are done: trained to the end, or stopped early for being behind."""
     return [t for t in trials if t.state in ("complete", "stopped") and t.candidate.origin == origin]
-
-
-def best(trials: Sequence[Trial]) -> Trial | None:
-    """The highest reward; of equals the earliest."""
-    return max(trials, key=lambda trial: (trial.reward or 0.0, -trial.number), default=None)
-
-
-def known_necks(trials: Sequence[Trial]) -> list[Trial]:
-    """Scored trials of published necks."""
-    return [trial for trial in scored(trials) if trial.candidate.origin.startswith(KNOWN_PREFIX)]
-
-
-def found(trials: Sequence[Trial], origin: str) -> list[Trial]:
-    """Scored candidates of one origin that are no published neck: a search may start from one."""
-    known = {trial.candidate.genotype.fingerprint for trial in known_necks(trials)}
-    return [trial for trial in scored(trials, origin) if trial.candidate.genotype.fingerprint not in known]
-
-
-def best_found(trials: Sequence[Trial]) -> Trial | None:
-    """The best new neck that the search came upon: by its controller or its random baseline."""
-    return best(found(trials, SEARCH) + found(trials, RANDOM))
 
 
 def closing_rows(config: SearchConfig, trials: Sequence[Trial]) -> list[Row]:
@@ -104,12 +78,6 @@ def columns(config: SearchConfig) -> tuple[str, ...]:
     return COLUMNS if name in COLUMNS else (name, *COLUMNS)
 
 
-def over_limits(config: SearchConfig, trial: Trial) -> str:
-    """A mark for known necks over a limit: they are scored as references, but could not have been found."""
-    broken = violations(config.constraints, trial.metrics)
-    return f" (over {', '.join(violation.limit for violation in broken)})" if broken else ""
-
-
 def rejections(trials: Sequence[Trial]) -> str:
     """How many candidates were rejected and by which limits, as one phrase; empty if none."""
     rejected = [trial.rejected for trial in trials if trial.rejected]
@@ -137,13 +105,15 @@ def cell(trial: Trial, column: str) -> str:
 def status(config: SearchConfig, trials: Sequence[Trial], live: bool) -> dict[str, Any]:
     """What `nasfpn status` prints; `running` counts trials in work, or cut off when no search is live.
 
-    Rejected candidates are counted apart from failed ones, and are none of the `total`.
+    Rejected candidates are counted apart from failed ones, and are none of the `total`. `best` and `best_found` are as
+    observed, one training each.
     """
     rejected = sum(bool(trial.rejected) for trial in trials)
     trials = [trial for trial in trials if not trial.rejected]
-    total = max(config.total_trials, len(trials))
     counts = {state: sum(trial.state == state for trial in trials) for state in STATES}
     finished = len(trials) - counts["running"]
+    total = finished + trials_left(config, trials)
+    verdict = verdict_of(config, trials)
     leader = best(scored(trials))
     newest = best_found(trials)
     return {
@@ -157,6 +127,7 @@ def status(config: SearchConfig, trials: Sequence[Trial], live: bool) -> dict[st
         "running": counts["running"],
         "best": None if leader is None else describe(leader),
         "best_found": None if newest is None else describe(newest),
+        "confirmed": None if verdict is None else verdict_record(config, verdict),
     }
 
 

@@ -78,8 +78,11 @@ class Admission:
         return len(self._rejected.get(origin, {}))
 
     def check(self, candidate: Candidate) -> Rejection | None:
-        """By its own count, and by the latency that a worker measured of the same function; known necks always pass."""
-        if candidate.is_known or not self.constraints.limits():
+        """By its own count, and by the latency that a worker measured of the same function.
+
+        Known necks and confirmations always pass.
+        """
+        if not candidate.is_limited or not self.constraints.limits():
             return None
         if self.counts_cost and (rejection := self.judge(candidate, self._count(candidate.genotype))):
             return rejection
@@ -87,9 +90,9 @@ class Admission:
         return None if latency is None else self.judge(candidate, {"latency_ms": latency})
 
     def judge(self, candidate: Candidate, measured: Measured) -> Rejection | None:
-        """By measures that somebody took; known necks always pass."""
+        """By measures that somebody took; known necks and confirmations always pass."""
         broken = violations(self.constraints, measured)
-        if not broken or candidate.is_known:
+        if not broken or not candidate.is_limited:
             return None
         return Rejection({key: measured[key] for key in MEASURES.values() if key in measured}, tuple(broken))
 

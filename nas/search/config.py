@@ -24,6 +24,7 @@ from nas.configuration import ConfigError, load_experiment
 from nas.credentials import has_credentials, without_credentials
 from nas.data.config import DataConfig
 from nas.proxy.config import ProxyConfig
+from nas.search.confirmation import ConfirmConfig
 from nas.search.constraints import ConstraintConfig
 from nas.search.reward import RewardConfig
 from nas.search.stopping import StoppingConfig
@@ -132,8 +133,8 @@ class ResourceConfig:
 class SearchConfig:
     """Everything a search needs to know.
 
-    From one start to the next `trials` and `resources` may change, and `constraints` may be relaxed: what was rejected
-    stays so, and what was accepted fits the new limits as well.
+    From one start to the next `trials`, `confirm` and `resources` may change, and `constraints` may be relaxed: what
+    was rejected stays so, and what was accepted fits the new limits as well.
     """
 
     name: str
@@ -144,6 +145,7 @@ class SearchConfig:
     reward: RewardConfig = Field(default_factory=RewardConfig)
     constraints: ConstraintConfig = Field(default_factory=ConstraintConfig)
     stopping: StoppingConfig = Field(default_factory=StoppingConfig)
+    confirm: ConfirmConfig = Field(default_factory=ConfirmConfig)
     resources: ResourceConfig = Field(default_factory=ResourceConfig)
     storage: str | None = None
     """Database for the journal, as a URL that Optuna takes (`sqlite:///FILE`, `postgresql+psycopg://HOST/NAME`); None:
@@ -194,11 +196,11 @@ class SearchConfig:
 
     @property
     def total_trials(self) -> int:
-        """Known necks, random baseline and search together."""
+        """Known necks, random baseline and search together; the confirmation comes on top."""
         return len(set(self.known)) + self.random_trials + self.trials
 
 
-LAUNCH_FIELDS = ("trials", "resources", "constraints")
+LAUNCH_FIELDS = ("trials", "confirm", "resources", "constraints")
 """Fields that a later start of the same search may change: longer, or on another machine; limits only upwards."""
 
 

@@ -23,7 +23,7 @@ class Desk:
         self._rungs = Rungs(stopping)
         self._checkpoints = checkpoints
         for trial in trials:
-            if not trial.candidate.is_known and trial.copied_from is None:
+            if trial.candidate.is_limited and trial.copied_from is None:
                 self.remember(trial.number, trial.metrics)
 
     def stops(self, number: int, step: int, reward: float) -> bool:

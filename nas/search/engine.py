@@ -194,7 +194,7 @@ def _next_job(plan: Plan) -> Job | None:
         return None
     number, candidate = following
     key = f"{number:04d}-{candidate.genotype.fingerprint}"
-    return Job(number, key, candidate.genotype.to_json(indent=None), limited=not candidate.is_known)
+    return Job(number, key, candidate.genotype.to_json(indent=None), limited=candidate.is_limited)
 
 
 def _take(plan: Plan, weights: KeptWeights, job: Job, reply: Reply) -> UserError | None:
@@ -207,7 +207,7 @@ def _take(plan: Plan, weights: KeptWeights, job: Job, reply: Reply) -> UserError
         else:
             if not reply.stopped:
                 reward = reward_of(plan.config.reward, reply.metrics)
-                weights.add(job.number, reply.neck, reward=reward, is_known=not job.limited)
+                weights.add(job.number, reply.neck, reward=reward, keep=not job.limited)
             plan.complete(job.number, reply.metrics, stopped=reply.stopped)
     except UserError as error:
         return error

@@ -1,4 +1,4 @@
-"""What a search tries and in which order, and what becomes of it in the journal."""
+"""Order of the trials of a search, and what becomes of each in the journal."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from controllers.records import State
 from nas.search.admission import Admission, Rejection
 from nas.search.config import SearchConfig, build_space
+from nas.search.confirmation import Confirmation
 from nas.search.constraints import Measured, static_cost
 from nas.search.journal import Journal
 from nas.search.proposing import (
@@ -19,7 +20,7 @@ from nas.search.proposing import (
     outcome_of,
     replay,
 )
-from nas.search.records import KNOWN_PREFIX, RANDOM, SEARCH, Candidate, Trial
+from nas.search.records import CONFIRM_PREFIX, KNOWN_PREFIX, RANDOM, SEARCH, Candidate, Trial
 from nas.search.reward import reward_of
 from search_space import Genotype
 
@@ -27,7 +28,7 @@ MakeCost = Callable[[SearchConfig], Callable[[Genotype], Mapping[str, float]]]
 
 
 class Plan:
-    """First the known necks, then the random baseline, then what the controller proposes.
+    """First the known necks, then the random baseline, then what the controller proposes, then the confirmation.
 
     Built from the journal, so that a search goes on where it stopped: finished trials are told to the controllers
     in the order in which they finished, trials cut off with their process are run first, under their numbers.
@@ -67,6 +68,9 @@ class Plan:
         self.admission = Admission(config.constraints, lambda: cost(config), trials)
         self._candidates = {trial.number: trial.candidate for trial in trials}
         self._origins = {trial.candidate.origin for trial in trials}
+        confirming = [trial.state for trial in trials if trial.candidate.confirms is not None]
+        self._confirmations = len(confirming)
+        self._confirmations_finished = len(confirming) - confirming.count("running")
         interrupted = [trial for trial in trials if trial.state == "running"]
         interrupted.sort(key=lambda trial: (not trial.candidate.is_known, trial.number))
         self._ready = deque(trial.number for trial in interrupted)
@@ -75,20 +79,33 @@ class Plan:
         self._done = {
             trial.candidate.genotype.fingerprint: trial
             for trial in trials
-            if trial.state == "complete" and trial.copied_from is None
+            if trial.state == "complete" and trial.copied_from is None and trial.candidate.confirms is None
         }
         for origin, controller in self.controllers.items():
             replay(controller, [trial for trial in trials if trial.candidate.origin == origin], config.reward)
 
     @property
     def total(self) -> int:
-        """Trials that the search will have when it is done, rejected ones not counted."""
-        return max(self.config.total_trials, len(self._candidates) - self.admission.total)
+        """Trials that the search will have when it is done, confirmations included and rejected ones not counted."""
+        return self.journal.num_finished - self.admission.total + self.left
 
     @property
     def left(self) -> int:
         """Trials that the search has yet to finish."""
-        return self.total - (self.journal.num_finished - self.admission.total)
+        candidates = self._candidates_left
+        confirmation = self._confirmation()
+        return candidates + (self.config.confirm.trainings if confirmation is None else confirmation.left)
+
+    @property
+    def _candidates_left(self) -> int:
+        """Trials yet to finish before the confirmation begins."""
+        others = self.admission.total + self._confirmations_finished
+        begun = len(self._candidates) - self.admission.total - self._confirmations
+        return max(self.config.total_trials, begun) - (self.journal.num_finished - others)
+
+    def _confirmation(self) -> Confirmation | None:
+        """None as long as candidates are left to train, whose rewards choose the contenders."""
+        return None if self._candidates_left else Confirmation(self.config.confirm, self.journal.trials())
 
     @property
     def may_go_on(self) -> bool:
@@ -124,6 +141,8 @@ class Plan:
         """
         while (number := self._next_number()) is not None:
             candidate = self._candidates[number]
+            if candidate.confirms is not None:
+                return number, candidate
             fingerprint = candidate.genotype.fingerprint
             if (rejection := self.admission.check(candidate)) is not None:
                 self._reject(number, rejection)
@@ -166,7 +185,9 @@ class Plan:
             self._reject(same, rejection)
 
     def _waiting(self, number: int) -> list[int]:
-        """Trials parked for the result of one that is now finished."""
+        """Trials parked for the result of one that is now finished; nothing shares that of a confirmation."""
+        if self._candidates[number].confirms is not None:
+            return []
         fingerprint = self._candidates[number].genotype.fingerprint
         self._running.pop(fingerprint, None)
         return self._parked.pop(fingerprint, [])
@@ -190,12 +211,13 @@ class Plan:
         if (candidate := self._next_known()) is None:
             if self._ready:
                 return self._ready.popleft()
-            candidate = self._next_proposal()
+            candidate = self._next_proposal() or self._next_confirmation()
         return None if candidate is None else self._add(candidate)
 
     def _add(self, candidate: Candidate) -> int:
         number = self.journal.add(candidate, space_choices=self._fixed_choices)
         self._candidates[number] = candidate
+        self._confirmations += candidate.confirms is not None
         self._origins.add(candidate.origin)
         return number
 
@@ -214,7 +236,8 @@ class Plan:
         trial = self.journal.finish(
             number, state, reward, metrics, error=error, copied_from=copied_from, rejected=rejected
         )
-        if state == "complete" and copied_from is None:
+        self._confirmations_finished += trial.candidate.confirms is not None
+        if state == "complete" and copied_from is None and trial.candidate.confirms is None:
             self._done[trial.candidate.genotype.fingerprint] = trial
         if rejected:
             self.admission.remember(trial)
@@ -236,3 +259,10 @@ class Plan:
                 (proposal,) = controller.propose(1)
                 return candidate_of(origin, proposal)
         return None
+
+    def _next_confirmation(self) -> Candidate | None:
+        confirmation = self._confirmation()
+        trial = None if confirmation is None else confirmation.next()
+        if trial is None:
+            return None
+        return Candidate(origin=f"{CONFIRM_PREFIX}{trial.number}", genotype=trial.candidate.genotype)

@@ -10,7 +10,7 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.search.journal_lines import JournalError
-from nas.search.records import Candidate, Trial, is_number
+from nas.search.records import CONFIRM_PREFIX, Candidate, Trial, is_number
 from nas.terminal import shown
 from nas.text import MESSAGE_LIMIT
 from search_space import Genotype
@@ -70,10 +70,14 @@ def _problem(trials: Sequence[Trial]) -> str | None:
     proposed: Counter[str] = Counter()
     for trial in trials:
         candidate = trial.candidate
-        if not candidate.is_known:
+        if candidate.is_limited:
             if candidate.proposal != (wanted := proposed[candidate.origin]):
                 return f"trial {trial.number} is proposal {candidate.proposal} of {candidate.origin}, not {wanted}"
             proposed[candidate.origin] += 1
+        elif (again := candidate.confirms) is not None and not (
+            again < trial.number and trials[again].candidate.genotype == candidate.genotype
+        ):
+            return f"trial {trial.number} confirms trial {again}, which has another neck"
         source = trial.copied_from
         if source is not None and not (0 <= source < len(trials) and trials[source].state == trial.state):
             return f"trial {trial.number} has the result of trial {source}, which has none"
@@ -89,15 +93,18 @@ def _read(trial: FrozenTrial) -> Trial:
     if trial.state not in STATES:
         raise _FieldError(f"its state is {trial.state.name.lower()}")
     proposal = _field(attributes, "proposal", int, None)
+    origin = _field(attributes, "origin", str)
+    if origin.startswith(CONFIRM_PREFIX) and not origin.removeprefix(CONFIRM_PREFIX).isdecimal():
+        raise _FieldError(f"its origin is {_shown(origin)}")
     outcome: dict[str, Any] = _field(attributes, "outcome", dict) if trial.state.is_finished() else {}
     candidate = Candidate(
-        origin=_field(attributes, "origin", str),
+        origin=origin,
         genotype=Genotype.from_dict(_field(attributes, "genotype", dict)),
         proposal=proposal,
         choices=trial.params,
         info=_numbers(_field(attributes, "info", dict, {}), "info"),
     )
-    if proposal is None and not candidate.is_known:
+    if proposal is None and candidate.is_limited:
         raise _FieldError(f"its origin is {candidate.origin!r}, and it has no proposal")
     return Trial(
         number=trial.number,

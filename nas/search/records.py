@@ -8,7 +8,7 @@ from typing import Any
 
 from search_space import Choice, Genotype
 
-SEARCH, RANDOM, KNOWN_PREFIX = "search", "random", "known:"
+SEARCH, RANDOM, KNOWN_PREFIX, CONFIRM_PREFIX = "search", "random", "known:", "confirm:"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,9 +16,9 @@ class Candidate:
     """Something to train.
 
     Args:
-        origin: `search`, `random`, or `known:NAME`.
-        proposal: id of the controller's proposal, None for known necks.
-        choices: the space's encoding, empty for known necks that are not in the space.
+        origin: `search`, `random`, `known:NAME`, or `confirm:TRIAL` for a trial's neck trained again.
+        proposal: id of the controller's proposal, None for known necks and confirmations.
+        choices: the space's encoding, empty where there is no proposal.
         info: what the controller noted with its proposal, and wants back when it is replayed.
     """
 
@@ -32,6 +32,18 @@ class Candidate:
     def is_known(self) -> bool:
         """Whether it is one of the search's published necks."""
         return self.origin.startswith(KNOWN_PREFIX)
+
+    @property
+    def confirms(self) -> int | None:
+        """Number of the trial whose neck is trained again, if this is a confirmation."""
+        if not self.origin.startswith(CONFIRM_PREFIX):
+            return None
+        return int(self.origin.removeprefix(CONFIRM_PREFIX))
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether constraints and rungs hold for it: not for known necks, nor for a confirmation."""
+        return not self.is_known and self.confirms is None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,8 @@ _log = logging.getLogger(__name__)
 
 
 class KeptWeights:
-    """Known necks keep their weights, and of the other candidates the best by reward; of equals the earlier.
+    """Known necks and confirmations keep their weights, and of the other candidates the best by reward; of equals the
+    earlier.
 
     What a killed driver left of other trials in the journal is deleted. Weights of trials that are not in the journal
     are moved aside: they may be all that is left of a lost journal, and are not those of a trial that gets the number.
@@ -37,20 +38,23 @@ class KeptWeights:
         self._move_unknown()
         for trial in trials:
             if trial.state == "complete" and trial.copied_from is None:
-                if trial.candidate.is_known:
+                if not trial.candidate.is_limited:
                     self._spent.discard(run.trial(trial.number))
                 else:
                     self._rank(trial.number, trial.reward or 0.0)
         self._spent -= {run.trial(number) for _, number in self._best}
         self.clear()
 
-    def add(self, number: int, files: Mapping[str, bytes], *, reward: float, is_known: bool) -> None:
+    def add(self, number: int, files: Mapping[str, bytes], *, reward: float, keep: bool) -> None:
         """Write the files of a trial that is about to be recorded, if it is to be kept.
+
+        Args:
+            keep: whatever its reward.
 
         Raises:
             RunDirectoryError: if they cannot be written.
         """
-        displaced = None if is_known else self._rank(number, reward)
+        displaced = None if keep else self._rank(number, reward)
         if displaced != number:
             self._write(number, files)
         if displaced is not None:

@@ -15,7 +15,7 @@ from made_up_run import made_up_run
 from ray_nodes import free_ports
 
 from nas.results.compare import cell_lines, outline, side_by_side
-from nas.results.summary import best_found
+from nas.search.standings import best_found
 from necks import build_neck
 from necks.exported import save_exported
 from search_space import KNOWN, Genotype, MergeCell, known_genotype, pyramid_space

@@ -16,10 +16,11 @@ from nas.results.architecture import architecture
 from nas.results.export import ExportError, export
 from nas.results.front import pareto_front
 from nas.results.report import write_report
-from nas.results.summary import best_found, cell, closing_rows, columns, front_rows, rejections, status
+from nas.results.summary import cell, closing_rows, columns, front_rows, rejections, status
 from nas.search.constraints import ConstraintConfig
 from nas.search.records import Candidate, Trial
 from nas.search.reward import RewardConfig
+from nas.search.standings import best_found
 from necks import load_exported
 from search_space import KNOWN, nas_fpn_space, pyramid_space
 
