@@ -9,7 +9,6 @@ from nas.data.config import DataConfig, SignsConfig
 from nas.detection.config import BackboneConfig, HeadConfig
 from nas.proxy.config import NeckConfig, OptimizerConfig, ProxyConfig
 from nas.search.config import ControllerConfig, SearchConfig, SpaceConfig
-from nas.search.confirmation import ConfirmConfig
 from nas.search.constraints import ConstraintConfig
 from nas.search.stopping import StoppingConfig
 from nas.training.config import TrainConfig, TrainNeckConfig, TrainOptimizerConfig, TrainResourceConfig
@@ -82,7 +81,6 @@ def smoke() -> SearchConfig:
         known=("fpn", "nas_fpn"),
         trials=4,
         random_trials=2,
-        confirm=ConfirmConfig(trainings=4, found=1, known=1),
     )
 
 

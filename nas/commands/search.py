@@ -109,15 +109,12 @@ def _run(
     from nas.search.engine import run_search
 
     refuse_bad_data(config.data.root, check_data(config.data))
-    console.print(
-        heading(
-            config.name,
-            f": {len(set(config.known))} known necks, {config.random_trials} random, {config.trials} by "
-            f"{searcher_name(config)}, {config.confirm.trainings} trainings to confirm the best; everything goes to "
-            f"{shown(place, run)}",
-        ),
-        soft_wrap=True,
-    )
+    parts = [f"{len(set(config.known))} known necks", f"{config.random_trials} random"]
+    parts.append(f"{config.trials} by {searcher_name(config)}")
+    if config.confirm.trainings:
+        parts.append(f"{config.confirm.trainings} trainings to confirm the best")
+    line = heading(config.name, f": {', '.join(parts)}; everything goes to {shown(place, run)}")
+    console.print(line, soft_wrap=True)
     board = TensorBoard(run.tensorboard) if tensorboard else None
     with logged(run.log), Progress(config, board, verbose=verbose) as progress:
         return run_search(config, run, progress, address=address)

@@ -12,6 +12,7 @@ import numpy as np
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
+from nas.bounds import MAX_TRIALS, Int
 from nas.search.posterior import Array, Rewards, independent_draws, noise_draws, related_draws
 from nas.search.records import Trial
 from nas.search.standings import SEARCH_ORIGINS, found, known_necks, ranked
@@ -41,13 +42,13 @@ class ConfirmConfig:
     those that may still be the best of their group, until `trainings` is spent.
     """
 
-    trainings: int = Field(default=16, ge=0)
+    trainings: Int = Field(default=0, ge=0, le=MAX_TRIALS)
     """Trainings for all contenders together; 0: nothing is confirmed, and the best observed is the answer."""
 
-    found: int = Field(default=6, ge=1)
+    found: Int = Field(default=6, ge=1, le=MAX_TRIALS)
     """Contenders among the found necks, the best by observed reward."""
 
-    known: int = Field(default=2, ge=1)
+    known: Int = Field(default=2, ge=1, le=MAX_TRIALS)
     """Contenders among the known necks, likewise."""
 
     @model_validator(mode="after")

@@ -131,7 +131,7 @@ def test_nothing_is_left_to_confirm_where_all_known_necks_fail():
 
 @pytest.mark.parametrize(("found", "known"), [([], [45.0]), ([45.0], [])])
 def test_nothing_is_confirmed_where_there_is_nobody_to_compare(found, known):
-    confirmation = Simulated(found, known, seed=0).confirm(ConfirmConfig())
+    confirmation = Simulated(found, known, seed=0).confirm(ConfirmConfig(trainings=16))
     assert (confirmation.left, confirmation.verdict()) == (0, None)
 
 
@@ -166,7 +166,7 @@ def test_claims_hold_and_intervals_cover_the_truth():
 @pytest.mark.parametrize("assignment", ["confirm.trainings=15", "confirm.trainings=-1", "confirm.found=0"])
 def test_too_few_trainings_are_refused(tmp_path, assignment):
     with pytest.raises(ConfigError, match="confirm"):
-        override(replace(toy_config(tmp_path), confirm=ConfirmConfig()), [assignment])
+        override(replace(toy_config(tmp_path), confirm=ConfirmConfig(trainings=16)), [assignment])
 
 
 def test_the_message_says_what_to_do():
