@@ -148,6 +148,8 @@ def _make_directory() -> Path:
         ConfigError: if there is no directory in which Ray's sockets can be.
     """
     chosen = os.environ.get("RAY_TMPDIR")
+    if (outer := private_directory()) is not None and chosen == str(outer):
+        chosen = str(outer.parent)  # this process was started by one with a private Ray
     try:
         base = chosen or tempfile.gettempdir()
         if len(os.fsencode(base)) > LONGEST_PARENT and chosen is None and sys.platform != "win32":

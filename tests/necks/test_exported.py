@@ -123,11 +123,11 @@ def test_one_changed_bit_of_the_weights_is_noticed_where_their_checksum_is_known
         ({"repeats": 10**9}, "repeats of a neck of kind 'merge' must be in 0..256"),
         ({"repeats": True}, "repeats of a neck of kind 'merge' cannot be True"),
         ({"repeats": "1"}, "cannot be '1'"),
-        ({"out_channels": 10**12}, "out_channels of a neck of kind 'merge' must be in 0..65536"),
+        ({"out_channels": 10**12}, "out_channels of a neck of kind 'merge' must be in 0..8192"),
         ({"out_channels": 8.0}, "out_channels of a neck of kind 'merge' cannot be 8.0"),
         ({"in_channels": None}, "in_channels of a neck of kind 'merge' cannot be None"),
         ({"in_levels": [3, 4, 5.0]}, "in_levels of a neck of kind 'merge' cannot be"),
-        ({"in_channels": [65536, 65536, 65536], "out_channels": 65536}, "weights of another neck"),
+        ({"in_channels": [8192, 8192, 8192], "out_channels": 1024}, "weights of another neck"),
         ({"repeats": 2}, r"weights of another neck \(\d+ missing: pyramids\.1\."),
     ],
 )
@@ -136,13 +136,3 @@ def test_arguments_that_cannot_be_cost_no_memory(exported, fields, message):
     (exported / "neck.json").write_text(json.dumps({**arguments, **fields}))
     with pytest.raises(ValueError, match=message):
         load_exported(exported)
-
-
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_weights_that_are_not_finite_are_refused(tmp_path, value):
-    neck = build_neck("fpn", in_channels=(9, 12, 15), out_channels=8)
-    with torch.no_grad():
-        next(neck.parameters()).view(-1)[0] = value
-    save_exported(neck, tmp_path)
-    with pytest.raises(ValueError, match=r"neck\.safetensors holds numbers that are not finite in 1 tensors \(stem"):
-        load_exported(tmp_path)

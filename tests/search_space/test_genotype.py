@@ -62,7 +62,7 @@ def test_missing_field_is_named():
 
 @pytest.mark.parametrize("text", ["", "{", "no json"])
 def test_text_that_is_not_json_is_refused(text):
-    with pytest.raises(GenotypeError, match="is JSON text"):
+    with pytest.raises(GenotypeError, match="is not valid JSON"):
         Genotype.from_json(text)
 
 

@@ -329,7 +329,7 @@ def test_weights_of_trials_that_are_not_in_the_journal_are_kept(tmp_path, caplog
     content = weights.read_bytes()
     (run.trials / "notes").mkdir()
     kept = KeptWeights(run, 40, trials[:4])
-    kept.add(6, {"neck.safetensors": b"new"}, reward=1.0, is_known=False)
+    kept.add(6, {"neck.safetensors": b"new"}, reward=1.0, keep=False)
     kept.clear()
     assert weights.read_bytes() == b"new"
     assert (run.path / "trials.unknown-1" / "0006" / "neck.safetensors").read_bytes() == content
@@ -344,7 +344,7 @@ def test_weights_make_no_run_directory_that_is_gone(tmp_path):
     kept = KeptWeights(run, 40, trials)
     run.path.rename(tmp_path / "elsewhere")
     with pytest.raises(RunDirectoryError, match="No such file"):
-        kept.add(6, {"neck.safetensors": b"new"}, reward=1.0, is_known=False)
+        kept.add(6, {"neck.safetensors": b"new"}, reward=1.0, keep=False)
     assert not run.path.exists()
 
 

@@ -151,7 +151,7 @@ def test_a_full_disk_under_the_weights_is_one_line(tmp_path):
     run.trial(3).mkdir(parents=True)
     (run.trial(3) / "neck.safetensors").symlink_to("/dev/full")
     with pytest.raises(RunDirectoryError, match=r"No space left on device.*run the same command again"):
-        weights.add(3, {"neck.safetensors": b"weights"}, reward=1.0, is_known=False)
+        weights.add(3, {"neck.safetensors": b"weights"}, reward=1.0, keep=False)
 
 
 def test_the_best_keep_their_weights_and_what_they_displace_is_deleted(tmp_path):
@@ -159,7 +159,7 @@ def test_the_best_keep_their_weights_and_what_they_displace_is_deleted(tmp_path)
     weights = KeptWeights(run, 2, [])
     rewards = [3.0, 1.0, 2.0, 0.5, 2.0, 9.0]
     for number, reward in enumerate(rewards):
-        weights.add(number, {"w": b"x"}, reward=reward, is_known=number == 1)
+        weights.add(number, {"w": b"x"}, reward=reward, keep=number == 1)
     assert kept_in(run) == ["0000", "0001", "0002", "0005"], "what is displaced stays until that is recorded"
     weights.clear()
     assert kept_in(run) == ["0000", "0001", "0005"]
@@ -179,7 +179,7 @@ def test_weights_that_a_killed_driver_left_are_deleted(tmp_path):
             journal.finish(number, "complete", reward, {"AP": reward})
     weights = KeptWeights(run, 1, journal.trials())
     assert kept_in(run) == ["0000", "0002"]
-    weights.add(3, {"w": b"x"}, reward=2.5, is_known=False)
+    weights.add(3, {"w": b"x"}, reward=2.5, keep=False)
     weights.clear()
     assert kept_in(run) == ["0000", "0002"]
 
