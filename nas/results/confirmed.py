@@ -52,7 +52,7 @@ def standing_rows(config: SearchConfig, verdict: Verdict) -> list[tuple[str, ...
 
 def table_title(config: SearchConfig, verdict: Verdict) -> str:
     """Title of the table of `standing_rows`."""
-    return f"Confirmation: {config.reward.name} of {verdict.trainings} trainings from nothing, with fresh seeds"
+    return f"Confirmation: {config.reward.name} of {verdict.trainings} fresh trainings"
 
 
 def conclusion(config: SearchConfig, verdict: Verdict) -> str:
@@ -65,7 +65,7 @@ def conclusion(config: SearchConfig, verdict: Verdict) -> str:
         return f"{neck} beats the best known neck, {other}: {gain}, {probability}"
     if verdict.probability > 0.5:
         return f"{neck} may beat the best known neck, {other}, but that is not certain: {gain}, {probability}"
-    return f"no better neck was found: the best is the known {other}; {neck} stands at {gain}, {probability} to beat it"
+    return f"no better neck was found: the best is {other}; {neck} beside it: {gain}, {probability} of being better"
 
 
 def verdict_record(config: SearchConfig, verdict: Verdict) -> dict[str, Any]:
