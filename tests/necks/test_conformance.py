@@ -18,6 +18,11 @@ traced_neck = pytest.mark.parametrize(
 """Tracing takes seconds per neck; variants of a name are left to `-m slow`."""
 
 
+ROUNDING = 1e-5
+"""Share of a map's largest value by which two orders of summing up may differ: convolutions choose theirs by the layout
+of weights and by the processor's instructions."""
+
+
 def assert_close(ours: OrderedDict, theirs: OrderedDict, tolerance: float) -> None:
     """Within `tolerance` of the largest value of each map."""
     assert list(ours) == list(theirs)
@@ -120,7 +125,7 @@ def test_exported_and_read_back_it_is_equal(name, tmp_path):
     maps = features(neck, (128, 192))
     torch.export.save(torch.export.export(neck, (maps,)), tmp_path / "neck.pt2")
     loaded = torch.export.load(tmp_path / "neck.pt2").module()
-    assert_close(outputs(loaded, maps), outputs(neck, maps), 1e-6)
+    assert_close(outputs(loaded, maps), outputs(neck, maps), ROUNDING)
 
 
 @every_neck
