@@ -149,7 +149,7 @@ def _unknown(cls: type, path: list[str], here: Any) -> str:
 
 
 def nearest(name: str, known: list[str]) -> str:
-    """What an error adds about a name that is not known: the nearest that is, and all of them."""
+    """Hint for an unknown name: the nearest known one, and all of them."""
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f"; did you mean {close[0]!r}?" if close else ""
     return f"{hint} (known here: {', '.join(known)})" if known else hint

@@ -26,7 +26,7 @@ _PARAMETER = re.compile(
 the next `&`."""
 
 _RESERVED = set(":/?#[]@ ")
-"""What a password in a URL has to write in percent."""
+"""Characters that a password in a URL has to write in percent."""
 
 
 def without_credentials(url: str) -> str:

@@ -10,5 +10,5 @@ class UserError(ValueError):
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, in one plain line of bounded length; its class where it says nothing."""
+    """Message of an error, in one plain line of bounded length; its class where it has none."""
     return plain((str(error).strip().splitlines() or [""])[0], MESSAGE_LIMIT) or type(error).__name__

@@ -159,12 +159,12 @@ def status() -> int:
 
 
 def came() -> bool:
-    """Whether a signal has asked for the end."""
+    """True once a signal has asked for the end."""
     return _state.signal is not None
 
 
 def cause() -> str:
-    """What the user knows the signal by."""
+    """Name of the signal as users know it."""
     name = signal.Signals(_state.signal or signal.SIGINT).name
     return "Ctrl-C" if name == "SIGINT" else name
 

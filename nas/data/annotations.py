@@ -124,7 +124,7 @@ def _fault(entry: Any, needed: tuple[str, ...]) -> str | None:
 
 
 def _fault_of_optional(annotation: dict[str, Any]) -> str | None:
-    """What is malformed about the fields that an annotation may lack."""
+    """Faults in the optional fields of an annotation."""
     crowd, area = annotation.get("iscrowd", 0), annotation.get("area", 0)
     if not _is_whole(crowd, 0, 1):
         return f"(id {annotation['id']}) has iscrowd {crowd!r:.40}, but it must be 0 or 1"

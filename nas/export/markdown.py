@@ -9,7 +9,7 @@ from nas.credentials import scrubbed
 from nas.text import MESSAGE_LIMIT, plain
 
 _MARKS = re.compile(r"[\\`*\[\]#~^$!]|(?<!\w)_|_(?!\w)")
-"""What begins or ends markup within a line; an underscore between letters does not."""
+"""Characters that begin or end markup within a line; an underscore between letters does not."""
 
 
 def escaped(text: str) -> str:

@@ -75,7 +75,7 @@ def _trained(kept: Path, trial: Trial) -> Source:
 
 
 def _claim(config: SearchConfig, trials: Sequence[Trial], trial: Trial) -> str:
-    """What is known of the neck beside the known ones."""
+    """Claim about a neck beside the known ones, for its model card."""
     verdict = verdict_of(config, trials)
     if verdict is None or verdict.best_found.trial != trial:
         return "not confirmed: one training, chosen among many"

@@ -95,7 +95,7 @@ class Origin:
 
 @dataclass(frozen=True, kw_only=True)
 class Content:
-    """What the sections show, as plain text; what is None or empty is left out.
+    """Content of the sections, as plain text; what is None or empty is left out.
 
     Args:
         pictures: by section.
@@ -194,7 +194,7 @@ class FinalStanding:
 
 @dataclass(frozen=True)
 class FinalRecord:
-    """What is read of `final.json`."""
+    """Fields of `final.json` that the report reads."""
 
     steps: int
     standings: list[FinalStanding]

@@ -107,7 +107,7 @@ class Verdict:
 
     @property
     def is_better(self) -> bool:
-        """Whether the found neck beats the known ones beyond reasonable doubt."""
+        """True if the found neck beats the known ones with a probability of `CERTAIN` or more."""
         return self.probability >= CERTAIN
 
 

@@ -31,7 +31,7 @@ class Reader(BaseJournalBackend):
         self._offset = 0
 
     def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
-        """What is new; a last line that is still being written is left for the next time."""
+        """New lines; a last line that is still being written is left for the next time."""
         if log_number_from == 0:
             self.lines.begin()
             self._offset = 0
@@ -91,7 +91,7 @@ class SoleWriter(BaseJournalBackend):
         return not self._num_lines
 
     def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
-        """What the file held when it was opened, then what this process appended, each once."""
+        """Lines of the file when it was opened, then those that this process appended, each once."""
         if not self._file_was_read:
             self._file_was_read = True
             yield from map(self.lines.read, io.BytesIO(self._content))
@@ -183,7 +183,7 @@ class SoleWriter(BaseJournalBackend):
             os.close(descriptor)
 
     def _damage(self) -> str | None:
-        """What happened to the file; notes that were made in Optuna's dashboard are taken in."""
+        """Damage to the file, if any; notes that were made in Optuna's dashboard are taken in."""
         if _identity(self._path.parent) != self._directory:
             return "is not there any more: its directory was deleted or renamed"
         if (found := _identity(self._path)) != self._file:

@@ -43,7 +43,7 @@ class JournalError(UserError):
 
 
 class _LineError(ValueError):
-    """What is wrong with a line."""
+    """Fault of a line."""
 
 
 class Lines:

@@ -1,4 +1,4 @@
-"""What a task may say of a trial, made plain where it comes in: journal, reports and controllers see finite numbers."""
+"""Metrics of a task, checked where they come in: journal, reports and controllers see finite numbers only."""
 
 from __future__ import annotations
 

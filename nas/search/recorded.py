@@ -28,7 +28,7 @@ SHOWN = 60
 
 
 class _FieldError(ValueError):
-    """What is wrong with a trial."""
+    """Fault of a trial."""
 
 
 def read_trial(trial: FrozenTrial, journal: str) -> Trial:

@@ -42,7 +42,7 @@ class Candidate:
 
     @property
     def is_limited(self) -> bool:
-        """Whether constraints and rungs hold for it: not for known necks, nor for a confirmation."""
+        """True if constraints and rungs hold for it: not for known necks, nor for a confirmation."""
         return not self.is_known and self.confirms is None
 
 

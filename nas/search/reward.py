@@ -85,7 +85,7 @@ def objectives_of(config: RewardConfig, metrics: Mapping[str, Any]) -> tuple[flo
 
 
 def shown_metric(value: object) -> str:
-    """What a task said, in one short line."""
+    """A metric of a task, in one short line."""
     return " ".join(reprlib.repr(value).split())
 
 

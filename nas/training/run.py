@@ -89,7 +89,7 @@ def _fit(config: TrainConfig, run: TrainingDirectory, job: dict[str, Any]) -> st
 
 
 def _in_thread(work: Callable[[], Any]) -> Any:
-    """What `work` returns or raises; the main thread is free for signals, which Ray Train handles in its own way."""
+    """Result or error of `work`; the main thread is free for signals, which Ray Train handles in its own way."""
     future: Future[Any] = Future()
 
     def run() -> None:
