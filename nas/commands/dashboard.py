@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import socket
+import threading
+from collections.abc import Callable
 
 from nas.errors import UserError
 from nas.search.journal import open_journal
@@ -32,7 +34,14 @@ def dashboard(run_dir: str, host: str, port: int) -> None:
                 "who can open it can change and delete trials"
             )
         console.print(f"http://{host}:{port}/ shows the search; Ctrl-C ends it", soft_wrap=True)
-        run_server(storage, host=host, port=port)
+        _serve(lambda: run_server(storage, host=host, port=port))
+
+
+def _serve(server: Callable[[], None]) -> None:
+    """Run a server in a thread: in the main thread it would swallow the exception of a signal that meets a request."""
+    thread = threading.Thread(target=server, daemon=True)
+    thread.start()
+    thread.join()
 
 
 def _require_free(host: str, port: int) -> None:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import random
+import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 import pytest
 from made_up_run import made_up_run
@@ -145,10 +149,34 @@ def test_the_dashboard_shows_the_run_on_loopback_only(run):
         detail = _json(f"http://127.0.0.1:{port}/api/studies/{studies[0]['study_id']}?after=0")
         assert len(detail["trials"]) == len(trials)
     finally:
-        server.terminate()
-        said, _ = server.communicate()
+        with asking(f"http://127.0.0.1:{port}/api/studies"):
+            server.terminate()
+            said, _ = server.communicate(timeout=30)
+    assert server.returncode == 128 + signal.SIGTERM
     assert said.startswith(f"http://127.0.0.1:{port}/ shows the search")
     assert "warning" not in said
+
+
+@contextmanager
+def asking(url: str) -> Iterator[None]:
+    """Requests follow one another: a signal that meets one of them ends the server like any other."""
+    done = threading.Event()
+
+    def ask() -> None:
+        while not done.is_set():
+            with suppress(OSError):
+                urllib.request.urlopen(url, timeout=5).close()
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.2)
+    try:
+        yield
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
 
 
 def _json(url: str) -> dict:
