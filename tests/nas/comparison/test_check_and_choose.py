@@ -23,7 +23,7 @@ def score_by(noise: float, spread: float = 5.0, *, only: int | None = None):
     truth = {neck.genotype.fingerprint: 20 + spread * index for index, neck in enumerate(plans.necks)}
 
     def score(case: Case) -> Result:
-        rng = random.Random(f"{case.key}")
+        rng = random.Random(f"{case.genotype.fingerprint} {case.proxy.steps} {case.seed}")
         told = only is None or case.proxy.steps >= only
         value = truth[case.genotype.fingerprint] if told else 40.0
         return Result(metrics(value + rng.gauss(0, noise), case.proxy.steps / 10))
