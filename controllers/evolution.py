@@ -10,7 +10,10 @@ from typing import Any
 from controllers.base import Controller
 from controllers.checks import check_count, check_number
 from controllers.records import Outcome
+from controllers.surrogate import Surrogate, check_installed
 from search_space import Choice, Genotype, SearchSpace
+
+MAX_MUTANTS = 100
 
 MAX_STEPS = 4
 """Mutations in a row that one draw may take to get away from what was proposed already."""
@@ -69,9 +72,12 @@ class EvolutionController(Controller):
     The first `num_random` proposals are drawn uniformly (after the initial genotypes, which count), and so are later
     ones while fewer than `tournament_size` members have a reward. Then each proposal is a mutation of the winner of a
     tournament, or with probability `crossover` a child of the winners of two (`cross`), mutated if it was proposed
-    before. Members age by the order in which their outcomes are observed. Initial genotypes are the oldest: with
-    `num_random` equal to `population_size`, as in the paper, they die just when breeding starts, so give a search that
-    starts from some a random phase shorter than its population.
+    before. With `mutants` above 1 that many mutations of the winner are drawn, and a random forest fitted to all
+    rewards so far says which of them is proposed (Thompson sampling over its trees).
+
+    Members age by the order in which their outcomes are observed. Initial genotypes are the oldest: with `num_random`
+    equal to `population_size`, as in the paper, they die just when breeding starts, so give a search that starts from
+    some a random phase shorter than its population.
 
     A failed trial never enters the population, but counts as proposed: it does not prolong the random phase. A
     stopped one enters with the reward that it had when it was cut: it was cut for being behind, and so it seldom wins
@@ -86,9 +92,11 @@ class EvolutionController(Controller):
         tournament_size: contestants per tournament; more is greedier, 1 is a random walk.
         num_random: length of the random phase; by default the population's size.
         crossover: share of children with two parents; 0, as in the paper, has none.
+        mutants: mutations drawn for one proposal; more than 1 needs scikit-learn (the extra `screening`).
 
     Raises:
-        ValueError: unless 1 <= tournament_size <= population_size, num_random is not negative and crossover is a share.
+        ValueError: unless 1 <= tournament_size <= population_size, num_random is not negative, crossover is a share and
+            mutants are 1 or more, and scikit-learn is there if they are more.
     """
 
     def __init__(
@@ -101,6 +109,7 @@ class EvolutionController(Controller):
         tournament_size: int = 4,
         num_random: int | None = None,
         crossover: float = 0.0,
+        mutants: int = 1,
     ) -> None:
         super().__init__(space, seed=seed, initial=initial)
         check_count("population_size", population_size, 0)
@@ -113,7 +122,13 @@ class EvolutionController(Controller):
         if num_random is not None:
             check_count("num_random", num_random, 0)
         check_number("crossover", crossover, 0, 1)
+        check_count("mutants", mutants, 1, MAX_MUTANTS)
+        if mutants > 1:
+            check_installed(f"mutants={mutants}")
         self.crossover = crossover
+        self.mutants = mutants
+        self._surrogate = Surrogate()
+        self._history: list[Member] = []
         self.num_random = population_size if num_random is None else num_random
         self.population_size = population_size
         self.tournament_size = tournament_size
@@ -149,22 +164,34 @@ class EvolutionController(Controller):
             other = select(self._population, self.tournament_size, rng).genotype
             child = cross(self.space, parent, other, rng)
             return mutate(self.space, child, self._is_duplicate, rng) if self._is_duplicate(child) else child
-        return mutate(self.space, parent, self._is_duplicate, rng)
+        mutants = [mutate(self.space, parent, self._is_duplicate, rng) for _ in range(self.mutants)]
+        return self._surrogate.choose(mutants, rng)
 
     def _learn(self, outcome: Outcome) -> None:
         if outcome.reward is not None:
             member = Member(outcome.proposal.id, outcome.reward, outcome.proposal.genotype)
             self._population = survive([*self._population, member], self.population_size)
+            if self.mutants > 1:
+                self._history.append(member)
+                self._surrogate.learn(member.genotype, member.reward)
 
     def _state(self) -> dict[str, Any]:
+        """Where mutants are screened, all members that there ever were: the forest is fitted to them."""
+        members = self._history if self.mutants > 1 else self._population
         return {
             "population": [
-                {"id": member.id, "reward": member.reward, "genotype": member.genotype.to_dict()}
-                for member in self._population
+                {"id": member.id, "reward": member.reward, "genotype": member.genotype.to_dict()} for member in members
             ]
         }
 
     def _load(self, state: Mapping[str, Any]) -> None:
-        self._population = [
+        members = [
             Member(item["id"], item["reward"], Genotype.from_dict(item["genotype"])) for item in state["population"]
         ]
+        self._population = survive(members, self.population_size)
+        self._history = []
+        self._surrogate.forget()
+        if self.mutants > 1:
+            self._history = members
+            for member in members:
+                self._surrogate.learn(member.genotype, member.reward)

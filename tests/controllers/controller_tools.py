@@ -3,14 +3,19 @@
 import hashlib
 import json
 from collections import deque
+from functools import partial
 
-from controllers import CONTROLLERS, Outcome
+from controllers import CONTROLLERS, EvolutionController, Outcome
 from search_space import NasFpnSpace
 
 SPACE = NasFpnSpace(4, levels=(3, 4, 5))
 """518,400 points, quick to sample."""
 TINY = NasFpnSpace(2, levels=(3, 4))
 """24 points."""
+
+
+MAKERS = {**CONTROLLERS, "evolution, screened": partial(EvolutionController, mutants=4)}
+"""Every controller, and what an option makes another algorithm of."""
 
 
 def reward(genotype):
@@ -53,5 +58,5 @@ def trajectory(controller, trials=40):
 
 
 def trajectory_hash(name, seed):
-    text = json.dumps(trajectory(CONTROLLERS[name](SPACE, seed=seed)))
+    text = json.dumps(trajectory(MAKERS[name](SPACE, seed=seed)))
     return hashlib.sha256(text.encode()).hexdigest()[:16]

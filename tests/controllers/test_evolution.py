@@ -232,3 +232,41 @@ def test_crossover_recovers_and_proposes_new_points():
     assert fresh.propose(10) == live.controller.propose(10)
     fingerprints = [proposal.genotype.fingerprint for proposal in live.proposals]
     assert len(set(fingerprints)) == len(fingerprints)
+
+
+def test_of_several_mutants_the_one_that_promises_most_is_proposed():
+    """Half of the rewards of a problem that a forest can learn suffice to propose better children than chance does."""
+    space = NasFpnSpace(4, levels=(3, 4, 5))
+
+    def worth(genotype):
+        return sum(cell.merge == "attention" for cell in genotype.cells) / 4
+
+    means = {}
+    for mutants in (1, 16):
+        controller = make(space, 10, 1, num_random=60, mutants=mutants)
+        for _ in range(100):
+            (proposal,) = controller.propose(1)
+            observe(controller, [proposal], worth(proposal.genotype))
+        means[mutants] = mean(worth(proposal.genotype) for proposal in controller.propose(60))
+    assert means[16] > means[1] + 0.15
+
+
+def test_without_enough_rewards_mutants_are_not_ranked():
+    plain, screened = make(num_random=2), make(num_random=2, mutants=8)
+    for controller in (plain, screened):
+        for _ in range(6):
+            observe(controller, controller.propose(1), 0.5)
+    assert [p.genotype for p in plain.propose(1)] == [p.genotype for p in screened.propose(1)]
+
+
+@pytest.mark.parametrize("mutants", [0, 101, 2.0, True])
+def test_a_number_of_mutants_that_is_none_is_refused(mutants):
+    with pytest.raises(ValueError, match="mutants"):
+        make(mutants=mutants)
+
+
+def test_screening_without_scikit_learn_says_what_to_install(monkeypatch):
+    monkeypatch.setattr("controllers.surrogate.importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=r"mutants=4 needs scikit-learn: pip install 'nas-fpn\[screening\]'"):
+        make(mutants=4)
+    make(mutants=1)
