@@ -9,6 +9,7 @@ from nas.data.config import DataConfig, SignsConfig
 from nas.detection.config import BackboneConfig, HeadConfig
 from nas.proxy.config import NeckConfig, OptimizerConfig, ProxyConfig
 from nas.search.config import ControllerConfig, SearchConfig, SpaceConfig
+from nas.search.confirmation import ConfirmConfig
 from nas.search.constraints import ConstraintConfig
 from nas.search.stopping import StoppingConfig
 from nas.training.config import TrainConfig, TrainNeckConfig, TrainOptimizerConfig, TrainResourceConfig
@@ -79,6 +80,7 @@ def smoke() -> SearchConfig:
         proxy=replace(PROXY, steps=40),
         controller=ControllerConfig(name="evolution", options={"population_size": 2, "tournament_size": 2}),
         known=("fpn", "nas_fpn"),
+        confirm=ConfirmConfig(trainings=4, found=1, known=1),
         trials=4,
         random_trials=2,
     )

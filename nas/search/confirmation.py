@@ -42,7 +42,7 @@ class ConfirmConfig:
     those that may still be the best of their group, until `trainings` is spent.
     """
 
-    trainings: Int = Field(default=0, ge=0, le=MAX_TRIALS)
+    trainings: Int = Field(default=16, ge=0, le=MAX_TRIALS)
     """Trainings for all contenders together; 0: nothing is confirmed, and the best observed is the answer."""
 
     found: Int = Field(default=6, ge=1, le=MAX_TRIALS)

@@ -220,11 +220,15 @@ class RunDirectory:
 
     def _read(self) -> RunRecord:
         try:
-            return from_dict(RunRecord, read_json(self.config_file))
+            return from_dict(RunRecord, _completed(read_json(self.config_file)))
         except (FileError, ConfigError) as error:
             raise RunDirectoryError(
                 f"{self.config_file} cannot be read ({error}); it was written by another version or damaged"
             ) from error
+
+
+BEFORE: dict[str, Any] = {"confirm": {"trainings": 0}}
+"""Settings that older versions lacked, as those versions behaved."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -266,6 +270,13 @@ def _gpus() -> list[str]:
     import torch
 
     return [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+
+
+def _completed(record: Any) -> Any:
+    """A record of an older version with what that version did where it had no setting."""
+    if not isinstance(record, dict) or not isinstance(config := record.get("config"), dict):
+        return record
+    return {**record, "config": {**BEFORE, **config}}
 
 
 def _identity(config: dict[str, Any]) -> dict[str, Any]:

@@ -53,12 +53,12 @@ def finished(tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess[str]]:
 def test_a_search_prints_a_line_per_trial_and_a_closing_table(finished):
     _, done = finished
     lines = [line for line in done.stdout.splitlines() if line.startswith("[")]
-    assert [line[:7] for line in lines] == [f"[  {number}/5]" for number in range(1, 6)]
+    assert [line[:7] for line in lines] == [f"[  {number}/9]" for number in range(1, 10)]
     assert all("AP" in line for line in lines)
-    assert sorted(line.split("] ")[1].split()[:2] for line in lines) == [["trial", str(number)] for number in range(5)]
+    assert sorted(line.split("] ")[1].split()[:2] for line in lines) == [["trial", str(number)] for number in range(9)]
     for label in ("evolution, best of 2", "random, best of 1", "fpn", "nas_fpn", "k params", "M MACs", "ms"):
         assert label in done.stdout
-    assert "the best known neck" in done.stdout
+    assert "Confirmation: AP of 4 fresh trainings" in done.stdout
     assert "Traceback" not in done.stderr
 
 
@@ -74,8 +74,9 @@ def test_everything_lies_in_the_run_directory(finished):
 def test_status_report_and_export_of_the_finished_run(finished, tmp_path, in_process):
     run_dir, _ = finished
     now = json.loads(nasfpn("status", run_dir, "--json").stdout)
-    assert (now["state"], now["finished"], now["failed"], now["running"]) == ("finished", 5, 0, 0)
-    assert "5 of 5 finished" in in_process("status", run_dir)[1]
+    assert (now["state"], now["finished"], now["failed"], now["running"]) == ("finished", 9, 0, 0)
+    assert now["confirmed"]["trainings"] == 4
+    assert "9 of 9 finished" in in_process("status", run_dir)[1]
     assert in_process("report", run_dir)[0] == 0
     assert in_process("export", run_dir, "--output", tmp_path / "neck", "--trial", 1)[0] == 0
     exported, trained = load_exported(tmp_path / "neck"), load_exported(run_dir / "trials" / "0001")
@@ -93,10 +94,12 @@ def test_a_finished_run_is_extended_and_a_trial_of_it_trained_again(finished, tm
     before = Journal(run_dir / "journal.log").trials()
     status, shown, errors = in_process("extend", run_dir, "--trials", "+1", "--tensorboard")
     assert status == 0, errors
-    assert "1 trials to go" in shown
+    assert "5 trials to go" in shown, "one candidate, and a confirmation for it, of which parts may be there already"
     assert "CPU-minutes on up to 1 workers" in shown
     trials = Journal(run_dir / "journal.log").trials()
-    assert trials[:-1] == before
+    assert trials[: len(before)] == before
+    assert trials[len(before)].candidate.origin == "search"
+    assert all(trial.candidate.confirms is not None for trial in trials[len(before) + 1 :])
     assert list((run_dir / "tensorboard").iterdir())
     status, out, _ = in_process("rerun", run_dir, len(trials) - 1)
     assert (status, out.split(": ")[-1].strip()) == (0, "the same")

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import grpc
 import psutil
@@ -25,6 +26,8 @@ CALLS = (
 """At least one of each server of Ray: GCS, raylet (two), driver and workers, agent."""
 
 SECONDS = 5.0
+LISTENING = "0A"
+"""State of a socket in `/proc/net/tcp`."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +71,11 @@ def watched(pid: int) -> Iterator[set[Port]]:
     over = threading.Event()
 
     def watch() -> None:
+        known: set[str] = set()
         while not over.wait(0.3):
-            found.update(listening(pid))
+            if (now := _sockets()) - known:  # the owners are looked up only then: that takes a second under load
+                known = now
+                found.update(listening(pid))
 
     thread = threading.Thread(target=watch)
     thread.start()
@@ -78,6 +84,12 @@ def watched(pid: int) -> Iterator[set[Port]]:
     finally:
         over.set()
         thread.join()
+
+
+def _sockets() -> set[str]:
+    """Of the whole machine, those that are listened on, by inode."""
+    rows = [line.split() for name in ("tcp", "tcp6") for line in Path(f"/proc/net/{name}").read_text().splitlines()]
+    return {row[9] for row in rows if row[3] == LISTENING}
 
 
 def answers(port: Port) -> set[str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from experiments import signs
 from nas.search.config import SearchConfig, build_space
+from nas.search.confirmation import ConfirmConfig
 from nas.search.journal import Journal
 from nas.search.records import Candidate, Trial
 from nas.search.run_directory import RunDirectory
@@ -38,7 +39,7 @@ def made_up_run(
         error: of the one that failed.
         changes: to fields of the configuration.
     """
-    config = replace(signs.smoke(), **changes)
+    config = replace(signs.smoke(), **({"confirm": ConfirmConfig(trainings=0)} | changes))
     run = RunDirectory(path)
     space = build_space(config)
     rng = random.Random(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections import Counter
 from dataclasses import replace
@@ -11,10 +12,13 @@ import pytest
 from toy_search import toy_config
 
 from nas.configuration import ConfigError, from_dict, override
+from nas.data.config import DataConfig
+from nas.search.config import SearchConfig
 from nas.search.confirmation import FIRST_ROUNDS, Confirmation, ConfirmConfig, Verdict
 from nas.search.journal import Journal
 from nas.search.plan import Plan
 from nas.search.records import Candidate, Trial
+from nas.search.run_directory import RunDirectory
 from search_space import NasFpnSpace
 
 NOISE = 0.9
@@ -215,3 +219,16 @@ def test_a_confirmed_search_is_extended_by_candidates_and_confirmed_again(tmp_pa
     trials = Journal(path).trials()
     assert sum(trial.candidate.origin == "search" for trial in trials) == 6
     assert Confirmation(more.confirm, trials).verdict() is not None
+
+
+def test_a_run_of_a_version_without_a_confirmation_has_none(tmp_path):
+    """Its `config.json` has no such field: nothing is missing from a search that was finished then."""
+    config = toy_config(tmp_path)
+    run = RunDirectory(tmp_path / "run")
+    with run.claim(config):
+        pass
+    record = json.loads(run.config_file.read_text())
+    del record["config"]["confirm"]
+    run.config_file.write_text(json.dumps(record))
+    assert run.read_config().confirm.trainings == 0
+    assert SearchConfig(name="new", data=DataConfig(root="data")).confirm.trainings > 0

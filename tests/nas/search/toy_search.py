@@ -20,6 +20,7 @@ from nas.data.config import DataConfig
 from nas.proxy.config import ProxyConfig
 from nas.proxy.trial import Hooks, Trained, TrialError
 from nas.search.config import ControllerConfig, ResourceConfig, SearchConfig
+from nas.search.confirmation import ConfirmConfig
 from nas.search.engine import run_search
 from nas.search.plan import Plan
 from nas.search.records import Trial
@@ -111,6 +112,7 @@ def toy_config(orders: Path, *, trials: int = 6, milliseconds: int = 50, **chang
         "known": ("fpn", "nas_fpn"),
         "trials": trials,
         "random_trials": 2,
+        "confirm": ConfirmConfig(trainings=0),
     }
     return SearchConfig(**(fields | changes))  # type: ignore[arg-type]
 
