@@ -15,11 +15,12 @@ from pathlib import Path
 import optuna
 import pytest
 import toy_search
-from toy_search import Teller, latency_ms, search, starts, toy_config
+from toy_search import CONFIRM, Teller, latency_ms, search, starts, toy_config
 
 from nas import interruption
 from nas.configuration import ConfigError
 from nas.errors import UserError
+from nas.results.confirmed import verdict_of
 from nas.search.admission import UnsatisfiedError
 from nas.search.config import ControllerConfig, ResourceConfig, SearchConfig
 from nas.search.constraints import ConstraintConfig
@@ -199,6 +200,29 @@ def test_killed_in_the_middle_it_goes_on_without_repeating_or_losing_anything(ru
     for number, trial in before.items():
         assert again[number] == first[number], f"trial {number} was finished and must not be run again"
         assert trials[number] == trial
+
+
+def test_killed_in_the_confirmation_it_gives_the_same_answer(run_dir):
+    """The trials are the same: the confirmation alone is unbroken once, and killed once."""
+    config, _ = misbehaving(run_dir, milliseconds=400)
+    search(config, run_dir)
+    unbroken = shutil.copytree(run_dir, run_dir.with_name("unbroken"))
+    config, _ = misbehaving(run_dir, CONFIRM, milliseconds=400)
+    wanted = verdict_of(config, search(config, unbroken))
+
+    process = launch(run_dir, trials=config.trials, milliseconds=400)
+    for count, _ in enumerate(line for line in process.stdout if line.startswith("finished")):
+        if count == 5:
+            break
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    before = Journal(run_dir / "journal.log").trials()
+    assert 6 <= sum(trial.candidate.confirms is not None and trial.reward is not None for trial in before) < 12
+    after = search(config, run_dir)
+    assert verdict_of(config, after) == wanted
+    assert wanted is not None
+    assert wanted.trainings == 12
+    assert [trial for trial in after if trial in before] == [trial for trial in before if trial.state != "running"]
 
 
 def test_one_worker_and_one_seed_give_the_same_search_again(tmp_path):
