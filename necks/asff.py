@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from necks.bounds import check_count
 from necks.contract import Neck
 from search_space import MAX_CHANNELS
+from search_space.bounds import shown
 
 LEAKY_SLOPE = 0.1
 
@@ -59,7 +60,7 @@ class AsffNeck(Neck):
         super().__init__(neck.in_channels, neck.in_levels, widths, neck.out_levels)
         check_count("weight_channels", weight_channels, MAX_CHANNELS)
         if activation not in ACTIVATIONS:
-            raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}")
+            raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {shown(activation)}")
         self.neck = neck
         self.weight_channels = weight_channels
         self.activation = activation

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from necks.contract import Neck
 from necks.merge import sum_maps
 from necks.resample import Size, adaptive_max_pool, size_of
+from search_space.bounds import shown
 
 Refine = Literal["non_local", "conv"] | None
 
@@ -95,4 +96,4 @@ def _refinement(refine: Refine, channels: int) -> nn.Module:
         return nn.Sequential(nn.Conv2d(channels, channels, 3, padding=1), nn.ReLU())
     if refine == "non_local":
         return NonLocal(channels)
-    raise ValueError(f"refine must be 'non_local', 'conv' or None, got {refine!r}")
+    raise ValueError(f"refine must be 'non_local', 'conv' or None, got {shown(refine)}")

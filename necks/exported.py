@@ -17,6 +17,7 @@ from necks.merge_neck import MergeNeck
 from necks.modules import KINDS
 from necks.recipe import Recipe
 from search_space import MAX_CHANNELS, Genotype, GenotypeError
+from search_space.bounds import shown
 from search_space.files import FileError, is_there, read_json
 
 GENOTYPE_FILE = "genotype.json"
@@ -53,11 +54,11 @@ def neck_from_dict(data: dict[str, Any]) -> Neck:
         ValueError: for an unknown kind or argument.
     """
     if not isinstance(data, Mapping):
-        raise ValueError(f"a neck is a mapping of its kind and arguments, got {data!r}")
+        raise ValueError(f"a neck is a mapping of its kind and arguments, got {shown(data)}")
     arguments = dict(data)
     kind = arguments.pop("kind", None)
     if not isinstance(kind, str) or kind not in KINDS:
-        raise ValueError(f"unknown kind of neck {kind!r}; this version knows {', '.join(KINDS)}")
+        raise ValueError(f"unknown kind of neck {shown(kind)}; this version knows {', '.join(KINDS)}")
     readers = {"genotype": Genotype.from_dict, "recipe": Recipe.from_dict, "neck": neck_from_dict}
     for name in readers.keys() & arguments.keys():
         arguments[name] = readers[name](arguments[name])
@@ -65,7 +66,9 @@ def neck_from_dict(data: dict[str, Any]) -> Neck:
     try:
         return built(lambda: KINDS[kind](**arguments), _widths(arguments))
     except TypeError as error:
-        raise ValueError(f"the arguments {sorted(arguments)} do not fit a neck of kind {kind!r}: {error}") from error
+        raise ValueError(
+            f"the arguments {shown(sorted(arguments))} do not fit a neck of kind {kind!r}: {error}"
+        ) from error
 
 
 def save_exported(neck: Neck, directory: str | Path) -> None:
@@ -147,7 +150,7 @@ def _read_neck(directory: Path) -> dict[str, Any]:
     data = read_json(directory / NECK_FILE, ExportedError)
     if (version := data.pop("format", None)) != FORMAT_VERSION:
         raise ExportedError(
-            f"{directory / NECK_FILE} has another format ({version!r}); this version reads format {FORMAT_VERSION}"
+            f"{directory / NECK_FILE} has another format ({shown(version)}); this version reads format {FORMAT_VERSION}"
         )
     return data
 
@@ -176,10 +179,10 @@ def _check_types(kind: str, arguments: Mapping[str, Any]) -> None:
         value = arguments[name]
         most = MAX_CHANNELS if name.endswith(("channels", "expanded")) else MAX_NUMBER
         if not _fits(value, hints[name]):
-            raise ValueError(f"{name} of a neck of kind {kind!r} cannot be {value!r:.80}")
+            raise ValueError(f"{name} of a neck of kind {kind!r} cannot be {shown(value)}")
         numbers = value if isinstance(value, list | tuple) else [value]
         if any(type(number) is int and not 0 <= number <= most for number in numbers):
-            raise ValueError(f"{name} of a neck of kind {kind!r} must be in 0..{most}, got {value!r:.80}")
+            raise ValueError(f"{name} of a neck of kind {kind!r} must be in 0..{most}, got {shown(value)}")
 
 
 def _fits(value: Any, hint: Any) -> bool:

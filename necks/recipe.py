@@ -18,6 +18,7 @@ from necks.choices import (
     Norm,
     Order,
 )
+from search_space.bounds import shown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,12 +80,12 @@ class Recipe:
             choices, value = get_args(kind), getattr(self, name)
             if choices and isinstance(choices[0], str):
                 if value not in choices:
-                    raise ValueError(f"{name} must be one of {choices}, got {value!r}")
+                    raise ValueError(f"{name} must be one of {choices}, got {shown(value)}")
             elif kind in (int, float):
                 if isinstance(value, bool) or not isinstance(value, int | kind) or not 0 < value < math.inf:
-                    raise ValueError(f"{name} must be a positive {kind.__name__}, got {value!r}")
+                    raise ValueError(f"{name} must be a positive {kind.__name__}, got {shown(value)}")
             elif not isinstance(value, kind):
-                raise ValueError(f"{name} must be {getattr(kind, '__name__', kind)}, got {value!r}")
+                raise ValueError(f"{name} must be {getattr(kind, '__name__', kind)}, got {shown(value)}")
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -97,7 +98,7 @@ class Recipe:
             ValueError: for a field that this version does not know, or what is no mapping of fields.
         """
         if not isinstance(data, Mapping):
-            raise ValueError(f"a recipe is a mapping of fields, got {data!r}")
+            raise ValueError(f"a recipe is a mapping of fields, got {shown(data)}")
         known = {field.name for field in fields(cls)}
         if unknown := set(data) - known:
             raise ValueError(f"recipe has unknown fields {sorted(unknown)}; known are {sorted(known)}")

@@ -120,3 +120,10 @@ def test_every_name_can_be_built_without_memory(name):
     channels = (256, 256, 256) if "balanced" in name or "asff" in name else (8, 8, 8)
     with torch.device("meta"):
         assert build_neck(name, in_channels=channels).out_channels
+
+
+def test_a_long_value_is_cut_short_in_the_message():
+    for data in ("x" * 10_000, {"activation": "x" * 10_000}, {"norm_eps": "x" * 10_000}):
+        with pytest.raises(ValueError, match="got") as caught:
+            Recipe.from_dict(data)
+        assert len(str(caught.value)) < 400
