@@ -1,4 +1,4 @@
-"""More seeds for long trainings that were recorded and whose run directory is gone.
+"""More seeds and more known necks for long trainings that were recorded and whose run directory is gone.
 
 `nasfpn retrain RUN --seeds N` goes on from a run directory. This takes the necks, widths and results of its record,
 `final.json`. A neck that would get another width today is trained anew with all its seeds.
@@ -21,9 +21,9 @@ from nas.comparison.case import Case, Result
 from nas.comparison.check import longer
 from nas.comparison.content import content_of
 from nas.comparison.final import Contender, final_cases, sized
-from nas.comparison.necks import NamedNeck
+from nas.comparison.necks import KNOWN_GROUP, NamedNeck
 from nas.configuration import override
-from search_space import Genotype
+from search_space import Genotype, known_genotype
 
 Record = dict[str, Any]
 
@@ -32,6 +32,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--name", default="signs_wide_final", help="of the record in experiments/results")
     parser.add_argument("--seeds", type=int, default=5, help="of each neck in the end")
+    parser.add_argument("--add", nargs="*", default=[], help="known necks to train beside them, at equal multiply-adds")
     parser.add_argument("--out", type=Path, default=Path("runs/more_seeds"), help="directory of trainings and results")
     parser.add_argument("--set", action="append", default=[], help="settings of the recorded search")
     arguments = parser.parse_args()
@@ -40,8 +41,10 @@ def main() -> None:
     record = json.loads((RESULTS / f"{arguments.name}.json").read_text())
     known = {entry["neck"]: entry for entry in record["standings"]}
     necks = [NamedNeck(label, entry["group"], _genotype(entry)) for label, entry in known.items()]
+    more = [NamedNeck(name, KNOWN_GROUP, known_genotype(name)) for name in arguments.add if name not in known]
     proxy = longer(config.proxy, record["steps"] / config.proxy.steps)
-    cases = final_cases(config, proxy, sized(config, necks), arguments.seeds, content_of(config))
+    entries = sized(config, [*necks, *more], goal_of=necks)
+    cases = final_cases(config, proxy, entries, arguments.seeds, content_of(config))
     _restore(arguments.out / BANK, cases, known)
     train_and_compare(config, cases, record["chosen_from"], arguments.out, None)
 
@@ -55,7 +58,8 @@ def _restore(path: Path, cases: Mapping[Contender, Sequence[Case]], known: Mappi
     bank = Bank(path)
     with bank.claim():
         for contender, own in cases.items():
-            entry = known[contender.neck.label]
+            if (entry := known.get(contender.neck.label)) is None:
+                continue
             if entry["channels"] != contender.channels:
                 print(f"{contender.neck.label}: {contender.channels} channels now, {entry['channels']} recorded")
                 continue

@@ -85,18 +85,25 @@ def counts(trials: Sequence[Trial]) -> dict[str, int]:
     return {FOUND_GROUP: finished.count(SEARCH), RANDOM_GROUP: finished.count(RANDOM)}
 
 
-def sized(config: SearchConfig, necks: Sequence[NamedNeck], *, same_width: bool = False) -> list[Contender]:
+def sized(
+    config: SearchConfig,
+    necks: Sequence[NamedNeck],
+    *,
+    same_width: bool = False,
+    goal_of: Sequence[NamedNeck] | None = None,
+) -> list[Contender]:
     """Every neck at the width whose multiply-adds are nearest to the median of all at the search's width.
 
     Args:
         same_width: leave all at the search's width.
+        goal_of: the necks whose median it is; None: all.
     """
     step = NORM_GROUPS if config.proxy.head.norm else 2
     costs = _Costs(config)
     width = config.proxy.neck.channels
     if same_width:
         return [Contender(neck, width, costs(neck, width)) for neck in necks]
-    goal = statistics.median(costs(neck, width) for neck in necks)
+    goal = statistics.median(costs(neck, width) for neck in (necks if goal_of is None else goal_of))
     return [_at_goal(neck, costs, goal, width, step) for neck in necks]
 
 

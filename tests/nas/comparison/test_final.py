@@ -75,6 +75,17 @@ def test_widths_make_multiply_adds_equal(config):
     assert all(abs(entry.macs - goal) <= MACS_TOLERANCE * goal for entry in entries)
 
 
+def test_necks_that_join_later_do_not_move_the_goal(config):
+    necks, more = (
+        [NamedNeck(name, "known", known_genotype(name)) for name in names]
+        for names in (("fpn", "bifpn", "nas_fpn"), ("quad_fpn", "pan"))
+    )
+    entries = sized(config, [*necks, *more], goal_of=necks)
+    assert entries[:3] == sized(config, necks)
+    assert sized(config, [*necks, *more])[:3] != entries[:3]
+    assert all(entry.channels < config.proxy.neck.channels for entry in entries[3:])
+
+
 def test_a_neck_of_nothing_is_made_as_wide_as_it_takes(config):
     necks = [NamedNeck(name, "known", known_genotype(name)) for name in ("none", "quad_fpn", "bifpn")]
     entries = sized(config, necks)
