@@ -29,8 +29,8 @@ class Member:
 
 
 def select(population: Sequence[Member], size: int, rng: random.Random) -> Member:
-    """The best of `size` members drawn without replacement; of equals, the one proposed last."""
-    contestants = rng.sample(population, size)
+    """The best of `size` members drawn without replacement, or of all; of equals, the one proposed last."""
+    contestants = rng.sample(population, min(size, len(population)))
     return max(contestants, key=lambda member: (member.reward, member.id))
 
 
@@ -70,10 +70,11 @@ class EvolutionController(Controller):
     """Regularized evolution, asynchronous: a child is bred whenever one is asked for.
 
     The first `num_random` proposals are drawn uniformly (after the initial genotypes, which count), and so are later
-    ones while fewer than `tournament_size` members have a reward. Then each proposal is a mutation of the winner of a
-    tournament, or with probability `crossover` a child of the winners of two (`cross`), mutated if it was proposed
-    before. With `mutants` above 1 that many mutations of the winner are drawn, and a random forest fitted to all
-    rewards so far says which of them is proposed (Thompson sampling over its trees).
+    ones while fewer than `tournament_size` members have a reward, or fewer than `num_random` where that is smaller.
+    Then each proposal is a mutation of the winner of a tournament, or with probability `crossover` a child of the
+    winners of two (`cross`), mutated if it was proposed before. With `mutants` above 1 that many mutations of the
+    winner are drawn, and a random forest fitted to all rewards so far says which of them is proposed (Thompson sampling
+    over its trees).
 
     Members age by the order in which their outcomes are observed. Initial genotypes are the oldest: with `num_random`
     equal to `population_size`, as in the paper, they die just when breeding starts, so give a search that starts from
@@ -157,7 +158,8 @@ class EvolutionController(Controller):
         return max(member.id for member in self._population)
 
     def _next(self, rng: random.Random) -> Genotype:
-        if self.num_proposed < self.num_random or len(self._population) < self.tournament_size:
+        fewest = min(self.tournament_size, max(1, self.num_random))
+        if self.num_proposed < self.num_random or len(self._population) < fewest:
             return self.space.sample(rng)
         parent = select(self._population, self.tournament_size, rng).genotype
         if self.crossover and rng.random() < self.crossover:

@@ -24,6 +24,7 @@ from nas.data.config import DataConfig, SignsConfig
 from nas.data.signs import make_signs
 from nas.export.python_file import write_python
 from nas.search.config import ControllerConfig
+from nas.search.confirmation import ConfirmConfig
 from necks import build_neck, save_exported
 
 HOME = Path(__file__).parent.parent
@@ -194,7 +195,8 @@ def small(monkeypatch, tmp_path):
     data = DataConfig(root="data/signs", embedded=SMALL)
     evolution = ControllerConfig(name="evolution", options={"population_size": 2, "tournament_size": 2})
     fewer = {"data": data, "proxy": replace(search.proxy, steps=3), "known": ("fpn", "nas_fpn")}
-    few = replace(search, **fewer, controller=evolution, trials=5, random_trials=2)
+    confirm = ConfirmConfig(trainings=4, found=1, known=1)
+    few = replace(search, **fewer, controller=evolution, confirm=confirm, trials=5, random_trials=2)
     monkeypatch.setattr(signs, "search", lambda: few)
     monkeypatch.setattr(signs, "smoke", lambda: replace(few, name="smoke", trials=2, random_trials=1))
     monkeypatch.setattr(signs, "train", lambda: replace(train, data=data, epochs=1))

@@ -100,6 +100,20 @@ def test_random_while_a_tournament_lacks_contestants():
     assert {genotype.fingerprint for genotype in space.parents} & {p.genotype.fingerprint for p in proposals[:2]}
 
 
+def test_a_random_phase_shorter_than_a_tournament_is_over_when_its_members_have_a_reward():
+    """All there are compete; else six random necks would follow two initial ones where tournaments have eight."""
+    space = WatchedSpace()
+    initial = [space.sample(random.Random(k)) for k in range(2)]
+    controller = make(space, 16, 8, num_random=2, initial=initial)
+    first = controller.propose(2)
+    observe(controller, first[:1])
+    controller.propose(1)
+    assert space.parents == []
+    observe(controller, first[1:], 0.9)
+    controller.propose(3)
+    assert space.parents[0] == initial[1]
+
+
 def test_failed_trials_stay_out_but_do_not_prolong_the_random_phase():
     space = WatchedSpace()
     controller = make(space)
