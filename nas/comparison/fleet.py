@@ -14,6 +14,7 @@ from nas import interruption
 from nas.comparison.bank import Bank
 from nas.comparison.case import Case, Result
 from nas.data.archive import absolute
+from nas.detection.config import absolute_weights
 from nas.search.cluster import connected, nodes, require_room
 from nas.search.config import ResourceConfig
 from nas.search.pool import Job, Pool, make_workers
@@ -55,7 +56,7 @@ def train_all(
     if not left:
         return
     resources = replace(resources, trial_seconds=None)
-    placed = [replace(case, data=absolute(case.data)) for case in left]
+    placed = [_with_absolute_paths(case) for case in left]
     with connected(resources, address):
         require_room(resources, wait=resources.wait_seconds if address else 0)
         make = make_workers(placed, resources.gpus > 0, actor=CaseWorker)
@@ -68,6 +69,12 @@ def train_all(
                     told(left[number], result, len(left) - done)
         finally:
             pool.close()
+
+
+def _with_absolute_paths(case: Case) -> Case:
+    """Workers may run in another directory."""
+    proxy = replace(case.proxy, backbone=absolute_weights(case.proxy.backbone))
+    return replace(case, data=absolute(case.data), proxy=proxy)
 
 
 def _replies(pool: Pool, count: int) -> Iterator[tuple[int, Reply]]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import ConfigDict, Field, field_validator
@@ -54,6 +56,13 @@ class BackboneConfig:
                 f"levels must ascend and lie in {LEVELS[0]}..{LEVELS[-1]}, got {levels}; for example (3, 4, 5)"
             )
         return levels
+
+
+def absolute_weights(config: BackboneConfig) -> BackboneConfig:
+    """The same backbone for processes that run in another directory."""
+    if config.weights in ("none", "imagenet"):
+        return config
+    return replace(config, weights=str(Path(config.weights).expanduser().resolve()))
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))

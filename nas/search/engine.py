@@ -14,6 +14,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from nas import interruption
 from nas.data.archive import absolute
+from nas.detection.config import absolute_weights
 from nas.errors import UserError
 from nas.search.cluster import accelerators, connected, nodes, require_room
 from nas.search.config import SearchConfig
@@ -92,7 +93,7 @@ def _work(
     address: str | None,
     make_task: MakeTask,
 ) -> None:
-    config = _with_absolute_root(plan.config)
+    config = _with_absolute_paths(plan.config)
     with connected(config.resources, address):
         require_room(config.resources, wait=config.resources.wait_seconds if address else 0)
         if address is None and not config.resources.gpus:
@@ -214,6 +215,7 @@ def _take(plan: Plan, weights: KeptWeights, job: Job, reply: Reply) -> UserError
     return None
 
 
-def _with_absolute_root(config: SearchConfig) -> SearchConfig:
+def _with_absolute_paths(config: SearchConfig) -> SearchConfig:
     """Workers may run in another directory."""
-    return replace(config, data=absolute(config.data))
+    proxy = replace(config.proxy, backbone=absolute_weights(config.proxy.backbone))
+    return replace(config, data=absolute(config.data), proxy=proxy)

@@ -29,7 +29,7 @@ class TrainingDirectory:
 
     `config.json` holds the resolved configuration with versions and hardware, `checkpoints/epoch_NNNN/` what the
     training goes on from, `epochs.jsonl` one line per epoch, `model/` the trained detector, `tensorboard/` event files
-    if asked for.
+    if asked for, `failure.log` the traceback of an error that ended the training.
     """
 
     def __init__(self, path: Path) -> None:
@@ -39,6 +39,7 @@ class TrainingDirectory:
         self.checkpoints = self.path / "checkpoints"
         self.model = self.path / "model"
         self.tensorboard = self.path / "tensorboard"
+        self.failure_log = self.path / "failure.log"
 
     @contextmanager
     def claim(self, config: TrainConfig) -> Iterator[None]:

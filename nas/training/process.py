@@ -4,22 +4,37 @@ from __future__ import annotations
 
 import tempfile
 import time
+import traceback
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import ray
 import ray.train
 import torch
+from ray.exceptions import RayError
 from ray.train.torch import get_device
 
 from nas.data.coco import open_splits
 from nas.detection.saved import DetectorSpec
-from nas.errors import UserError
+from nas.errors import UserError, first_line
 from nas.training.config import TrainConfig
 from nas.training.trainer import Look, Place, Trainer
 
 TELL_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An error that no further attempt mends.
+
+    Args:
+        traceback: empty for what users can mend by what the message says.
+    """
+
+    message: str
+    traceback: str = ""
 
 
 class News:
@@ -28,7 +43,7 @@ class News:
     def __init__(self) -> None:
         self._look: Look | None = None
         self._epochs: list[dict[str, float]] = []
-        self._failure: str | None = None
+        self._failure: Failure | None = None
 
     def look(self, look: Look) -> None:
         self._look = look
@@ -36,11 +51,11 @@ class News:
     def epochs(self, history: list[dict[str, float]]) -> None:
         self._epochs = history
 
-    def fail(self, message: str) -> None:
-        """The training cannot go on, and trying again is of no use."""
-        self._failure = self._failure or message
+    def fail(self, failure: Failure) -> None:
+        """The training cannot go on, and trying again is of no use; the first process to say so is heard."""
+        self._failure = self._failure or failure
 
-    def failure(self) -> str | None:
+    def failure(self) -> Failure | None:
         return self._failure
 
     def latest(self) -> tuple[Look | None, list[dict[str, float]]]:
@@ -61,8 +76,10 @@ def train_process(job: Mapping[str, Any]) -> None:
     place = Place(context.get_world_rank(), context.get_world_size(), get_device())
     try:
         _train(job["config"], job["spec"], place, news)
-    except UserError as error:
-        ray.get(news.fail.remote(_told(error)))
+    except Exception as error:
+        if _may_be_mended(error):
+            raise
+        ray.get(news.fail.remote(_failure(error)))
         if place.world > 1:
             raise  # the other processes wait for this one, and end only with its error
 
@@ -109,6 +126,19 @@ class _Teller:
         if not self._silent and now - self._last > TELL_SECONDS:
             self._last = now
             self._news.look.remote(look)
+
+
+def _may_be_mended(error: Exception) -> bool:
+    """True if another attempt, perhaps on another machine, may do better: a lost process, device, disk or network."""
+    lost = (OSError, RayError, torch.distributed.DistError, torch.AcceleratorError)
+    return isinstance(error, lost) or (isinstance(error, RuntimeError) and "gloo" in str(error))
+
+
+def _failure(error: Exception) -> Failure:
+    if isinstance(error, UserError):
+        return Failure(_told(error))
+    message = f"the training failed: {type(error).__name__}: {first_line(error)}"
+    return Failure(message, "".join(traceback.format_exception(error)))
 
 
 def _told(error: UserError) -> str:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 
 from nas import interruption
+from nas.data.archive import absolute
 from nas.data.coco import open_splits
+from nas.detection.config import absolute_weights
 from nas.detection.saved import DETECTOR_FILE, WEIGHTS_FILE
 from nas.errors import first_line
 from nas.search.cluster import connected
@@ -25,7 +28,7 @@ from nas.search.config import ResourceConfig
 from nas.training.config import TrainConfig
 from nas.training.directory import TrainingDirectory
 from nas.training.model import detector_spec
-from nas.training.process import News, gpus_in_cluster, train_process
+from nas.training.process import Failure, News, gpus_in_cluster, train_process
 from nas.training.rendezvous import torch_config
 from nas.training.trainer import Look, TrainingError
 
@@ -51,10 +54,11 @@ def run_training(config: TrainConfig, run: TrainingDirectory, told: Listener, *,
     """
     spec = detector_spec(config, open_splits(config.data).train)
     resources = ResourceConfig(workers=config.resources.processes, cpus=config.resources.cpus)
+    placed = replace(config, data=absolute(config.data), backbone=absolute_weights(config.backbone))
     with connected(resources, address):
         news: Any = ray.remote(num_cpus=0)(News).remote()
         with _listening(news, told):
-            checkpoint = _fit(config, run, {"config": config, "spec": spec, "news": news})
+            checkpoint = _fit(placed, run, {"config": placed, "spec": spec, "news": news})
         _, history = ray.get(news.latest.remote())
     _keep(Path(checkpoint), run.model)
     return history
@@ -81,11 +85,22 @@ def _fit(config: TrainConfig, run: TrainingDirectory, job: dict[str, Any]) -> st
     try:
         result = _in_thread(trainer.fit)
     except ray.train.TrainingFailedError as error:
-        raise TrainingError(ray.get(job["news"].failure.remote()) or f"the training failed: {_cause(error)}") from error
-    if (failure := ray.get(job["news"].failure.remote())) is not None:
-        raise TrainingError(failure)
+        raise _failed(run, job["news"]) or TrainingError(f"the training failed: {_cause(error)}") from error
+    if (failure := _failed(run, job["news"])) is not None:
+        raise failure
     assert result.checkpoint is not None
     return str(result.checkpoint.path)
+
+
+def _failed(run: TrainingDirectory, news: Any) -> TrainingError | None:
+    """The error that a process met and that no further attempt mends; its traceback is kept in the run directory."""
+    failure: Failure | None = ray.get(news.failure.remote())
+    if failure is None:
+        return None
+    if not failure.traceback:
+        return TrainingError(failure.message)
+    run.failure_log.write_text(failure.traceback)
+    return TrainingError(f"{failure.message}; the traceback is in {run.failure_log}")
 
 
 def _in_thread(work: Callable[[], Any]) -> Any:
@@ -126,10 +141,12 @@ def _listening(news: Any, told: Listener) -> Iterator[None]:
 
 
 def _cause(error: BaseException) -> str:
-    """The first line of the innermost reason."""
+    """Class and first line of the innermost reason, of a process's own error where there is one."""
+    if isinstance(error, ray.train.WorkerGroupError) and error.worker_failures:
+        error = error.worker_failures[min(error.worker_failures)]
     while error.__cause__ is not None:
         error = error.__cause__
-    return first_line(error)
+    return f"{type(error).__name__}: {first_line(error)}"
 
 
 def _keep(checkpoint: Path, model: Path) -> None:

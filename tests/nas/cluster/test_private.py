@@ -55,6 +55,7 @@ class Seen(Teller):
     modes: tuple[int, ...] = ()
     files: tuple[str, ...] = ()
     leaks: tuple[str, ...] = ()
+    nice: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -67,6 +68,7 @@ class Seen(Teller):
         file = self.directory / "token"
         self.token = file.read_text()
         self.modes = tuple(stat.S_IMODE(path.stat().st_mode) for path in (self.directory, file))
+        self.nice = tuple(process.nice() for process in family() if process.name().startswith("ray::"))
         self.files = tuple(path for process in family() for path in paths_of(process))
         self.leaks = tuple(process.name() for process in family() if self.token in environment_and_command(process))
         with ThreadPoolExecutor() as pool:
@@ -172,6 +174,11 @@ def test_the_token_is_the_users_alone_and_gone_afterwards(seen):
     assert seen.leaks == ()
     assert not seen.directory.exists()
     assert not (seen.home / ".ray").exists()
+
+
+def test_workers_get_as_much_of_a_busy_machine_as_other_programs(seen):
+    assert seen.nice
+    assert set(seen.nice) == {psutil.Process().nice()}
 
 
 def test_rays_files_lie_where_nobody_else_can_write(seen):

@@ -102,13 +102,28 @@ def test_a_search_is_no_training(root, tmp_path, in_process):
 
 @pytest.mark.usefixtures("one_ray")
 @pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.slow)])
-def test_a_loss_that_explodes_is_told_once_and_not_tried_again(root, tmp_path, in_process, processes):
+def test_a_loss_that_explodes_is_told_once_and_not_tried_again(root, tmp_path, in_process, monkeypatch, processes):
+    monkeypatch.chdir(root.parent)  # a relative root means the directory of the command, in every process
     sets = ("--set", "optimizer.lr=1e9", "--set", "optimizer.warmup_epochs=0", "--set", "optimizer.name=sgd")
     more = ("--set", "optimizer.clip_norm=null", "--processes", processes)
-    status, _, complained = in_process(*command(tmp_path / "run", root, *sets, *more))
+    status, _, complained = in_process(*command(tmp_path / "run", Path(root.name), *sets, *more))
     assert status == 2
     assert "in epoch 1, step 4; lower optimizer.lr" in complained
     assert complained.count("\n") == 1
+
+
+@pytest.mark.usefixtures("one_ray")
+@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_an_error_of_the_program_is_told_with_its_reason_and_not_tried_again(root, tmp_path, in_process, processes):
+    """Batch norm has one value per channel at the coarsest level."""
+    small = ("--set", "batch_size=1", "--set", "neck.name=bifpn", "--processes", processes)
+    status, _, complained = in_process(*command(tmp_path / "run", root, *small))
+    log = tmp_path / "run" / "failure.log"
+    assert status == 2
+    assert "the training failed: ValueError: Expected more than 1 value per channel when training" in complained
+    assert complained.strip().endswith(f"the traceback is in {log}")
+    assert complained.count("\n") == 1
+    assert log.read_text().startswith("Traceback")
 
 
 @pytest.mark.slow
