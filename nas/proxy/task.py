@@ -112,7 +112,8 @@ class ProxyTask:
         if attempt.stopped_at is None:
             with phases.during("setup"):
                 metrics["latency_ms"] = min(cost["latency_ms"], latency_ms(neck, self.shapes, self.device))
-        metrics |= {"peak_memory_mb": peak_memory_mb(self.device), **attempt.seconds, "loss": training.loss}
+        metrics |= {"peak_memory_mb": peak_memory_mb(self.device), **attempt.seconds}
+        metrics |= {"steps": training.step, "loss": training.loss}
         if attempt.resumed_at is not None:
             metrics["resumed_at"] = attempt.resumed_at
         return Trained(metrics, neck.eval().cpu(), attempt.stopped_at)

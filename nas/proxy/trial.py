@@ -50,7 +50,8 @@ class Trained:
         metrics: AP, AP50, ... in percent; `params`, `macs` and `latency_ms` of the neck for one image (the latency is
             the smaller median of before and after the training, since neighbours on the machine disturb it; that of
             before if the training was stopped); `peak_memory_mb` of this attempt; `train_seconds` and `eval_seconds`
-            (rungs included) of all attempts; `loss`; `resumed_at`, the step of the checkpoint it continued, if it did.
+            (rungs included) of all attempts; `steps` of its training, those before a checkpoint included; `loss`;
+            `resumed_at`, the step of the checkpoint it continued, if it did.
         neck: trained, in evaluation mode, on the CPU; None for a task that has none to keep.
         stopped_at: the rung at which the training ended, or None if it ran to its end.
     """

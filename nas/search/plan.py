@@ -193,12 +193,13 @@ class Plan:
         return self._parked.pop(fingerprint, [])
 
     def _share(self, number: int, twin: Trial) -> None:
-        """Give a trial the result of one that is the same function, if that keeps the limits."""
+        """Give a trial the result of one that is the same function, if that keeps the limits; it took no steps."""
         if (rejection := self.admission.judge(self._candidates[number], twin.metrics)) is not None:
             self._reject(number, rejection)
         else:
             stopped = twin.state == "stopped"
-            self._finish(number, twin.metrics, reward=twin.reward, copied_from=twin.number, stopped=stopped)
+            metrics = {name: 0 if name == "steps" else value for name, value in twin.metrics.items()}
+            self._finish(number, metrics, reward=twin.reward, copied_from=twin.number, stopped=stopped)
 
     def _reject(self, number: int, rejection: Rejection) -> None:
         trial = self._finish(number, rejection.measured, error=rejection.reason, rejected=rejection.limits)

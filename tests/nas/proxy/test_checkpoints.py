@@ -37,6 +37,7 @@ def test_a_continued_training_ends_as_an_unbroken_one(task, unbroken, steps):
     hooks = Recorded(stored=stored, every=0)
     continued = task.run(known.fpn(), 0, hooks)
     assert continued.metrics["resumed_at"] == steps
+    assert continued.metrics["steps"] == unbroken.metrics["steps"]
     assert "resumed_at" not in unbroken.metrics
     assert len(hooks.saved) == STEPS - steps
     assert len(hooks.costs) == 1

@@ -50,7 +50,8 @@ def test_a_training_stops_at_a_rung_with_what_the_rung_was_told(task):
     assert trained.stopped_at == step == 5
     assert told.items() <= trained.metrics.items()
     assert told.keys() > {"AP", "params", "macs", "latency_ms"}
-    assert trained.metrics.keys() - told.keys() == {"peak_memory_mb", "train_seconds", "eval_seconds", "loss"}
+    assert trained.metrics.keys() - told.keys() == {"peak_memory_mb", "train_seconds", "eval_seconds", "steps", "loss"}
+    assert trained.metrics["steps"] == 5
     assert not trained.neck.training
 
 

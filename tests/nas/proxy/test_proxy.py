@@ -38,6 +38,7 @@ METRICS = {
     "peak_memory_mb",
     "train_seconds",
     "eval_seconds",
+    "steps",
     "loss",
 }
 

@@ -263,3 +263,9 @@ def test_more_workers_than_ppo_can_learn_from_are_warned_of(tmp_path, workers, o
     warning = staleness(build_controller(config, build_space(config)), workers)
     assert warning is None if lag is None else f"controller.options.max_lag={lag}," in warning
     assert staleness(build_baseline(config, build_space(config)), workers) is None
+
+
+def test_a_twin_took_no_steps_of_its_own(recorded, path):
+    plan = twins(recorded, path)
+    plan.complete(0, {"AP": 30.0, "steps": 400})
+    assert [trial.metrics.get("steps") for trial in plan.journal.trials()] == [400, 0, None]
