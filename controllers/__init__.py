@@ -5,7 +5,7 @@ from controllers.evolution import EvolutionController
 from controllers.optuna_controller import Nsga2Controller, OptunaController, TpeController
 from controllers.ppo import PPOController
 from controllers.random_search import RandomController
-from controllers.records import Outcome, Proposal, State
+from controllers.records import Child, Outcome, Proposal, State
 
 CONTROLLERS: dict[str, type[Controller]] = {
     "random": RandomController,
@@ -17,6 +17,7 @@ CONTROLLERS: dict[str, type[Controller]] = {
 
 __all__ = [
     "CONTROLLERS",
+    "Child",
     "Controller",
     "EvolutionController",
     "Nsga2Controller",

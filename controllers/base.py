@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any, final
 
-from controllers.records import Outcome, Proposal
+from controllers.records import Child, Outcome, Proposal
 from controllers.space_digest import space_digest
 from search_space import Choices, Genotype, SearchSpace
 
@@ -72,9 +72,10 @@ class Controller(ABC):
             raise ValueError(f"n must be 0 or more, got {n}")
         proposals = []
         for _ in range(n):
-            genotype = self._draw()
+            drawn = self._draw()
+            genotype, parent = (drawn.genotype, drawn.parent) if isinstance(drawn, Child) else (drawn, None)
             choices = self.space.encode(genotype)
-            proposal = Proposal(self.num_proposed, genotype, choices, self._info(choices))
+            proposal = Proposal(self.num_proposed, genotype, choices, self._info(choices), parent)
             self._register(proposal)
             proposals.append(proposal)
         return proposals
@@ -103,7 +104,10 @@ class Controller(ABC):
         return {
             **self._identity(),
             "fingerprints": list(self._fingerprints),
-            "pending": [{"id": p.id, "genotype": p.genotype.to_dict(), "info": dict(p.info)} for p in self.pending],
+            "pending": [
+                {"id": p.id, "genotype": p.genotype.to_dict(), "info": dict(p.info), "parent": p.parent}
+                for p in self.pending
+            ],
             "algorithm": self._state(),
         }
 
@@ -137,8 +141,8 @@ class Controller(ABC):
 
         Raises:
             ValueError: if this controller has proposed before, an id is missing or out of order, a proposal is not in
-                the space or lacks the `info` that this class writes, or an outcome belongs to no proposal. Nothing is
-                taken over then.
+                the space, has a parent that is no earlier one or lacks the `info` that this class writes, or an outcome
+                belongs to no proposal. Nothing is taken over then.
         """
         if self.num_proposed:
             raise ValueError(f"replay needs a fresh controller, this one has made {self.num_proposed} proposals")
@@ -168,8 +172,10 @@ class Controller(ABC):
         return genotype.fingerprint in self._proposed
 
     @abstractmethod
-    def _next(self, rng: random.Random) -> Genotype:
+    def _next(self, rng: random.Random) -> Genotype | Child:
         """A genotype of the space; called again with the same generator while the result is a duplicate.
+
+        One that was bred from an earlier proposal comes as a `Child`, which names it.
 
         Must not change the state. May depend on `num_proposed`, on what was proposed, and on what `_learn` kept,
         but not on what is pending or on when proposals were asked for: a replay does not know that.
@@ -205,15 +211,15 @@ class Controller(ABC):
     def _load(self, state: Mapping[str, Any]) -> None:
         """Replace what `_learn` kept by what `_state` wrote."""
 
-    def _draw(self) -> Genotype:
+    def _draw(self) -> Genotype | Child:
         if self.num_proposed < len(self._initial):
             return self._initial[self.num_proposed]
         rng = random.Random(f"{self.seed}:{self.num_proposed}")
         for _ in range(MAX_TRIES):
-            genotype = self._next(rng)
-            if not self._is_duplicate(genotype):
+            drawn = self._next(rng)
+            if not self._is_duplicate(drawn.genotype if isinstance(drawn, Child) else drawn):
                 break
-        return genotype
+        return drawn
 
     def _register(self, proposal: Proposal) -> None:
         self._fingerprints.append(proposal.genotype.fingerprint)
@@ -227,13 +233,18 @@ class Controller(ABC):
 
     def _restored(self, item: Mapping[str, Any]) -> Proposal:
         genotype = Genotype.from_dict(item["genotype"])
-        return Proposal(int(item["id"]), genotype, self.space.encode(genotype), dict(item["info"]))
+        choices = self.space.encode(genotype)
+        return Proposal(int(item["id"]), genotype, choices, dict(item["info"]), item.get("parent"))
 
     def _check_journal(self, proposal: Proposal) -> None:
         try:
             self.space.encode(proposal.genotype)
         except ValueError as error:
             raise ValueError(f"proposal {proposal.id} of the journal is not in the search space: {error}") from error
+        if proposal.parent is not None and not 0 <= proposal.parent < proposal.id:
+            raise ValueError(
+                f"proposal {proposal.id} of the journal has the parent {proposal.parent}, which is no earlier one"
+            )
         if missing := self._info_keys - set(proposal.info):
             raise ValueError(
                 f"proposal {proposal.id} of the journal has no {', '.join(sorted(missing))} in its info; "

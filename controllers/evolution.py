@@ -9,7 +9,7 @@ from typing import Any
 
 from controllers.base import Controller
 from controllers.checks import check_count, check_number
-from controllers.records import Outcome
+from controllers.records import Child, Outcome
 from controllers.surrogate import Surrogate, check_installed
 from search_space import Choice, Genotype, SearchSpace
 
@@ -157,11 +157,14 @@ class EvolutionController(Controller):
         """Id of the newest member."""
         return max(member.id for member in self._population)
 
-    def _next(self, rng: random.Random) -> Genotype:
+    def _next(self, rng: random.Random) -> Genotype | Child:
         fewest = min(self.tournament_size, max(1, self.num_random))
         if self.num_proposed < self.num_random or len(self._population) < fewest:
             return self.space.sample(rng)
-        parent = select(self._population, self.tournament_size, rng).genotype
+        winner = select(self._population, self.tournament_size, rng)
+        return Child(self._bred(winner.genotype, rng), winner.id)
+
+    def _bred(self, parent: Genotype, rng: random.Random) -> Genotype:
         if self.crossover and rng.random() < self.crossover:
             other = select(self._population, self.tournament_size, rng).genotype
             child = cross(self.space, parent, other, rng)

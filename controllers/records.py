@@ -13,6 +13,18 @@ State = Literal["complete", "stopped", "failed"]
 
 
 @dataclass(frozen=True)
+class Child:
+    """A genotype bred from that of an earlier proposal.
+
+    Args:
+        parent: id of that proposal; of several parents, the first.
+    """
+
+    genotype: Genotype
+    parent: int
+
+
+@dataclass(frozen=True)
 class Proposal:
     """A genotype to try.
 
@@ -22,12 +34,15 @@ class Proposal:
         choices: the space's encoding of the genotype; nobody may change it.
         info: what the controller wants to know later of the moment in which it proposed, as finite numbers. Who keeps
             a journal writes it down and hands it back on replay, unread; nobody may change it.
+        parent: id of the earlier proposal from which it was bred, if it was: training may start from what that one
+            learned.
     """
 
     id: int
     genotype: Genotype
     choices: dict[str, Choice] = field(hash=False)
     info: dict[str, float] = field(default_factory=dict, hash=False)
+    parent: int | None = None
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,6 @@
+import json
 import random
+from dataclasses import replace
 from statistics import mean
 
 import pytest
@@ -284,3 +286,38 @@ def test_screening_without_scikit_learn_says_what_to_install(monkeypatch):
     with pytest.raises(ValueError, match=r"mutants=4 needs scikit-learn: pip install 'nas-fpn\[screening\]'"):
         make(mutants=4)
     make(mutants=1)
+
+
+@pytest.mark.parametrize("crossover", [0.0, 1.0])
+def test_children_name_the_winner_of_their_tournament_and_nobody_else_names_a_parent(crossover):
+    controller = make(population_size=3, tournament_size=3, num_random=3, crossover=crossover)
+    first = controller.propose(3)
+    assert [proposal.parent for proposal in first] == [None] * 3
+    for value, proposal in enumerate(first):
+        observe(controller, [proposal], float(value == 1))
+    (child,) = controller.propose(1)
+    assert child.parent == 1
+    saved = json.loads(json.dumps(controller.state_dict()))
+    again = make(population_size=3, tournament_size=3, num_random=3, crossover=crossover)
+    again.load_state_dict(saved)
+    assert again.pending == controller.pending == (child,)
+    replayed = make(population_size=3, tournament_size=3, num_random=3, crossover=crossover)
+    replayed.replay([*first, child], [Outcome(p, float(p.id == 1)) for p in first])
+    assert replayed.pending == (child,)
+
+
+def test_a_state_from_before_there_were_parents_loads():
+    controller = make()
+    controller.propose(2)
+    state = controller.state_dict()
+    for item in state["pending"]:
+        del item["parent"]
+    again = make()
+    again.load_state_dict(state)
+    assert again.pending == controller.pending
+
+
+def test_a_parent_has_to_be_an_earlier_proposal():
+    proposals = make().propose(2)
+    with pytest.raises(ValueError, match="proposal 1 of the journal has the parent 1, which is no earlier one"):
+        make().replay([proposals[0], replace(proposals[1], parent=1)], [])
