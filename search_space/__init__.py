@@ -13,6 +13,7 @@ from search_space.bounds import (
 from search_space.cost import Cost, genotype_cost, level_sizes
 from search_space.genotype import Genotype, MergeCell
 from search_space.known import DEFAULT_LEVELS, KNOWN, known_genotype
+from search_space.matching import CellMatch, match_cells
 from search_space.nas_fpn import NasFpnSpace, nas_fpn_space
 from search_space.pyramid import PyramidSpace, pyramid_space
 from search_space.space import Choice, Choices, Decision, SearchSpace
@@ -26,6 +27,7 @@ __all__ = [
     "MAX_LEVEL",
     "MAX_REPEATS",
     "MAX_SPACE_CELLS",
+    "CellMatch",
     "Choice",
     "Choices",
     "Cost",
@@ -40,6 +42,7 @@ __all__ = [
     "known",
     "known_genotype",
     "level_sizes",
+    "match_cells",
     "nas_fpn_space",
     "pyramid_space",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -27,11 +28,13 @@ from nas.proxy.attempt import Attempt
 from nas.proxy.config import NeckConfig, ProxyConfig
 from nas.proxy.features import cached_features
 from nas.proxy.images import ImageInputs
+from nas.proxy.inherit import packed_weights, short_config, start_from_weights
 from nas.proxy.inputs import Inputs, TargetCache
+from nas.proxy.parts import trained_part
 from nas.proxy.phases import NO_PHASES, Phases
 from nas.proxy.scoring import score
 from nas.proxy.training import Training
-from nas.proxy.trial import Hooks, Trained
+from nas.proxy.trial import Hooks, Start, Trained, TrialError
 from nas.proxy.warm import WARM_SEED, start_from, warm_config, warm_weights
 from necks import MergeNeck, Neck, Recipe
 from search_space import Genotype, known
@@ -106,7 +109,7 @@ class ProxyTask:
             neck = detector.backbone.neck
             cost = self._cost(neck, twice=hooks.limited)
         hooks.before_training(cost)
-        training = Training(detector, self.train_inputs, self.targets, self.config, seed, self.device, phases)
+        training = self._training(detector, seed, phases, hooks.start)
         attempt = Attempt(training, partial(self._evaluate, detector, cost, phases), hooks)
         metrics: dict[str, float | None] = {**attempt.run()}
         if attempt.stopped_at is None:
@@ -116,7 +119,11 @@ class ProxyTask:
         metrics |= {"steps": training.step, "loss": training.loss}
         if attempt.resumed_at is not None:
             metrics["resumed_at"] = attempt.resumed_at
-        return Trained(metrics, neck.eval().cpu(), attempt.stopped_at)
+        weights = None
+        if hooks.keeps_weights and attempt.stopped_at is None:
+            weights = packed_weights(_genotype(neck), trained_part(detector, self.config))
+        inherited = hooks.start is not None
+        return Trained(metrics, neck.eval().cpu(), attempt.stopped_at, inherited=inherited, weights=weights)
 
     def estimate(self) -> float:
         """Seconds that a trial will take: a few steps of FPN, and a third of a step's time per image to score."""
@@ -142,6 +149,14 @@ class ProxyTask:
         detector = build_detector(backbone, neck, self.num_classes, self.config.head, self.config.image_size)
         start_from(detector, self._warm)
         return detector.to(self.device, memory_format=self._layout)
+
+    def _training(self, detector: RetinaNet, seed: int, phases: Phases, start: Start | None) -> Training:
+        """The training of a fresh detector, which takes over the weights that it is to start from."""
+        config, digest = self.config, None
+        if start is not None:
+            config, digest = short_config(config, start), hashlib.sha256(start.weights).hexdigest()
+            start_from_weights(trained_part(detector, config), _genotype(detector.backbone.neck), start.weights)
+        return Training(detector, self.train_inputs, self.targets, config, seed, self.device, phases, digest)
 
     def _warmed(self, root: Path) -> dict[str, Tensor]:
         return warm_weights(self.config, self.train_images.split, self.backbone, root, self._train_without_cells)
@@ -183,6 +198,12 @@ class ProxyTask:
         )
         sizes = [(x.shape[-2], x.shape[-1]) for x in pyramid.values()]
         return grid_anchors(build_anchors(neck.out_levels, self.config.head), sizes, (size, size))
+
+
+def _genotype(neck: Neck) -> Genotype:
+    if not isinstance(neck, MergeNeck):
+        raise TrialError(f"{type(neck).__name__} has no genotype, by which it could inherit or leave weights")
+    return neck.genotype
 
 
 def _scored(splits: Splits, name: Literal["reward", "test"]) -> CocoSplit:

@@ -35,6 +35,7 @@ class Training:
         targets: of the same images.
         seed: of the order in which images are drawn.
         phases: is told what the training does.
+        started_from: digest of the weights that the detector already has from another candidate; None for fresh ones.
 
     Attributes:
         step: steps done.
@@ -49,6 +50,7 @@ class Training:
         seed: int,
         device: torch.device,
         phases: Phases = NO_PHASES,
+        started_from: str | None = None,
     ) -> None:
         self.config = config
         self.device = device
@@ -56,6 +58,7 @@ class Training:
         self._inputs = inputs
         self._targets = targets
         self._seed = seed
+        self._started_from = started_from
         self._part = trained_part(detector.train(), config)
         self._phases = phases
         self._forward: Callable[[Any], dict[str, Tensor]] = self._part
@@ -105,6 +108,7 @@ class Training:
             "images": len(self._inputs),
             "settings": repr(replace(self.config, threads=1, device="cpu")),
             "tensors": {name: list(value.shape) for name, value in self._part.state_dict().items()},
+            **({} if self._started_from is None else {"started from": self._started_from}),
         }
 
     def state(self) -> dict[str, Any]:

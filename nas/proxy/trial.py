@@ -14,15 +14,36 @@ class TrialError(RuntimeError):
     """A candidate that could not be trained or scored; the message is the reason that goes into the journal."""
 
 
+@dataclass(frozen=True)
+class Start:
+    """Weights that a training starts from, and how it goes on from there.
+
+    Args:
+        weights: of another candidate, as its `Trained.weights`.
+        steps: of this training, instead of the configured ones.
+        lr: its learning rate as a share of the configured one.
+    """
+
+    weights: bytes
+    steps: int
+    lr: float = 1.0
+
+
 class Hooks:
     """What a trial tells and asks while it runs; as it stands, nothing is asked and nothing kept.
 
+    A task that knows nothing of `start` and `keeps_weights` trains from nothing and says so (`Trained.inherited`).
+
     Attributes:
+        start: where the training starts; None: from nothing.
+        keeps_weights: whether others may start from what this trial learns.
         limited: whether `before_training` may refuse the candidate, so that its latency is worth a second look.
         rungs: steps, ascending, after which the candidate is scored once more and asked about.
         checkpoint_seconds: how long a training runs between two checkpoints; None: no checkpoints.
     """
 
+    start: Start | None = None
+    keeps_weights: bool = False
     limited: bool = False
     rungs: tuple[int, ...] = ()
     checkpoint_seconds: float | None = None
@@ -54,8 +75,12 @@ class Trained:
             `resumed_at`, the step of the checkpoint it continued, if it did.
         neck: trained, in evaluation mode, on the CPU; None for a task that has none to keep.
         stopped_at: the rung at which the training ended, or None if it ran to its end.
+        inherited: whether the training started from `Hooks.start`.
+        weights: for others to start from, if they were asked for.
     """
 
     metrics: dict[str, float | None]
     neck: Neck | None
     stopped_at: int | None = None
+    inherited: bool = False
+    weights: bytes | None = None

@@ -88,6 +88,7 @@ class Journal:
             "fingerprint": candidate.genotype.fingerprint,
             "proposal": candidate.proposal,
             **({"info": dict(candidate.info)} if candidate.info else {}),
+            **({} if candidate.parent is None else {"parent": candidate.parent}),
         }
         distributions: dict[str, BaseDistribution] = {
             name: CategoricalDistribution(space_choices[name]) for name in candidate.choices

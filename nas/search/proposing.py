@@ -83,6 +83,7 @@ def candidate_of(origin: str, proposal: Proposal) -> Candidate:
         proposal=proposal.id,
         choices=proposal.choices,
         info=proposal.info,
+        parent=proposal.parent,
     )
 
 
@@ -152,4 +153,6 @@ def _initial(name: str, config: SearchConfig, space: SearchSpace) -> Genotype:
 
 def _proposal_of(candidate: Candidate) -> Proposal:
     assert candidate.proposal is not None
-    return Proposal(candidate.proposal, candidate.genotype, dict(candidate.choices), dict(candidate.info))
+    return Proposal(
+        candidate.proposal, candidate.genotype, dict(candidate.choices), dict(candidate.info), candidate.parent
+    )

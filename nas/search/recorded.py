@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.search.journal_lines import JournalError
-from nas.search.records import CONFIRM_PREFIX, Candidate, Trial, is_number
+from nas.search.records import CONFIRM_PREFIX, CONTROL_PREFIX, Candidate, Trial, is_number
 from nas.terminal import shown
 from nas.text import MESSAGE_LIMIT
 from search_space import Genotype
@@ -22,6 +23,9 @@ STATES: dict[TrialState, str] = {
     TrialState.FAIL: "failed",
 }
 
+
+_REPEATS = re.compile(rf"{CONFIRM_PREFIX}[0-9]+|{CONTROL_PREFIX}[0-9]+:[1-9][0-9]*")
+"""Origins of trials that train the neck of another."""
 
 SHOWN = 60
 """Characters of a wrong value in a message, which is one line."""
@@ -74,10 +78,10 @@ def _problem(trials: Sequence[Trial]) -> str | None:
             if candidate.proposal != (wanted := proposed[candidate.origin]):
                 return f"trial {trial.number} is proposal {candidate.proposal} of {candidate.origin}, not {wanted}"
             proposed[candidate.origin] += 1
-        elif (again := candidate.confirms) is not None and not (
+        elif (again := _repeated(candidate)) is not None and not (
             again < trial.number and trials[again].candidate.genotype == candidate.genotype
         ):
-            return f"trial {trial.number} confirms trial {again}, which has another neck"
+            return f"trial {trial.number} is a {candidate.kind} of trial {again}, which has another neck"
         source = trial.copied_from
         if source is not None and not (0 <= source < len(trials) and trials[source].state == trial.state):
             return f"trial {trial.number} has the result of trial {source}, which has none"
@@ -88,13 +92,18 @@ def _problem(trials: Sequence[Trial]) -> str | None:
     return None
 
 
+def _repeated(candidate: Candidate) -> int | None:
+    """Number of the trial whose neck is trained once more."""
+    return candidate.controls[0] if candidate.controls is not None else candidate.confirms
+
+
 def _read(trial: FrozenTrial) -> Trial:
     attributes = trial.user_attrs
     if trial.state not in STATES:
         raise _FieldError(f"its state is {trial.state.name.lower()}")
     proposal = _field(attributes, "proposal", int, None)
     origin = _field(attributes, "origin", str)
-    if origin.startswith(CONFIRM_PREFIX) and not origin.removeprefix(CONFIRM_PREFIX).isdecimal():
+    if origin.startswith((CONFIRM_PREFIX, CONTROL_PREFIX)) and not _REPEATS.fullmatch(origin):
         raise _FieldError(f"its origin is {_shown(origin)}")
     outcome: dict[str, Any] = _field(attributes, "outcome", dict) if trial.state.is_finished() else {}
     candidate = Candidate(
@@ -103,9 +112,12 @@ def _read(trial: FrozenTrial) -> Trial:
         proposal=proposal,
         choices=trial.params,
         info=_numbers(_field(attributes, "info", dict, {}), "info"),
+        parent=_field(attributes, "parent", int, None),
     )
     if proposal is None and candidate.is_limited:
         raise _FieldError(f"its origin is {candidate.origin!r}, and it has no proposal")
+    if candidate.parent is not None and not (proposal is not None and 0 <= candidate.parent < proposal):
+        raise _FieldError(f"its parent is {candidate.parent}, which is no earlier proposal")
     return Trial(
         number=trial.number,
         candidate=candidate,

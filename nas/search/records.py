@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from search_space import Choice, Genotype
 
-SEARCH, RANDOM, KNOWN_PREFIX, CONFIRM_PREFIX = "search", "random", "known:", "confirm:"
+SEARCH, RANDOM, KNOWN_PREFIX, CONFIRM_PREFIX, CONTROL_PREFIX = "search", "random", "known:", "confirm:", "control:"
+
+Kind = Literal["proposed", "known", "confirmation", "control"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,10 +18,12 @@ class Candidate:
     """Something to train.
 
     Args:
-        origin: `search`, `random`, `known:NAME`, or `confirm:TRIAL` for a trial's neck trained again.
-        proposal: id of the controller's proposal, None for known necks and confirmations.
+        origin: `search`, `random`, `known:NAME`, `confirm:TRIAL` for a trial's neck trained again, or
+            `control:TRIAL:DEPTH` for one trained on, see `nas.search.inheritance`.
+        proposal: id of the controller's proposal, None for all that no controller proposed.
         choices: the space's encoding, empty where there is no proposal.
         info: what the controller noted with its proposal, and wants back when it is replayed.
+        parent: id of the same controller's proposal from which it was bred, if it was.
     """
 
     origin: str
@@ -27,23 +31,44 @@ class Candidate:
     proposal: int | None = None
     choices: Mapping[str, Choice] = field(default_factory=dict)
     info: Mapping[str, float] = field(default_factory=dict)
+    parent: int | None = None
+
+    @property
+    def kind(self) -> Kind:
+        """What it is trained for: proposed by a controller, a published neck, or one of those trained once more."""
+        if self.origin.startswith(KNOWN_PREFIX):
+            return "known"
+        if self.origin.startswith(CONFIRM_PREFIX):
+            return "confirmation"
+        return "control" if self.origin.startswith(CONTROL_PREFIX) else "proposed"
 
     @property
     def is_known(self) -> bool:
         """Whether it is one of the search's published necks."""
-        return self.origin.startswith(KNOWN_PREFIX)
+        return self.kind == "known"
+
+    @property
+    def is_candidate(self) -> bool:
+        """Whether it stands for itself: no confirmation and no control of another trial."""
+        return self.kind in ("proposed", "known")
 
     @property
     def confirms(self) -> int | None:
         """Number of the trial whose neck is trained again, if this is a confirmation."""
-        if not self.origin.startswith(CONFIRM_PREFIX):
+        return int(self.origin.removeprefix(CONFIRM_PREFIX)) if self.kind == "confirmation" else None
+
+    @property
+    def controls(self) -> tuple[int, int] | None:
+        """Number of the trial whose neck is trained on, and how often it then was, if this is a control."""
+        if self.kind != "control":
             return None
-        return int(self.origin.removeprefix(CONFIRM_PREFIX))
+        root, _, depth = self.origin.removeprefix(CONTROL_PREFIX).partition(":")
+        return int(root), int(depth)
 
     @property
     def is_limited(self) -> bool:
-        """True if constraints and rungs hold for it: not for known necks, nor for a confirmation."""
-        return not self.is_known and self.confirms is None
+        """True if constraints and rungs hold for it: for what a controller proposed."""
+        return self.kind == "proposed"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,11 +11,11 @@ SEARCH_ORIGINS = (SEARCH, RANDOM)
 
 
 def scored(trials: Sequence[Trial], origin: str | None = None) -> list[Trial]:
-    """Trials that were trained to the end and have a reward, of one origin or of all; confirmations are none."""
+    """Candidates that were trained to the end and have a reward, of one origin or of all."""
     return [
         trial
         for trial in trials
-        if trial.state == "complete" and trial.candidate.confirms is None and origin in (None, trial.candidate.origin)
+        if trial.state == "complete" and trial.candidate.is_candidate and origin in (None, trial.candidate.origin)
     ]
 
 
