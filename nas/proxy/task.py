@@ -107,14 +107,13 @@ class ProxyTask:
         with phases.during("setup"):
             detector = self._detector(build)
             neck = detector.backbone.neck
-            cost = self._cost(neck, twice=hooks.limited)
+            cost = self._cost(neck)
         hooks.before_training(cost)
         training = self._training(detector, seed, phases, hooks.start)
         attempt = Attempt(training, partial(self._evaluate, detector, cost, phases), hooks)
         metrics: dict[str, float | None] = {**attempt.run()}
-        if attempt.stopped_at is None:
-            with phases.during("setup"):
-                metrics["latency_ms"] = min(cost["latency_ms"], latency_ms(neck, self.shapes, self.device))
+        with phases.during("setup"):
+            metrics["latency_ms"] = min(cost["latency_ms"], latency_ms(neck, self.shapes, self.device))
         metrics |= {"peak_memory_mb": peak_memory_mb(self.device), **attempt.seconds}
         metrics |= {"steps": training.step, "loss": training.loss}
         if attempt.resumed_at is not None:
@@ -170,10 +169,10 @@ class ProxyTask:
             pass
         return detector
 
-    def _cost(self, neck: Neck, *, twice: bool) -> dict[str, float]:
-        """`params`, `macs` and `latency_ms`, the latter measured once or the smaller of two."""
+    def _cost(self, neck: Neck) -> dict[str, float]:
+        """`params`, `macs` and `latency_ms`, the smaller of two."""
         cost = neck_cost(neck, self.shapes)
-        latency = min(latency_ms(neck, self.shapes, self.device) for _ in range(2 if twice else 1))
+        latency = min(latency_ms(neck, self.shapes, self.device) for _ in range(2))
         return {"params": cost.params, "macs": cost.macs, "latency_ms": latency}
 
     def _evaluate(self, detector: RetinaNet, cost: Mapping[str, float], phases: Phases) -> dict[str, float]:

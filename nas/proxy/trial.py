@@ -37,14 +37,12 @@ class Hooks:
     Attributes:
         start: where the training starts; None: from nothing.
         keeps_weights: whether others may start from what this trial learns.
-        limited: whether `before_training` may refuse the candidate, so that its latency is worth a second look.
         rungs: steps, ascending, after which the candidate is scored once more and asked about.
         checkpoint_seconds: how long a training runs between two checkpoints; None: no checkpoints.
     """
 
     start: Start | None = None
     keeps_weights: bool = False
-    limited: bool = False
     rungs: tuple[int, ...] = ()
     checkpoint_seconds: float | None = None
 
@@ -69,10 +67,10 @@ class Trained:
 
     Args:
         metrics: AP, AP50, ... in percent; `params`, `macs` and `latency_ms` of the neck for one image (the latency is
-            the smaller median of before and after the training, since neighbours on the machine disturb it; that of
-            before if the training was stopped); `peak_memory_mb` of this attempt; `train_seconds` and `eval_seconds`
-            (rungs included) of all attempts; `steps` of its training, those before a checkpoint included; `loss`;
-            `resumed_at`, the step of the checkpoint it continued, if it did.
+            the smallest of three medians, two before the training and one after it, since neighbours on the machine
+            disturb it); `peak_memory_mb` of this attempt; `train_seconds` and `eval_seconds` (rungs included) of all
+            attempts; `steps` of its training, those before a checkpoint included; `loss`; `resumed_at`, the step of the
+            checkpoint it continued, if it did.
         neck: trained, in evaluation mode, on the CPU; None for a task that has none to keep.
         stopped_at: the rung at which the training ended, or None if it ran to its end.
         inherited: whether the training started from `Hooks.start`.

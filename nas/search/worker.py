@@ -122,14 +122,14 @@ class TrialHooks(Hooks):
         self._number = number
         self._key = key
         self._desk = desk
-        self.limited = limited and bool(config.constraints.limits())
+        self._limited = limited
         self.rungs = config.stopping.rungs if limited and desk is not None else ()
         self.checkpoint_seconds = None if desk is None else config.resources.checkpoint_seconds
         self.rewards: dict[str, float] = {}
 
     def before_training(self, measured: Measured) -> None:
         plain = plain_metrics(measured)
-        if self.limited and violations(self._config.constraints, plain):
+        if self._limited and violations(self._config.constraints, plain):
             raise RejectedError(plain)
 
     def stops_at(self, step: int, metrics: Mapping[str, float | None]) -> bool:
