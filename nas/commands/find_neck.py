@@ -9,6 +9,7 @@ from nas.credentials import without_credentials
 from nas.errors import UserError
 from nas.export.sources import read_neck
 from nas.results.confirmed import answer
+from nas.results.labels import width_note
 from nas.search.config import SearchConfig
 from nas.search.journal import open_journal
 from nas.search.places import fetched
@@ -72,7 +73,7 @@ def _trial(place: str, number: int | None) -> Found:
     trial = _chosen(place, config, trials, number)
     reward = "" if trial.reward is None else f", reward {trial.reward:.1f}"
     return Found(
-        f"trial {trial.number} of {without_credentials(place)} ({trial.candidate.origin}{reward})",
+        f"trial {trial.number} of {without_credentials(place)} ({trial.candidate.origin}{width_note(trial)}{reward})",
         trial.candidate.genotype,
     )
 

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
 from nas.results.compare import cell_lines
+from nas.results.labels import width_note
 from nas.results.summary import cell
 from nas.results.units import duration, resource_hours
 from nas.search.config import SearchConfig
@@ -142,7 +143,7 @@ class Progress:
         if trial.state == "stopped":
             return text + f"stopped early, {seconds}"
         cost = f"{cell(trial, 'params'):>6s} k params {cell(trial, 'macs'):>6s} M MACs"
-        return text + f"best {self._best:5.1f}  {cost} {seconds}"
+        return text + f"best {self._best:5.1f}  {cost} {seconds}{width_note(trial)}"
 
 
 def _details(trial: Trial) -> str:

@@ -39,7 +39,8 @@ def show_status(run_dir: str, as_json: bool) -> None:
     for label in ("best", "best_found"):
         if (entry := now[label]) is not None:
             console.print(
-                f"{label.replace('_', ' ')}, observed: trial {entry['trial']} ({entry['origin']}), "
+                f"{label.replace('_', ' ')}, observed: trial {entry['trial']} ({entry['origin']}, "
+                f"{entry['channels']} channels), "
                 f"{config.reward.name} {entry['reward']:.1f}"
             )
     if (verdict := verdict_of(config, trials)) is not None:

@@ -14,7 +14,7 @@ from nas.configuration import ConfigError, override
 from nas.data.config import DataError
 from nas.data.problems import Problem
 from nas.results.confirmed import HEADINGS, conclusion, standing_rows, table_title, verdict_of
-from nas.results.labels import over_limits
+from nas.results.labels import neck_name
 from nas.results.report import write_report
 from nas.results.summary import (
     TITLES,
@@ -32,7 +32,7 @@ from nas.search.config import SearchConfig, build_space, load_search
 from nas.search.confirmation import Verdict
 from nas.search.places import opened, shown
 from nas.search.proposing import build_controller, known_neck
-from nas.search.records import KNOWN_PREFIX, Trial
+from nas.search.records import Trial
 from nas.search.run_directory import RunDirectory
 from nas.search.standings import best, best_found, known_necks
 from nas.terminal import console, heading
@@ -136,8 +136,7 @@ def _observed(config: SearchConfig, trials: list[Trial], trial: Trial) -> str:
     known = best(known_necks(trials))
     if known is not None and known.reward is not None and trial.reward is not None:
         verb = "beats" if trial.reward > known.reward else "does not beat"
-        neck = known.candidate.origin.removeprefix(KNOWN_PREFIX) + over_limits(config, known)
-        line += f"; it {verb} the best known neck, {neck}, {name} {known.reward:.1f}"
+        line += f"; it {verb} the best known neck, {neck_name(config, known)}, {name} {known.reward:.1f}"
     return line
 
 

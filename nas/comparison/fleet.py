@@ -109,7 +109,7 @@ class CaseWorker:
             return Ready(failure=shown(f"{type(error).__name__}: {error}", MESSAGE_LIMIT))
         return Ready()
 
-    def run(self, number: int, key: str, genotype: str, limited: bool) -> Reply:
+    def run(self, number: int, key: str, genotype: str, limited: bool, channels: int | None) -> Reply:
         """Train a case; of the arguments only its number matters."""
         case = self._cases[number]
         return guarded(lambda: Reply(metrics=self._train(case)), f"{case.label}, seed {case.seed}")

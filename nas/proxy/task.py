@@ -6,6 +6,7 @@ import hashlib
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from itertools import islice, pairwise
 from pathlib import Path
@@ -78,9 +79,9 @@ class ProxyTask:
         self.scored_images, self.scored_inputs = self._open(scored, root)
         self.anchors = self._grid()
         self.targets = TargetCache(self.train_images, torch.cat(self.anchors), keep=config.cache_targets)
-        self._warm: dict[str, Tensor] = {}
-        if config.warm_steps:
-            self._warm = self._warmed(root)
+        self._root = root
+        self._warm: dict[int, dict[str, Tensor]] = {}
+        self._warmed(config.neck.channels)
 
     def run(self, genotype: Genotype, seed: int, hooks: Hooks = NO_HOOKS) -> Trained:
         """Train and score one candidate; the same seed gives the same weights again, on the CPU to the last bit,
@@ -92,7 +93,10 @@ class ProxyTask:
         Raises:
             TrialError: when the training fails, with the reason.
         """
-        return self.run_neck(partial(candidate_neck, genotype, config=self.config.neck), seed, hooks)
+        config = self.config.neck
+        if hooks.channels is not None:
+            config = replace(config, channels=hooks.channels)
+        return self.run_neck(partial(candidate_neck, genotype, config=config), seed, hooks)
 
     def run_neck(self, build: BuildNeck, seed: int, hooks: Hooks = NO_HOOKS, phases: Phases = NO_PHASES) -> Trained:
         """As `run`, for any neck whose levels are those of the configuration.
@@ -138,7 +142,7 @@ class ProxyTask:
         scoring = len(self.scored_inputs) / min(self.config.batch_size, self.train_images.num_images) / 3
         return per_step * (self.config.steps + scoring)
 
-    def _detector(self, build: BuildNeck) -> RetinaNet:
+    def _detector(self, build: BuildNeck, *, warm: bool = True) -> RetinaNet:
         backbone = self.backbone
         if not self.config.backbone.frozen:
             backbone = build_backbone(self.config.backbone)
@@ -146,7 +150,8 @@ class ProxyTask:
         if neck.out_levels != self.config.neck.levels:
             raise ValueError(f"the proxy task takes necks of levels {self.config.neck.levels}, got {neck.out_levels}")
         detector = build_detector(backbone, neck, self.num_classes, self.config.head, self.config.image_size)
-        start_from(detector, self._warm)
+        if warm:
+            start_from(detector, self._warmed(neck.out_channels))
         return detector.to(self.device, memory_format=self._layout)
 
     def _training(self, detector: RetinaNet, seed: int, phases: Phases, start: Start | None) -> Training:
@@ -157,16 +162,25 @@ class ProxyTask:
             start_from_weights(trained_part(detector, config), _genotype(detector.backbone.neck), start.weights)
         return Training(detector, self.train_inputs, self.targets, config, seed, self.device, phases, digest)
 
-    def _warmed(self, root: Path) -> dict[str, Tensor]:
-        return warm_weights(self.config, self.train_images.split, self.backbone, root, self._train_without_cells)
+    def _warmed(self, channels: int) -> dict[str, Tensor]:
+        """Weights of stem and head that trainings of this width start from; none without `warm_steps`."""
+        if not self.config.warm_steps:
+            return {}
+        if channels not in self._warm:
+            config = replace(self.config, neck=replace(self.config.neck, channels=channels))
+            train = partial(self._train_without_cells, warm_config(config))
+            self._warm[channels] = warm_weights(config, self.train_images.split, self.backbone, self._root, train)
+        return self._warm[channels]
 
-    def _train_without_cells(self) -> RetinaNet:
-        torch.manual_seed(WARM_SEED)
-        config = warm_config(self.config)
-        detector = self._detector(partial(candidate_neck, known.none(config.neck.levels), config=config.neck))
-        training = Training(detector, self.train_inputs, self.targets, config, WARM_SEED, self.device)
-        for _ in training.steps():
-            pass
+    def _train_without_cells(self, config: ProxyConfig) -> RetinaNet:
+        """Leaves the random state as it is: the trial that needs the weights has begun."""
+        with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(WARM_SEED)
+            bare = partial(candidate_neck, known.none(config.neck.levels), config=config.neck)
+            detector = self._detector(bare, warm=False)
+            training = Training(detector, self.train_inputs, self.targets, config, WARM_SEED, self.device)
+            for _ in training.steps():
+                pass
         return detector
 
     def _cost(self, neck: Neck) -> dict[str, float]:

@@ -37,12 +37,14 @@ class Hooks:
     Attributes:
         start: where the training starts; None: from nothing.
         keeps_weights: whether others may start from what this trial learns.
+        channels: of the neck, where they are not those of the task's configuration.
         rungs: steps, ascending, after which the candidate is scored once more and asked about.
         checkpoint_seconds: how long a training runs between two checkpoints; None: no checkpoints.
     """
 
     start: Start | None = None
     keeps_weights: bool = False
+    channels: int | None = None
     rungs: tuple[int, ...] = ()
     checkpoint_seconds: float | None = None
 

@@ -15,6 +15,7 @@ from nas.export.formats import chosen, write_formats
 from nas.export.markdown import code, escaped
 from nas.export.sources import Source, neck_source, save_plain
 from nas.results.confirmed import answer, best_training, conclusion, verdict_of
+from nas.results.labels import width_note
 from nas.search.config import SearchConfig
 from nas.search.records import Trial
 from nas.search.run_directory import RunDirectory
@@ -103,7 +104,8 @@ def _described(source: Source, run: RunDirectory, trial: Trial, claim: str) -> S
         **{f"{escaped(name)}, proxy task": _number(value) for name, value in sorted(trial.metrics.items())},
         "command": code(shlex.join(map(without_credentials, command))),
     }
-    origin = f"Trial {trial.number} ({escaped(trial.candidate.origin)}) of the search {code(config.name)}"
+    neck = escaped(trial.candidate.origin + width_note(trial))
+    origin = f"Trial {trial.number} ({neck}) of the search {code(config.name)}"
     return replace(source, origin=origin, facts=facts)
 
 

@@ -266,7 +266,7 @@ def script_data(
     return {
         "run": shown(run),
         "points": points,
-        "units": list(TITLES.values()),
+        "units": [*TITLES.values(), "channels"],
         "colours": MERGE_COLOURS,
         "danglingColour": DANGLING_COLOUR,
         "radius": RADIUS,
@@ -278,6 +278,8 @@ def script_data(
 def _trial(trial: Trial, columns: Sequence[str]) -> dict[str, Any]:
     genotype = trial.candidate.genotype
     facts = [[shown(TITLES.get(column, column)), text] for column in columns if (text := cell(trial, column)) != "-"]
+    if trial.candidate.channels is not None:
+        facts.append(["channels", str(trial.candidate.channels)])
     if trial.error is not None:
         facts.append(["failed:", shown(trial.error)])
     return {

@@ -10,7 +10,7 @@ from typing import Any
 
 from nas.results.confirmed import verdict_of, verdict_record
 from nas.results.front import pareto_front
-from nas.results.labels import over_limits
+from nas.results.labels import known_name, neck_name, over_limits
 from nas.search.config import SearchConfig
 from nas.search.confirmation import trials_left
 from nas.search.records import KNOWN_PREFIX, RANDOM, SEARCH, Trial
@@ -47,7 +47,7 @@ def closing_rows(config: SearchConfig, trials: Sequence[Trial]) -> list[Row]:
     ]
     for name in config.known:
         trial = best(scored(trials, KNOWN_PREFIX + name))
-        rows.append(Row(name + (over_limits(config, trial) if trial is not None else ""), trial))
+        rows.append(Row(name if trial is None else neck_name(config, trial), trial))
     return rows
 
 
@@ -60,9 +60,8 @@ def front_rows(config: SearchConfig, trials: Sequence[Trial]) -> list[Row]:
     """The Pareto front over the configured cost, cheapest first; known necks by name, the rest by trial number."""
     rows = []
     for trial in pareto_front(trials, config.reward.cost, config.reward.metric):
-        origin = trial.candidate.origin
-        known = trial.candidate.is_known
-        name = f"{origin.removeprefix(KNOWN_PREFIX)} (known)" if known else f"trial {trial.number} ({origin})"
+        known = f"{known_name(trial)} (known)" if trial.candidate.is_known else ""
+        name = known or f"trial {trial.number} ({trial.candidate.origin})"
         rows.append(Row(name + over_limits(config, trial), trial))
     return rows
 
@@ -125,17 +124,18 @@ def status(config: SearchConfig, trials: Sequence[Trial], live: bool) -> dict[st
         "failed": counts["failed"],
         "rejected": rejected,
         "running": counts["running"],
-        "best": None if leader is None else describe(leader),
-        "best_found": None if newest is None else describe(newest),
+        "best": None if leader is None else describe(config, leader),
+        "best_found": None if newest is None else describe(config, newest),
         "confirmed": None if verdict is None else verdict_record(config, verdict),
     }
 
 
-def describe(trial: Trial) -> dict[str, Any]:
+def describe(config: SearchConfig, trial: Trial) -> dict[str, Any]:
     """A scored trial as plain data."""
     return {
         "trial": trial.number,
         "origin": trial.candidate.origin,
+        "channels": trial.candidate.channels or config.proxy.neck.channels,
         "reward": trial.reward,
         "fingerprint": trial.candidate.genotype.fingerprint,
         "metrics": dict(trial.metrics),

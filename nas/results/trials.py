@@ -14,7 +14,7 @@ TRIALS_FILE = "trials.jsonl"
 
 def write_trials(trials: Iterable[Trial], path: Path) -> None:
     """One line per trial: everything in its metrics (AP in percent, cost of the neck alone, `reward@STEP` at the
-    rungs), and its genotype as `Genotype.from_dict` takes it.
+    rungs), its genotype as `Genotype.from_dict` takes it, and `channels` where its width is its own.
     """
     partial = path.with_suffix(".partial")
     partial.write_text("".join(dumps(trial_record(trial)) + "\n" for trial in trials))
@@ -32,6 +32,7 @@ def trial_record(trial: Trial) -> dict[str, Any]:
         "copied_from": trial.copied_from,
         "rejected": list(trial.rejected),
         "error": trial.error,
+        "channels": trial.candidate.channels,
         "fingerprint": trial.candidate.genotype.fingerprint,
         "metrics": dict(trial.metrics),
         "genotype": trial.candidate.genotype.to_dict(),

@@ -11,6 +11,9 @@ from nas.search.constraints import MEASURES, ConstraintConfig, Measured, Violati
 from nas.search.records import Candidate, Trial
 from search_space import Genotype
 
+Count = Callable[..., Mapping[str, float]]
+"""(genotype, channels) -> `params` and `macs`, where the channels are those of the candidates by default."""
+
 
 class UnsatisfiedError(UserError):
     """Nearly all candidates are over a limit; everything finished is in the journal."""
@@ -39,19 +42,19 @@ class Admission:
     or is still in work, ends it. Rejections that the limits of today would not make, having been relaxed, end it too.
 
     Args:
-        cost: counts `params` and `macs`; made at the first check, since that may be slow.
+        cost: counts `params` and `macs`; made at the first use, since that may be slow.
         trials: of the journal so far.
     """
 
     def __init__(
         self,
         constraints: ConstraintConfig,
-        cost: Callable[[], Callable[[Genotype], Mapping[str, float]]],
+        cost: Callable[[], Count],
         trials: Iterable[Trial],
     ) -> None:
         self.constraints = constraints
         self._make_cost = cost
-        self._cost: Callable[[Genotype], Mapping[str, float]] | None = None
+        self._cost: Count | None = None
         self._rejected: dict[str, dict[int, Trial]] = {}
         self._latency: dict[str, float] = {}
         for trial in trials:
@@ -77,6 +80,11 @@ class Admission:
         """Candidates of one controller that were rejected."""
         return len(self._rejected.get(origin, {}))
 
+    def count(self, genotype: Genotype, *channels: int) -> Mapping[str, float]:
+        """`params` and `macs` of a neck, by default at the candidates' width."""
+        self._cost = self._cost or self._make_cost()
+        return self._cost(genotype, *channels)
+
     def check(self, candidate: Candidate) -> Rejection | None:
         """By its own count, and by the latency that a worker measured of the same function.
 
@@ -84,7 +92,7 @@ class Admission:
         """
         if not candidate.is_limited or not self.constraints.limits():
             return None
-        if self.counts_cost and (rejection := self.judge(candidate, self._count(candidate.genotype))):
+        if self.counts_cost and (rejection := self.judge(candidate, self.count(candidate.genotype))):
             return rejection
         latency = self._latency.get(candidate.genotype.fingerprint)
         return None if latency is None else self.judge(candidate, {"latency_ms": latency})
@@ -111,10 +119,6 @@ class Admission:
         row = [] if proposal is None else self._row(origin, proposal)
         if len(row) >= self.constraints.max_rejections_in_a_row:
             raise UnsatisfiedError(_explain(origin, row, self.constraints))
-
-    def _count(self, genotype: Genotype) -> Mapping[str, float]:
-        self._cost = self._cost or self._make_cost()
-        return self._cost(genotype)
 
     def _row(self, origin: str, proposal: int) -> list[Trial]:
         """The row that a proposal lies in, if any."""

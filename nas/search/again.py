@@ -16,7 +16,7 @@ class _AsRecorded(TrialHooks):
     """Stops where the trial was stopped."""
 
     def __init__(self, config: SearchConfig, trial: Trial) -> None:
-        super().__init__(config, trial.number, "", limited=False)
+        super().__init__(config, trial.number, "", limited=False, channels=trial.candidate.channels)
         steps = [int(name.removeprefix(RUNG_METRIC)) for name in trial.metrics if name.startswith(RUNG_METRIC)]
         self.rungs = tuple(sorted(steps))
         self._last = self.rungs[-1] if trial.state == "stopped" else None

@@ -158,8 +158,13 @@ class SearchConfig:
     random_trials: Int = Field(default=8, ge=0, le=MAX_TRIALS)
     """Uniformly drawn candidates scored beside the search: its baseline."""
 
-    known: tuple[str, ...] = ("fpn", "pafpn", "bifpn", "nas_fpn")
+    known: tuple[str, ...] = ("fpn", "pafpn", "bifpn", "nas_fpn", "pan", "quad_fpn")
     """Published necks scored under the same proxy task."""
+
+    known_width: Literal["equal", "same"] = "equal"
+    """Channels of the known necks. `equal`: as many as `constraints.max_macs` allows each, whatever the candidates
+    have, so that all spend the same multiply-adds; without that limit, those of the candidates. `same`: always those
+    of the candidates."""
 
     seed: Int = Field(default=0, ge=0, le=MAX_SEED)
     """Of the controllers, and with a trial's number of that trial's training."""

@@ -195,7 +195,8 @@ def _next_job(plan: Plan) -> Job | None:
         return None
     number, candidate = following
     key = f"{number:04d}-{candidate.genotype.fingerprint}"
-    return Job(number, key, candidate.genotype.to_json(indent=None), limited=candidate.is_limited)
+    genotype = candidate.genotype.to_json(indent=None)
+    return Job(number, key, genotype, limited=candidate.is_limited, channels=candidate.channels)
 
 
 def _take(plan: Plan, weights: KeptWeights, job: Job, reply: Reply) -> UserError | None:

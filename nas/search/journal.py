@@ -89,6 +89,7 @@ class Journal:
             "proposal": candidate.proposal,
             **({"info": dict(candidate.info)} if candidate.info else {}),
             **({} if candidate.parent is None else {"parent": candidate.parent}),
+            **({} if candidate.channels is None else {"channels": candidate.channels}),
         }
         distributions: dict[str, BaseDistribution] = {
             name: CategoricalDistribution(space_choices[name]) for name in candidate.choices

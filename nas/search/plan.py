@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from controllers.records import State
-from nas.search.admission import Admission, Rejection
+from nas.search.admission import Admission, Count, Rejection
 from nas.search.config import SearchConfig, build_space
 from nas.search.confirmation import Confirmation
 from nas.search.constraints import Measured, static_cost
@@ -22,9 +22,13 @@ from nas.search.proposing import (
 )
 from nas.search.records import CONFIRM_PREFIX, KNOWN_PREFIX, RANDOM, SEARCH, Candidate, Trial
 from nas.search.reward import reward_of
-from search_space import Genotype
+from nas.search.widths import known_channels
 
-MakeCost = Callable[[SearchConfig], Callable[[Genotype], Mapping[str, float]]]
+MakeCost = Callable[[SearchConfig], Count]
+
+
+Function = tuple[str, int]
+"""Fingerprint and channels: candidates that have both in common share one result."""
 
 
 class Plan:
@@ -74,10 +78,10 @@ class Plan:
         interrupted = [trial for trial in trials if trial.state == "running"]
         interrupted.sort(key=lambda trial: (not trial.candidate.is_known, trial.number))
         self._ready = deque(trial.number for trial in interrupted)
-        self._running: dict[str, int] = {}
-        self._parked: dict[str, list[int]] = {}
+        self._running: dict[Function, int] = {}
+        self._parked: dict[Function, list[int]] = {}
         self._done = {
-            trial.candidate.genotype.fingerprint: trial
+            self._function(trial.candidate): trial
             for trial in trials
             if trial.state == "complete" and trial.copied_from is None and trial.candidate.confirms is None
         }
@@ -133,8 +137,8 @@ class Plan:
     def next(self) -> tuple[int, Candidate] | None:
         """Number and candidate of the next trial to train, or None when nothing is left to start.
 
-        A candidate that computes the same function as a finished one gets that result at once and is passed over; one
-        that computes the same as a trial in work waits for that result.
+        A candidate that computes the same function as a finished one of its width gets that result at once and is
+        passed over; one that computes the same as a trial in work waits for that result.
 
         Raises:
             UnsatisfiedError: if too many candidates in a row are over a limit.
@@ -143,15 +147,15 @@ class Plan:
             candidate = self._candidates[number]
             if candidate.confirms is not None:
                 return number, candidate
-            fingerprint = candidate.genotype.fingerprint
+            function = self._function(candidate)
             if (rejection := self.admission.check(candidate)) is not None:
                 self._reject(number, rejection)
-            elif (twin := self._done.get(fingerprint)) is not None:
+            elif (twin := self._done.get(function)) is not None:
                 self._share(number, twin)
-            elif fingerprint in self._running:
-                self._parked.setdefault(fingerprint, []).append(number)
+            elif function in self._running:
+                self._parked.setdefault(function, []).append(number)
             else:
-                self._running[fingerprint] = number
+                self._running[function] = number
                 return number, candidate
         return None
 
@@ -184,13 +188,16 @@ class Plan:
         for same in (number, *self._waiting(number)):
             self._reject(same, rejection)
 
+    def _function(self, candidate: Candidate) -> Function:
+        return candidate.genotype.fingerprint, candidate.channels or self.config.proxy.neck.channels
+
     def _waiting(self, number: int) -> list[int]:
         """Trials parked for the result of one that is now finished; nothing shares that of a confirmation."""
         if self._candidates[number].confirms is not None:
             return []
-        fingerprint = self._candidates[number].genotype.fingerprint
-        self._running.pop(fingerprint, None)
-        return self._parked.pop(fingerprint, [])
+        function = self._function(self._candidates[number])
+        self._running.pop(function, None)
+        return self._parked.pop(function, [])
 
     def _share(self, number: int, twin: Trial) -> None:
         """Give a trial the result of one that is the same function, if that keeps the limits; it took no steps."""
@@ -239,7 +246,7 @@ class Plan:
         )
         self._confirmations_finished += trial.candidate.confirms is not None
         if state == "complete" and copied_from is None and trial.candidate.confirms is None:
-            self._done[trial.candidate.genotype.fingerprint] = trial
+            self._done[self._function(trial.candidate)] = trial
         if rejected:
             self.admission.remember(trial)
         if (controller := self.controllers.get(trial.candidate.origin)) is not None:
@@ -250,7 +257,8 @@ class Plan:
     def _next_known(self) -> Candidate | None:
         for origin, genotype in self._known.items():
             if origin not in self._origins:
-                return Candidate(origin=origin, genotype=genotype)
+                channels = known_channels(self.config, genotype, self.admission.count)
+                return Candidate(origin=origin, genotype=genotype, channels=channels)
         return None
 
     def _next_proposal(self) -> Candidate | None:
@@ -266,4 +274,5 @@ class Plan:
         trial = None if confirmation is None else confirmation.next()
         if trial is None:
             return None
-        return Candidate(origin=f"{CONFIRM_PREFIX}{trial.number}", genotype=trial.candidate.genotype)
+        neck = trial.candidate
+        return Candidate(origin=f"{CONFIRM_PREFIX}{trial.number}", genotype=neck.genotype, channels=neck.channels)

@@ -32,6 +32,7 @@ class Job:
         key: tells its checkpoints from those of any other candidate.
         genotype: as JSON.
         limited: see `TrialHooks`.
+        channels: see `Hooks`.
         attempts: workers that it has lost.
     """
 
@@ -39,6 +40,7 @@ class Job:
     key: str
     genotype: str
     limited: bool
+    channels: int | None = None
     attempts: int = 0
 
 
@@ -117,7 +119,7 @@ class Pool:
         worker.job, worker.started = job, time.monotonic()
         worker.deadline = worker.started + (self._resources.trial_seconds or float("inf"))
         self.most = max(self.most, self.running + 1)
-        self._waiting[worker.actor.run.remote(job.number, job.key, job.genotype, job.limited)] = worker
+        self._waiting[worker.actor.run.remote(job.number, job.key, job.genotype, job.limited, job.channels)] = worker
 
     def replies(self) -> list[tuple[Job, Reply]]:
         """What became of jobs, after waiting for up to a second; and look after the workers.

@@ -14,7 +14,7 @@ from nas.search.journal_lines import JournalError
 from nas.search.records import CONFIRM_PREFIX, CONTROL_PREFIX, Candidate, Trial, is_number
 from nas.terminal import shown
 from nas.text import MESSAGE_LIMIT
-from search_space import Genotype
+from search_space import MAX_CHANNELS, Genotype
 
 STATES: dict[TrialState, str] = {
     TrialState.RUNNING: "running",
@@ -79,7 +79,7 @@ def _problem(trials: Sequence[Trial]) -> str | None:
                 return f"trial {trial.number} is proposal {candidate.proposal} of {candidate.origin}, not {wanted}"
             proposed[candidate.origin] += 1
         elif (again := _repeated(candidate)) is not None and not (
-            again < trial.number and trials[again].candidate.genotype == candidate.genotype
+            again < trial.number and _neck(trials[again].candidate) == _neck(candidate)
         ):
             return f"trial {trial.number} is a {candidate.kind} of trial {again}, which has another neck"
         source = trial.copied_from
@@ -95,6 +95,10 @@ def _problem(trials: Sequence[Trial]) -> str | None:
 def _repeated(candidate: Candidate) -> int | None:
     """Number of the trial whose neck is trained once more."""
     return candidate.controls[0] if candidate.controls is not None else candidate.confirms
+
+
+def _neck(candidate: Candidate) -> tuple[Genotype, int | None]:
+    return candidate.genotype, candidate.channels
 
 
 def _read(trial: FrozenTrial) -> Trial:
@@ -113,6 +117,7 @@ def _read(trial: FrozenTrial) -> Trial:
         choices=trial.params,
         info=_numbers(_field(attributes, "info", dict, {}), "info"),
         parent=_field(attributes, "parent", int, None),
+        channels=_channels(attributes),
     )
     if proposal is None and candidate.is_limited:
         raise _FieldError(f"its origin is {candidate.origin!r}, and it has no proposal")
@@ -142,6 +147,13 @@ def _field(record: Mapping[str, Any], name: str, kind: type, default: Any = _MIS
     if value is not default and type(value) is not kind:
         raise _FieldError(f"its {name} is {_shown(value)}")
     return value
+
+
+def _channels(attributes: Mapping[str, Any]) -> int | None:
+    channels: int | None = _field(attributes, "channels", int, None)
+    if channels is not None and not 1 <= channels <= MAX_CHANNELS:
+        raise _FieldError(f"its neck has {channels} channels")
+    return channels
 
 
 def _reward(trial: FrozenTrial) -> float | None:

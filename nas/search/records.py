@@ -24,6 +24,7 @@ class Candidate:
         choices: the space's encoding, empty where there is no proposal.
         info: what the controller noted with its proposal, and wants back when it is replayed.
         parent: id of the same controller's proposal from which it was bred, if it was.
+        channels: of the neck, for known necks with a width of their own; None: that of the search's candidates.
     """
 
     origin: str
@@ -32,6 +33,7 @@ class Candidate:
     choices: Mapping[str, Choice] = field(default_factory=dict)
     info: Mapping[str, float] = field(default_factory=dict)
     parent: int | None = None
+    channels: int | None = None
 
     @property
     def kind(self) -> Kind:

@@ -227,7 +227,7 @@ class RunDirectory:
             ) from error
 
 
-BEFORE: dict[str, Any] = {"confirm": {"trainings": 0}}
+BEFORE: dict[str, Any] = {"confirm": {"trainings": 0}, "known_width": "same"}
 """Settings that older versions lacked, as those versions behaved."""
 
 

@@ -113,11 +113,19 @@ class TrialHooks(Hooks):
         key: see `Job`.
         limited: whether the constraints and the rungs hold for it; they do not for known necks.
         desk: the actor of a `Desk`, needed for rungs and checkpoints only.
+        channels: see `Hooks`.
     """
 
     def __init__(
-        self, config: SearchConfig, number: int, key: str, limited: bool, desk: ActorHandle[Any] | None = None
+        self,
+        config: SearchConfig,
+        number: int,
+        key: str,
+        limited: bool,
+        desk: ActorHandle[Any] | None = None,
+        channels: int | None = None,
     ) -> None:
+        self.channels = channels
         self._config = config
         self._number = number
         self._key = key
@@ -235,10 +243,10 @@ class Worker:
             return Ready(failure=shown(f"{type(error).__name__}: {error}", MESSAGE_LIMIT))
         return Ready(estimate=seconds)
 
-    def run(self, number: int, key: str, genotype: str, limited: bool) -> Reply:
+    def run(self, number: int, key: str, genotype: str, limited: bool, channels: int | None) -> Reply:
         """See `run_trial`."""
         assert self._task is not None
-        hooks = TrialHooks(self._config, number, key, limited, self._desk)
+        hooks = TrialHooks(self._config, number, key, limited, self._desk, channels)
         return run_trial(self._task, self._config, number, Genotype.from_json(genotype), hooks)
 
 

@@ -73,8 +73,8 @@ class DropoutNeck(MergeNeck):
         return OrderedDict((name, F.dropout(x, 0.2, self.training)) for name, x in maps.items())
 
 
-def dropout_neck(channels: tuple[int, ...], levels: tuple[int, ...]) -> MergeNeck:
-    return DropoutNeck(known.fpn(), channels, levels, TINY.neck.channels)
+def dropout_neck(channels: tuple[int, ...], levels: tuple[int, ...], width: int = TINY.neck.channels) -> MergeNeck:
+    return DropoutNeck(known.fpn(), channels, levels, width)
 
 
 def assert_same(first: Trained, second: Trained) -> None:

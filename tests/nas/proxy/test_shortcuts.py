@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from types import SimpleNamespace
@@ -385,7 +386,7 @@ def test_candidates_leave_the_warm_weights_as_they_were(own_data):
     warm_task.run(known.nas_fpn(), 1)
     assert_same(first, warm_task.run(known.fpn(), 0))
     on_disk = safetensors.torch.load_file(warm_files(own_data)[0])
-    assert all(torch.equal(value, on_disk[name]) for name, value in warm_task._warm.items())
+    assert all(torch.equal(value, on_disk[name]) for name, value in warm_task._warm[32].items())
 
 
 def test_a_warm_training_continues_from_its_checkpoint(own_data):
@@ -404,16 +405,30 @@ def test_a_checkpoint_of_a_cold_training_is_not_continued_by_a_warm_one(own_data
     assert "resumed_at" not in warm_trained.metrics
 
 
-def test_necks_of_another_width_start_with_weights_of_their_own(own_data):
-    wide = replace(TINY.neck, channels=TINY.neck.channels * 2)
+def of_width(channels: int) -> Recorded:
+    hooks = Recorded()
+    hooks.channels = channels
+    return hooks
 
-    def build(channels, levels):
-        return candidate_neck(known.fpn(), channels, levels, wide)
 
-    untrained = replace(WARM, steps=0)
-    begun = ProxyTask(untrained, own_data).run_neck(build, 0).neck.state_dict()
-    cold = ProxyTask(replace(untrained, warm_steps=0), own_data).run_neck(build, 0).neck.state_dict()
-    assert all(torch.equal(value, begun[name]) for name, value in cold.items() if value.ndim)
+def test_necks_of_another_width_start_with_stem_and_head_of_that_width_trained_once(own_data, monkeypatch):
+    untrained = ProxyTask(replace(WARM, steps=0), own_data)
+    assert len(warm_files(own_data)) == 1
+    begun = untrained.run(known.fpn(), 0, of_width(64)).neck
+    assert begun.out_channels == 64
+    stem = {f"stem.{key}": value for key, value in begun.stem.state_dict().items()}
+    files = [safetensors.torch.load_file(path) for path in warm_files(own_data)]
+    (warmed,) = [file for file in files if all(file[name].shape == value.shape for name, value in stem.items())]
+    assert all(torch.equal(value, warmed[name]) for name, value in stem.items())
+    monkeypatch.setattr(ProxyTask, "_train_without_cells", refuse)
+    untrained.run(known.nas_fpn(), 1, of_width(64))
+    ProxyTask(WARM, own_data).run(known.nas_fpn(), 1, of_width(64))
+
+
+def test_a_trial_that_trains_the_warm_weights_is_the_same_as_one_that_reads_them(own_data):
+    build = partial(dropout_neck, width=64)
+    trains = ProxyTask(WARM, own_data).run_neck(build, 3)
+    assert_same(trains, ProxyTask(WARM, own_data).run_neck(build, 3))
 
 
 def test_necks_without_a_stem_start_with_the_warm_head():
@@ -603,6 +618,7 @@ def test_nothing_is_measured_unless_asked_for(task):
 TRIAL = """
 import hashlib, json, sys
 from dataclasses import replace
+from functools import partial
 from recorded import TINY
 from nas.data.config import DataConfig
 from nas.proxy.task import ProxyTask

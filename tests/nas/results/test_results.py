@@ -17,6 +17,7 @@ from nas.results.export import ExportError, export
 from nas.results.front import pareto_front
 from nas.results.report import write_report
 from nas.results.summary import cell, closing_rows, columns, front_rows, rejections, status
+from nas.results.trials import trial_record
 from nas.search.constraints import ConstraintConfig
 from nas.search.records import Candidate, Trial
 from nas.search.reward import RewardConfig
@@ -53,6 +54,25 @@ def test_closing_rows_name_search_random_and_every_known_neck(made_up):
     rows = closing_rows(config, trials)
     assert [row.label for row in rows] == ["evolution, best of 3", "random, best of 1", "fpn", "nas_fpn"]
     assert [row.trial is None for row in closing_rows(config, [])] == [True] * 4
+
+
+def test_the_width_of_a_known_neck_is_seen_everywhere(tmp_path):
+    run, config, trials = made_up_run(tmp_path / "run")
+    wide, metrics = replace(trials[0].candidate, channels=44), {**trials[0].metrics, "AP": 99.0}
+    fpn = replace(trials[0], reward=99.0, metrics=metrics, candidate=wide)
+    trials = [fpn, *trials[1:]]
+    label = f"{config.known[0]}, 44 channels"
+    assert label in [row.label for row in closing_rows(config, trials)]
+    assert f"{label} (known)" in [row.label for row in front_rows(config, trials)]
+    assert status(config, trials, live=False)["best"]["channels"] == 44
+    assert status(config, trials, live=False)["best_found"]["channels"] == config.proxy.neck.channels
+    assert trial_record(fpn)["channels"] == 44
+    write_report(run, config, trials)
+    page = (run.report / "index.html").read_text()
+    assert page.count(label) > 1
+    assert '["channels","44"]' in page
+    export(run, trials, tmp_path / "card", 0)
+    assert f"(known:{label})" in (tmp_path / "card" / "README.md").read_text()
 
 
 def test_the_pictures_show_every_scored_candidate(made_up):

@@ -28,7 +28,7 @@ def params(genotype: Genotype) -> int:
 
 def make_plan(config: SearchConfig, path: Path) -> Plan:
     def cost(config: SearchConfig):
-        return lambda genotype: {"params": params(genotype), "macs": 7}
+        return lambda genotype, channels=8: {"params": params(genotype), "macs": 7}
 
     return Plan(config, Journal(path, writable=True), lambda trial: None, cost)
 

@@ -1,0 +1,190 @@
+"""How often the default run finds a neck that is truly better, and how often it says so.
+
+For every seed: the search, as `nasfpn search` runs it, then the neck that it answers with and the best known neck, each
+trained again with fresh seeds, at the same multiply-adds, and scored on the reward images and on the test images. A
+search that was stopped goes on, and what was trained is kept in --out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from experiments.benchmarks.results import write_result
+from nas.commands.trainings import train
+from nas.comparison.case import Case
+from nas.comparison.content import content_of
+from nas.comparison.final import T_QUANTILES
+from nas.results.confirmed import verdict_of
+from nas.results.labels import neck_name
+from nas.search.config import SearchConfig
+from nas.search.journal import open_journal
+from nas.search.records import Trial
+from nas.search.run_directory import RunDirectory
+
+FRESH = 1_000_000_000
+"""First of the fresh seeds; those of a search's trials are smaller."""
+
+WANTED_GAIN = 0.5
+
+Split = Literal["reward", "test"]
+SPLITS: tuple[Split, ...] = ("reward", "test")
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A search and its answer.
+
+    Args:
+        minutes: of the search alone; None where it was stopped in between.
+        probability, gain, low, high: as the search's own confirmation says.
+        found, known: AP with fresh seeds, by split.
+    """
+
+    seed: int
+    winner: str
+    known_neck: str
+    minutes: float | None
+    probability: float
+    claimed: bool
+    gain: float
+    low: float
+    high: float
+    found: dict[Split, list[float]]
+    known: dict[Split, list[float]]
+    genotype: str
+
+    def fresh_gain(self, split: Split) -> float:
+        return statistics.mean(self.found[split]) - statistics.mean(self.known[split])
+
+    def fresh_margin(self, split: Split) -> float:
+        """Half the 95 % interval of `fresh_gain`, with one deviation from seed to seed for both necks."""
+        groups = (self.found[split], self.known[split])
+        freedom = sum(len(group) - 1 for group in groups)
+        variance = sum(statistics.variance(group) * (len(group) - 1) for group in groups) / freedom
+        quantile = T_QUANTILES[min(freedom, len(T_QUANTILES)) - 1]
+        return quantile * math.sqrt(variance * sum(1 / len(group) for group in groups))
+
+    @property
+    def is_better(self) -> bool:
+        return self.fresh_gain("reward") > WANTED_GAIN
+
+    @property
+    def is_refuted(self) -> bool:
+        """True if a claim was made, and the intervals of the claim and of the fresh seeds do not meet."""
+        gain, margin = self.fresh_gain("reward"), self.fresh_margin("reward")
+        return self.claimed and (gain + margin < self.low or gain - margin > self.high)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--experiment", default="experiments.signs:search")
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(range(10)), help="of the searches")
+    parser.add_argument("--fresh", type=int, default=4, help="trainings that judge each neck")
+    parser.add_argument("--set", action="append", default=[], help="settings of the search")
+    parser.add_argument("--out", type=Path, default=Path("runs/default_run"))
+    parser.add_argument("--name", default="default_run", help="of the result")
+    arguments = parser.parse_args()
+
+    judged = []
+    for seed in arguments.seeds:
+        settings = [*arguments.set, f"seed={seed}"]
+        run = searched(arguments.experiment, settings, arguments.out / f"seed_{seed}")
+        judged.append(judge(run, arguments.fresh, arguments.out))
+        write_result(
+            arguments.name,
+            f"Does `{arguments.experiment}` find a better neck?",
+            report(judged),
+            [asdict(row) for row in judged],
+        )
+
+
+def searched(experiment: str, settings: Sequence[str], directory: Path) -> RunDirectory:
+    """The run directory of a finished search; beside it, how many minutes it took where nothing stopped it."""
+    words = [word for setting in settings for word in ("--set", setting)]
+    command = [str(Path(sys.executable).with_name("nasfpn")), "search", experiment, "--run-dir", str(directory), *words]
+    if not (directory / "best").exists():
+        is_new = not directory.exists()
+        start = time.monotonic()
+        subprocess.run(command, check=True)
+        if is_new:
+            _minutes_file(directory).write_text(json.dumps((time.monotonic() - start) / 60))
+    return RunDirectory(directory)
+
+
+def _minutes_file(directory: Path) -> Path:
+    return directory.with_suffix(".minutes.json")
+
+
+def judge(run: RunDirectory, fresh: int, out: Path) -> Judged:
+    config = run.read_config()
+    verdict = verdict_of(config, open_journal(run).trials())
+    if verdict is None:
+        raise SystemExit(f"{run.path} has no confirmed answer")
+    content = content_of(config)
+    cases = {
+        (name, split): _cases(config, standing.trial, split, fresh, content)
+        for name, standing in (("found", verdict.best_found), ("known", verdict.best_known))
+        for split in SPLITS
+    }
+    bank = train([case for own in cases.values() for case in own], config.resources, out, None)
+    aps = {key: [float(bank.metrics(case)["AP"]) for case in own] for key, own in cases.items()}
+    minutes = _minutes_file(run.path)
+    return Judged(
+        seed=config.seed,
+        winner=neck_name(config, verdict.best_found.trial),
+        known_neck=neck_name(config, verdict.best_known.trial),
+        minutes=json.loads(minutes.read_text()) if minutes.exists() else None,
+        probability=verdict.probability,
+        claimed=verdict.is_better,
+        gain=verdict.gain,
+        low=verdict.gain_low,
+        high=verdict.gain_high,
+        found={split: aps["found", split] for split in SPLITS},
+        known={split: aps["known", split] for split in SPLITS},
+        genotype=verdict.best_found.trial.candidate.genotype.to_json(indent=None),
+    )
+
+
+def _cases(config: SearchConfig, trial: Trial, split: Split, fresh: int, content: str) -> list[Case]:
+    channels = trial.candidate.channels or config.proxy.neck.channels
+    proxy = replace(config.proxy, neck=replace(config.proxy.neck, channels=channels))
+    genotype = trial.candidate.genotype
+    label = neck_name(config, trial)
+    return [Case(label, "", genotype, proxy, config.data, FRESH + seed, content, split) for seed in range(fresh)]
+
+
+def report(judged: Sequence[Judged]) -> str:
+    lines = [
+        "| seed | minutes | winner | best known | confirmed gain, 95 % interval | P(better) | fresh seeds: gain | "
+        "on the test images |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {row.seed} | {'-' if row.minutes is None else f'{row.minutes:.1f}'} | {row.winner} | {row.known_neck} | "
+        f"{row.gain:+.1f} ({row.low:+.1f} .. {row.high:+.1f}) | {row.probability:.0%} | "
+        + " | ".join(f"{row.fresh_gain(split):+.1f} ± {row.fresh_margin(split):.1f}" for split in SPLITS)
+        + " |"
+        for row in judged
+    ]
+    better, claims = sum(row.is_better for row in judged), [row for row in judged if row.claimed]
+    lines += [
+        "",
+        f"Better by more than {WANTED_GAIN} AP by fresh seeds, whether the search claims it or not: {better} of "
+        f"{len(judged)}. Claimed as better: {len(claims)}, of which the fresh seeds refute "
+        f"{sum(row.is_refuted for row in claims)} (the intervals do not meet).",
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
