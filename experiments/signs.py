@@ -43,7 +43,7 @@ def search() -> SearchConfig:
     return SearchConfig(
         name="signs",
         data=DataConfig(root="data/signs", embedded=SignsConfig(train=600, reward=200, test=200)),
-        proxy=replace(PROXY, warm_steps=300),
+        proxy=replace(PROXY, warm_steps=300, precision="auto"),
         space=SpaceConfig(name="pyramid", max_cells=12),
         controller=ControllerConfig(
             name="evolution",

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from nas.commands.precision import with_precision
 from nas.commands.trainings import listed, make_table, train, write_record
 from nas.comparison.check import SEPARATION, CheckPlan, CheckResult, check, longer
 from nas.comparison.choose import Judged, grid, judge, recommended
@@ -31,7 +32,7 @@ class Effort:
 
 
 def check_proxy(experiment: str, out: Path, assignments: Sequence[str], effort: Effort, address: str | None) -> None:
-    plan = _plan(override(load_search(experiment), assignments), effort)
+    plan = _plan(with_precision(override(load_search(experiment), assignments)), effort)
     bank = train(plan.cases(), plan.config.resources, out, address)
     result = check(plan, bank)
     _print_scores(result)
@@ -49,7 +50,7 @@ def choose_proxy(
     effort: Effort,
     address: str | None,
 ) -> None:
-    config = override(load_search(experiment), assignments)
+    config = with_precision(override(load_search(experiment), assignments))
     settings = grid(config.proxy, variations)
     plan = _plan(config, effort)
     cases = [case for setting in settings for case in replace(plan, proxy=setting.proxy).proxy_cases()]

@@ -9,6 +9,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from nas.commands.logs import logged
+from nas.commands.precision import with_precision
 from nas.commands.progress import Progress, TensorBoard
 from nas.configuration import ConfigError, override
 from nas.data.config import DataError
@@ -94,6 +95,8 @@ def _search(
     build_controller(config, build_space(config))
     for name in config.known:
         known_neck(name, config)
+    before = run.read_config().proxy.precision if run.config_file.is_file() else "auto"
+    config = with_precision(config, before)
     with run.claim(config):
         trials = _run(config, run, place, address, tensorboard, verbose)
     _print_tables(config, trials)

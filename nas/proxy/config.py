@@ -12,6 +12,8 @@ from nas.detection.config import NORM_GROUPS, BackboneConfig, HeadConfig
 from search_space import MAX_CHANNELS, MAX_LEVEL, MAX_REPEATS
 from search_space.bounds import shown
 
+Precision = Literal["fp32", "bf16", "auto"]
+
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class NeckConfig:
@@ -81,8 +83,9 @@ class ProxyConfig:
     postprocess: Literal["batch", "image"] = "batch"
     """Whether boxes are decoded and suppressed for a batch at once or, by torchvision's own loop, image by image."""
 
-    precision: Literal["fp32", "bf16"] = "fp32"
-    """`bf16`: neck and head run under autocast; weights, loss and optimizer stay in single precision."""
+    precision: Precision = "fp32"
+    """`bf16`: neck and head run under autocast; weights, loss and optimizer stay in fp32. `auto`: bf16 where
+    it is faster, which it is not on every processor. A search decides that once, by a few timed steps."""
 
     channels_last: bool = True
     """Memory layout of maps and weights; the numbers are the same up to rounding."""

@@ -33,6 +33,7 @@ from nas.proxy.inherit import packed_weights, short_config, start_from_weights
 from nas.proxy.inputs import Inputs, TargetCache
 from nas.proxy.parts import trained_part
 from nas.proxy.phases import NO_PHASES, Phases
+from nas.proxy.precision import decided
 from nas.proxy.scoring import score
 from nas.proxy.training import Training
 from nas.proxy.trial import Hooks, Start, Trained, TrialError
@@ -64,6 +65,7 @@ class ProxyTask:
 
     def __init__(self, config: ProxyConfig, data: DataConfig, score_on: Literal["reward", "test"] = "reward") -> None:
         torch.set_num_threads(config.threads)
+        config = decided(config)
         self.config = config
         self.device = pick_device(config.device)
         find_scorer(config.scorer)

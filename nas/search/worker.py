@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import ray
 from ray.exceptions import RayTaskError
 
+from nas.proxy.config import ProxyConfig
 from nas.proxy.trial import Hooks, Trained, TrialError
 from nas.search.config import SearchConfig
 from nas.search.constraints import Measured, RejectedError, violations
@@ -61,16 +62,18 @@ MakeTask = Callable[[SearchConfig], Task]
 
 
 def make_proxy_task(config: SearchConfig) -> Task:
-    """The real task; it brings torchvision with it, which takes seconds to import.
-
-    A trial that was given no GPU takes none: Ray hides GPUs only from workers that ask for some.
-    """
+    """The real task; it brings torchvision with it, which takes seconds to import."""
     from nas.proxy.task import ProxyTask
 
+    return ProxyTask(placed_proxy(config), config.data)
+
+
+def placed_proxy(config: SearchConfig) -> ProxyConfig:
+    """The proxy task as its trials run: without a GPU where they ask for none, as Ray hides GPUs only from workers that
+    ask for some.
+    """
     proxy = config.proxy
-    if proxy.device == "auto" and config.resources.gpus == 0:
-        proxy = replace(proxy, device="cpu")
-    return ProxyTask(proxy, config.data)
+    return replace(proxy, device="cpu") if proxy.device == "auto" and config.resources.gpus == 0 else proxy
 
 
 @dataclass(frozen=True, kw_only=True)
