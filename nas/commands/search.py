@@ -28,6 +28,7 @@ from nas.results.summary import (
     front_title,
     rejections,
     searcher_name,
+    steps_line,
 )
 from nas.search.config import SearchConfig, build_space, load_search
 from nas.search.confirmation import Verdict
@@ -149,8 +150,8 @@ def _print_tables(config: SearchConfig, trials: list[Trial]) -> None:
     _print_table(front_title(config), front_rows(config, trials), columns(config))
     if (verdict := verdict_of(config, trials)) is not None:
         _print_confirmation(config, verdict)
-    if rejections(trials):
-        console.print(rejections(trials), soft_wrap=True)
+    for line in filter(None, (steps_line(config, trials), rejections(trials))):
+        console.print(line, soft_wrap=True)
     for reason, numbers in failure_reasons(trials).items():
         line = f"{len(numbers)} failed (trial {', '.join(map(str, numbers[:MOST_NUMBERS]))}): {reason}"
         console.print(line, soft_wrap=True)

@@ -104,6 +104,7 @@ class Content:
 
     pictures: Mapping[str, Sequence[Picture]]
     closing: Table
+    steps: str = ""
     confirmation: Table | None = None
     conclusion: str = ""
     front: Table | None = None

@@ -13,7 +13,16 @@ from nas.results import page
 from nas.results.confirmed import conclusion, percent, verdict_of
 from nas.results.figures import ReportFigure, report_figures
 from nas.results.labels import neck_name
-from nas.results.summary import closing_rows, columns, failure_reasons, front_rows, front_title, rejections, status
+from nas.results.summary import (
+    closing_rows,
+    columns,
+    failure_reasons,
+    front_rows,
+    front_title,
+    rejections,
+    status,
+    steps_line,
+)
 from nas.results.trials import TRIALS_FILE, write_trials
 from nas.results.units import resource_hours
 from nas.search.config import SearchConfig
@@ -104,6 +113,7 @@ def _content(
     return page.Content(
         pictures=page.pictures(figures),
         closing=page.trial_table(closing_rows(config, trials), columns(config)),
+        steps=steps_line(config, trials),
         confirmation=None if verdict is None else page.standing_table(config, verdict),
         conclusion="" if verdict is None else conclusion(config, verdict),
         front=page.trial_table(front, columns(config)) if front else None,

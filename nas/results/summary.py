@@ -87,6 +87,32 @@ def rejections(trials: Sequence[Trial]) -> str:
     return f"{len(rejected)} candidates were over a limit and not trained ({parts})"
 
 
+def steps_by_side(config: SearchConfig, trials: Sequence[Trial]) -> dict[str, int]:
+    """Training steps of the controller's candidates, the random ones, the known necks and the confirmation, so that one
+    sees how fair a comparison is; shared results cost none. Empty for a journal that does not say them.
+    """
+    done = [trial for trial in trials if trial.state in ("complete", "stopped") and trial.copied_from is None]
+    if any("steps" not in trial.metrics for trial in done):
+        return {}
+    steps: Counter[str] = Counter()
+    for trial in done:
+        steps[_side(config, trial)] += int(trial.metrics["steps"])
+    return dict(steps)
+
+
+def _side(config: SearchConfig, trial: Trial) -> str:
+    kind = trial.candidate.kind
+    if kind != "proposed":
+        return {"known": "known necks"}.get(kind, kind)
+    return config.controller.name if trial.candidate.origin == SEARCH else "random"
+
+
+def steps_line(config: SearchConfig, trials: Sequence[Trial]) -> str:
+    """`steps_by_side` as one phrase; empty where there is nothing to say."""
+    parts = ", ".join(f"{name} {steps:,}" for name, steps in steps_by_side(config, trials).items())
+    return f"training steps: {parts}" if parts else ""
+
+
 def searcher_name(config: SearchConfig) -> str:
     """The controller and what it started from."""
     start = f" from {', '.join(config.controller.initial)}" if config.controller.initial else ""
@@ -124,6 +150,7 @@ def status(config: SearchConfig, trials: Sequence[Trial], live: bool) -> dict[st
         "failed": counts["failed"],
         "rejected": rejected,
         "running": counts["running"],
+        "training_steps": steps_by_side(config, trials),
         "best": None if leader is None else describe(config, leader),
         "best_found": None if newest is None else describe(config, newest),
         "confirmed": None if verdict is None else verdict_record(config, verdict),

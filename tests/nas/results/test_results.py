@@ -16,7 +16,7 @@ from nas.results.architecture import architecture
 from nas.results.export import ExportError, export
 from nas.results.front import pareto_front
 from nas.results.report import write_report
-from nas.results.summary import cell, closing_rows, columns, front_rows, rejections, status
+from nas.results.summary import cell, closing_rows, columns, front_rows, rejections, status, steps_by_side, steps_line
 from nas.results.trials import trial_record
 from nas.search.constraints import ConstraintConfig
 from nas.search.records import Candidate, Trial
@@ -29,6 +29,22 @@ from search_space import KNOWN, nas_fpn_space, pyramid_space
 @pytest.fixture(scope="module")
 def made_up(tmp_path_factory):
     return made_up_run(tmp_path_factory.mktemp("run") / "run")
+
+
+def test_training_steps_are_told_by_side(made_up):
+    """A stopped trial has those until its rung, a shared result none; a journal that says none is not guessed at."""
+    _, config, trials = made_up
+    assert steps_by_side(config, trials) == {}
+    done = [t for t in trials if t.reward is not None]
+    told = [replace(t, metrics={**t.metrics, "steps": 10 + t.number}) for t in done]
+    found = steps_by_side(config, told)
+    assert sum(found.values()) == sum(10 + t.number for t in done)
+    assert set(found) == {"known necks", "random", "evolution"}
+    twin = replace(told[-1], number=99, copied_from=told[-1].number)
+    again = replace(told[0], candidate=replace(told[0].candidate, origin=f"confirm:{told[0].number}"))
+    assert steps_by_side(config, [*told, twin, again]) == {**found, "confirmation": 10 + told[0].number}
+    assert steps_line(config, told[:1]) == "training steps: known necks 10"
+    assert status(config, told, live=False)["training_steps"] == found
 
 
 def test_status_counts_and_best(made_up):
