@@ -19,7 +19,7 @@ class Candidate:
 
     Args:
         origin: `search`, `random`, `known:NAME`, `confirm:TRIAL` for a trial's neck trained again, or
-            `control:TRIAL:DEPTH` for one trained on, see `nas.search.inheritance`.
+            `control:TRIAL:DEPTH` for one trained on from its own weights.
         proposal: id of the controller's proposal, None for all that no controller proposed.
         choices: the space's encoding, empty where there is no proposal.
         info: what the controller noted with its proposal, and wants back when it is replayed.
