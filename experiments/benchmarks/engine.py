@@ -22,6 +22,7 @@ from nas.proxy.config import ProxyConfig
 from nas.proxy.trial import Trained
 from nas.search.cluster import Node, connected
 from nas.search.config import ControllerConfig, ResourceConfig, SearchConfig
+from nas.search.confirmation import ConfirmConfig
 from nas.search.engine import drive, run_search
 from nas.search.journal import Journal
 from nas.search.plan import Plan
@@ -29,7 +30,7 @@ from nas.search.pool import Pool
 from nas.search.records import Trial
 from nas.search.run_directory import RunDirectory
 from nas.search.usage import Usage
-from nas.search.worker import Ready, Reply
+from nas.search.worker import Job, Ready, Reply
 from search_space import Genotype
 
 Search = Callable[[SearchConfig, RunDirectory, "Notes"], None]
@@ -99,9 +100,9 @@ class Crowd:
     async def prepare(self, *, estimate: bool) -> Ready:
         return Ready()
 
-    async def run(self, number: int, key: str, genotype: str, limited: bool, seconds: float) -> Reply:
+    async def run(self, job: Job, seconds: float) -> Reply:
         await asyncio.sleep(seconds)
-        return Reply(metrics={"AP": number % 100})
+        return Reply(metrics={"AP": job.number % 100})
 
 
 class _Slot:
@@ -128,6 +129,7 @@ def config_of(trials: int, slots: int, seconds: float) -> SearchConfig:
         controller=ControllerConfig(name="evolution"),
         resources=ResourceConfig(workers=slots, cpus=1),
         known=(),
+        confirm=ConfirmConfig(trainings=0),
         random_trials=0,
         trials=trials,
     )

@@ -17,8 +17,8 @@ from nas.data.archive import absolute
 from nas.detection.config import absolute_weights
 from nas.search.cluster import connected, nodes, require_room
 from nas.search.config import ResourceConfig
-from nas.search.pool import Job, Pool, make_workers
-from nas.search.worker import Ready, Reply, guarded
+from nas.search.pool import Pool, make_workers
+from nas.search.worker import Job, Ready, Reply, guarded
 from nas.terminal import shown
 from nas.text import MESSAGE_LIMIT
 
@@ -109,9 +109,9 @@ class CaseWorker:
             return Ready(failure=shown(f"{type(error).__name__}: {error}", MESSAGE_LIMIT))
         return Ready()
 
-    def run(self, number: int, key: str, genotype: str, limited: bool, channels: int | None) -> Reply:
-        """Train a case; of the arguments only its number matters."""
-        case = self._cases[number]
+    def run(self, job: Job) -> Reply:
+        """Train a case; of the job only its number matters."""
+        case = self._cases[job.number]
         return guarded(lambda: Reply(metrics=self._train(case)), f"{case.label}, seed {case.seed}")
 
     def _train(self, case: Case) -> dict[str, float | None]:

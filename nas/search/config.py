@@ -26,6 +26,7 @@ from nas.data.config import DataConfig
 from nas.proxy.config import ProxyConfig
 from nas.search.confirmation import ConfirmConfig
 from nas.search.constraints import ConstraintConfig
+from nas.search.inheritance import InheritConfig
 from nas.search.reward import RewardConfig
 from nas.search.stopping import StoppingConfig
 from search_space import KNOWN, MAX_INPUTS, MAX_SPACE_CELLS, NasFpnSpace, PyramidSpace, SearchSpace
@@ -146,6 +147,7 @@ class SearchConfig:
     constraints: ConstraintConfig = Field(default_factory=ConstraintConfig)
     stopping: StoppingConfig = Field(default_factory=StoppingConfig)
     confirm: ConfirmConfig = Field(default_factory=ConfirmConfig)
+    inherit: InheritConfig = Field(default_factory=InheritConfig)
     resources: ResourceConfig = Field(default_factory=ResourceConfig)
     storage: str | None = None
     """Database for the journal, as a URL that Optuna takes (`sqlite:///FILE`, `postgresql+psycopg://HOST/NAME`); None:
@@ -177,6 +179,21 @@ class SearchConfig:
         for name in (*self.known, *self.controller.initial):
             if name not in KNOWN:
                 raise ValueError(f"known necks are {', '.join(KNOWN)}; got {name!r}")
+        return self
+
+    @model_validator(mode="after")
+    def _inherits(self) -> Self:
+        steps = self.inherit.steps
+        if steps and steps >= self.proxy.steps:
+            raise ValueError(
+                f"inherit.steps must be fewer than proxy.steps, {self.proxy.steps}, got {steps}; inherit.steps=0 is "
+                "for no inheritance"
+            )
+        if steps and self.stopping.rungs:
+            raise ValueError(
+                "stopping.rungs compare trainings of one length, and those of inherit.steps have another: set "
+                "stopping.rungs=[], or inherit.steps=0"
+            )
         return self
 
     @model_validator(mode="after")

@@ -205,11 +205,12 @@ class Confirmation:
 
 def trials_left(config: SearchConfig, trials: Sequence[Trial]) -> int:
     """Trials that a search has yet to finish, its confirmation included."""
-    others = [trial for trial in trials if trial.candidate.confirms is None and not trial.rejected]
+    others = [trial for trial in trials if trial.candidate.is_candidate and not trial.rejected]
     finished = sum(trial.state != "running" for trial in others)
+    controls = sum(trial.state == "running" and trial.candidate.kind == "control" for trial in trials)
     if left := max(config.total_trials, len(others)) - finished:
-        return left + config.confirm.trainings
-    return Confirmation(config.confirm, trials).left
+        return left + controls + config.confirm.trainings
+    return controls + Confirmation(config.confirm, trials).left
 
 
 @lru_cache(maxsize=64)

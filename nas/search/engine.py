@@ -16,19 +16,21 @@ from nas import interruption
 from nas.data.archive import absolute
 from nas.detection.config import absolute_weights
 from nas.errors import UserError
+from nas.proxy.trial import Start
 from nas.search.cluster import accelerators, connected, nodes, require_room
 from nas.search.config import SearchConfig
 from nas.search.desk import Desk, checkpoint_file
+from nas.search.inheritance import Inheritance, InheritConfig
 from nas.search.journal import open_journal
 from nas.search.plan import Plan
-from nas.search.pool import Job, Pool, make_workers
+from nas.search.pool import Pool, make_workers
 from nas.search.records import Trial
-from nas.search.reward import reward_of
 from nas.search.run_directory import RunDirectory
 from nas.search.staffing import WorkersError
+from nas.search.start_weights import StartWeights
 from nas.search.usage import Listener, Usage
 from nas.search.weights import KeptWeights
-from nas.search.worker import MakeTask, Reply, make_proxy_task
+from nas.search.worker import Job, MakeTask, Reply, make_proxy_task
 
 if TYPE_CHECKING:
     from ray.actor import ActorHandle
@@ -66,7 +68,7 @@ def run_search(
     """
     journal = open_journal(run, writable=True)
     finished: list[Trial] = []
-    plan = Plan(config, journal, finished.append)
+    plan = Plan(config, journal, finished.append, kept=StartWeights(run))
 
     def tell() -> None:
         for trial in finished:
@@ -151,15 +153,18 @@ def _desk(config: SearchConfig, run: RunDirectory, trials: list[Trial]) -> Actor
 def drive(plan: Plan, pool: Pool, run: RunDirectory, tell: Callable[[], None]) -> None:
     """Hand out the plan's trials, and take what becomes of them; `tell` is called when that is in the journal."""
     weights = KeptWeights(run, plan.config.keep_weights, plan.journal.trials())
+    starts = StartWeights(run)
     first = _FirstTrials()
     exhausted = False
     while plan.left and (not exhausted or pool.running or plan.may_go_on):
         replies = pool.replies()
         with plan.journal.together():
-            errors = [error for job, reply in replies if (error := _take(plan, weights, job, reply)) is not None]
-            exhausted = not errors and not pool.assign(lambda: _next_job(plan))
+            errors = [error for job, reply in replies if (error := _take(plan, weights, starts, job, reply))]
+            exhausted = not errors and not pool.assign(lambda: _next_job(plan, starts))
         tell()
         weights.clear()
+        if replies:
+            starts.keep(plan.lineages.needed())
         for job, reply in replies:
             checkpoint_file(run.checkpoints, job.key).unlink(missing_ok=True)
             first.check(reply)
@@ -189,17 +194,31 @@ class _FirstTrials:
             )
 
 
-def _next_job(plan: Plan) -> Job | None:
+def _next_job(plan: Plan, starts: StartWeights) -> Job | None:
     following = plan.next()
     if following is None:
         return None
     number, candidate = following
     key = f"{number:04d}-{candidate.genotype.fingerprint}"
     genotype = candidate.genotype.to_json(indent=None)
-    return Job(number, key, genotype, limited=candidate.is_limited, channels=candidate.channels)
+    inherit = plan.config.inherit
+    return Job(
+        number,
+        key,
+        genotype,
+        limited=candidate.is_limited,
+        channels=candidate.channels,
+        start=_start(inherit, plan.lineages.begun(number), starts),
+        keeps_weights=inherit.is_on and candidate.confirms is None,
+    )
 
 
-def _take(plan: Plan, weights: KeptWeights, job: Job, reply: Reply) -> UserError | None:
+def _start(inherit: InheritConfig, inheritance: Inheritance | None, starts: StartWeights) -> Start | None:
+    weights = None if inheritance is None else starts.get(inheritance.source)
+    return None if weights is None else Start(weights, inherit.steps or 0, inherit.lr)
+
+
+def _take(plan: Plan, weights: KeptWeights, starts: StartWeights, job: Job, reply: Reply) -> UserError | None:
     """Record what became of a trial; what ends the search is returned, so that the other trials are recorded, too."""
     try:
         if reply.rejected is not None:
@@ -207,10 +226,12 @@ def _take(plan: Plan, weights: KeptWeights, job: Job, reply: Reply) -> UserError
         elif reply.metrics is None:
             plan.fail(job.number, reply.error or "no reason was given")
         else:
-            if not reply.stopped:
-                reward = reward_of(plan.config.reward, reply.metrics)
+            if reply.weights is not None:
+                starts.add(job.number, reply.weights)
+            if not reply.stopped and not plan.is_control(job.number):
+                reward, _ = plan.settled(job.number, reply.metrics, inherited=reply.inherited)
                 weights.add(job.number, reply.neck, reward=reward, keep=not job.limited)
-            plan.complete(job.number, reply.metrics, stopped=reply.stopped)
+            plan.complete(job.number, reply.metrics, stopped=reply.stopped, inherited=reply.inherited)
     except UserError as error:
         return error
     return None

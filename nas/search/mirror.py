@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 LAST_WAITS = (1.0, 2.0, 4.0, 8.0, 15.0)
 """Waits before the last upload is tried again."""
 
-_MAY_BE_DELETED = ("trials/", "checkpoints/")
+_MAY_BE_DELETED = ("trials/", "checkpoints/", "start_weights/")
 
 
 class MirrorError(UserError):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any
 
 from controllers.records import State
@@ -11,6 +11,7 @@ from nas.search.admission import Admission, Count, Rejection
 from nas.search.config import SearchConfig, build_space
 from nas.search.confirmation import Confirmation
 from nas.search.constraints import Measured, static_cost
+from nas.search.inheritance import Lineages
 from nas.search.journal import Journal
 from nas.search.proposing import (
     build_baseline,
@@ -31,8 +32,14 @@ Function = tuple[str, int]
 """Fingerprint and channels: candidates that have both in common share one result."""
 
 
+MAX_HELD = 4
+"""Children that may wait for their controls before others are proposed."""
+
+
 class Plan:
     """First the known necks, then the random baseline, then what the controller proposes, then the confirmation.
+
+    Where children inherit, the controls of their lineages come before what is proposed next; see `Lineages`.
 
     Built from the journal, so that a search goes on where it stopped: finished trials are told to the controllers
     in the order in which they finished, trials cut off with their process are run first, under their numbers.
@@ -43,6 +50,7 @@ class Plan:
     Args:
         on_outcome: called with every trial that finishes, after it is in the journal.
         cost: makes what counts a candidate's `params` and `macs` before it is handed out.
+        kept: numbers of the trials whose weights others can start from.
 
     Raises:
         ConfigError: for a controller, a space and necks that do not fit together.
@@ -54,6 +62,7 @@ class Plan:
         journal: Journal,
         on_outcome: Callable[[Trial], None],
         cost: MakeCost = static_cost,
+        kept: Container[int] = (),
     ) -> None:
         self.config = config
         self.journal = journal
@@ -72,40 +81,42 @@ class Plan:
         self.admission = Admission(config.constraints, lambda: cost(config), trials)
         self._candidates = {trial.number: trial.candidate for trial in trials}
         self._origins = {trial.candidate.origin for trial in trials}
-        confirming = [trial.state for trial in trials if trial.candidate.confirms is not None]
-        self._confirmations = len(confirming)
-        self._confirmations_finished = len(confirming) - confirming.count("running")
+        self.lineages = Lineages(config.inherit, kept, trials)
+        self._begun = Counter(trial.candidate.kind for trial in trials)
+        self._ended = Counter(trial.candidate.kind for trial in trials if trial.state != "running")
         interrupted = [trial for trial in trials if trial.state == "running"]
         interrupted.sort(key=lambda trial: (not trial.candidate.is_known, trial.number))
+        self._held: list[int] = []
         self._ready = deque(trial.number for trial in interrupted)
         self._running: dict[Function, int] = {}
         self._parked: dict[Function, list[int]] = {}
         self._done = {
             self._function(trial.candidate): trial
             for trial in trials
-            if trial.state == "complete" and trial.copied_from is None and trial.candidate.confirms is None
+            if trial.state == "complete" and trial.copied_from is None and trial.candidate.is_candidate
         }
         for origin, controller in self.controllers.items():
             replay(controller, [trial for trial in trials if trial.candidate.origin == origin], config.reward)
 
     @property
     def total(self) -> int:
-        """Trials that the search will have when it is done, confirmations included and rejected ones not counted."""
+        """Trials that the search will have when it is done, rejected ones and controls that have yet to begin not
+        counted."""
         return self.journal.num_finished - self.admission.total + self.left
 
     @property
     def left(self) -> int:
         """Trials that the search has yet to finish."""
-        candidates = self._candidates_left
+        others = self._candidates_left + self._begun["control"] - self._ended["control"]
         confirmation = self._confirmation()
-        return candidates + (self.config.confirm.trainings if confirmation is None else confirmation.left)
+        return others + (self.config.confirm.trainings if confirmation is None else confirmation.left)
 
     @property
     def _candidates_left(self) -> int:
         """Trials yet to finish before the confirmation begins."""
-        others = self.admission.total + self._confirmations_finished
-        begun = len(self._candidates) - self.admission.total - self._confirmations
-        return max(self.config.total_trials, begun) - (self.journal.num_finished - others)
+        begun, ended = (count["known"] + count["proposed"] for count in (self._begun, self._ended))
+        rejected = self.admission.total
+        return max(self.config.total_trials, begun - rejected) - (ended - rejected)
 
     def _confirmation(self) -> Confirmation | None:
         """None as long as candidates are left to train, whose rewards choose the contenders."""
@@ -138,14 +149,16 @@ class Plan:
         """Number and candidate of the next trial to train, or None when nothing is left to start.
 
         A candidate that computes the same function as a finished one of its width gets that result at once and is
-        passed over; one that computes the same as a trial in work waits for that result.
+        passed over; one that computes the same as a trial in work waits for that result. One that inherits waits for
+        its control.
 
         Raises:
             UnsatisfiedError: if too many candidates in a row are over a limit.
         """
         while (number := self._next_number()) is not None:
             candidate = self._candidates[number]
-            if candidate.confirms is not None:
+            if not candidate.is_candidate:
+                self.lineages.begin(number)
                 return number, candidate
             function = self._function(candidate)
             if (rejection := self.admission.check(candidate)) is not None:
@@ -154,19 +167,45 @@ class Plan:
                 self._share(number, twin)
             elif function in self._running:
                 self._parked.setdefault(function, []).append(number)
+            elif self.lineages.waits(number):
+                self._held.append(number)
             else:
                 self._running[function] = number
+                self.lineages.begin(number)
                 return number, candidate
         return None
 
-    def complete(self, number: int, metrics: Mapping[str, Any], *, stopped: bool = False) -> None:
+    def is_control(self, number: int) -> bool:
+        """True if a trial only tells what a lineage gains by training."""
+        return self._candidates[number].kind == "control"
+
+    def settled(
+        self, number: int, metrics: Mapping[str, Any], *, inherited: bool = False
+    ) -> tuple[float, Mapping[str, Any]]:
+        """The reward of a trial in work with these metrics, and all that is recorded of it; see `complete`.
+
+        Raises:
+            RewardError: if the metrics make no reward.
+        """
+        reward, facts = self.lineages.settled(number, reward_of(self.config.reward, metrics), inherited=inherited)
+        return reward, {**metrics, **facts} if facts else metrics
+
+    def complete(
+        self, number: int, metrics: Mapping[str, Any], *, stopped: bool = False, inherited: bool = False
+    ) -> None:
         """A trial was trained and scored, or scored at the rung at which it was stopped.
+
+        Args:
+            inherited: whether it started from the weights that `Lineages.begun` names.
 
         Raises:
             RewardError: if the metrics make no reward.
             UnsatisfiedError: as `reject`; a published neck's twin may be over a limit.
         """
-        reward = reward_of(self.config.reward, metrics)
+        if self._candidates[number].controls is not None and not inherited:
+            self.fail(number, "it was not trained on from the weights of its root, so that it controls nothing")
+            return
+        reward, metrics = self.settled(number, metrics, inherited=inherited)
         trial = self._finish(number, metrics, reward=reward, stopped=stopped)
         for copy in self._waiting(number):
             self._share(copy, trial)
@@ -192,8 +231,8 @@ class Plan:
         return candidate.genotype.fingerprint, candidate.channels or self.config.proxy.neck.channels
 
     def _waiting(self, number: int) -> list[int]:
-        """Trials parked for the result of one that is now finished; nothing shares that of a confirmation."""
-        if self._candidates[number].confirms is not None:
+        """Trials parked for the result of one that is now finished; only that of a candidate is shared."""
+        if not self._candidates[number].is_candidate:
             return []
         function = self._function(self._candidates[number])
         self._running.pop(function, None)
@@ -219,13 +258,19 @@ class Plan:
         if (candidate := self._next_known()) is None:
             if self._ready:
                 return self._ready.popleft()
-            candidate = self._next_proposal() or self._next_confirmation()
+            if (released := next((held for held in self._held if not self.lineages.waits(held)), None)) is not None:
+                self._held.remove(released)
+                return released
+            candidate = self.lineages.next_control(ahead=self._proposer() is not None)
+            if candidate is None and len(self._held) < MAX_HELD:
+                candidate = self._next_proposal() or self._next_confirmation()
         return None if candidate is None else self._add(candidate)
 
     def _add(self, candidate: Candidate) -> int:
         number = self.journal.add(candidate, space_choices=self._fixed_choices)
         self._candidates[number] = candidate
-        self._confirmations += candidate.confirms is not None
+        self._begun[candidate.kind] += 1
+        self.lineages.add(number, candidate)
         self._origins.add(candidate.origin)
         return number
 
@@ -244,8 +289,9 @@ class Plan:
         trial = self.journal.finish(
             number, state, reward, metrics, error=error, copied_from=copied_from, rejected=rejected
         )
-        self._confirmations_finished += trial.candidate.confirms is not None
-        if state == "complete" and copied_from is None and trial.candidate.confirms is None:
+        self._ended[trial.candidate.kind] += 1
+        self.lineages.finish(trial)
+        if state == "complete" and copied_from is None and trial.candidate.is_candidate:
             self._done[self._function(trial.candidate)] = trial
         if rejected:
             self.admission.remember(trial)
@@ -262,11 +308,16 @@ class Plan:
         return None
 
     def _next_proposal(self) -> Candidate | None:
+        if (origin := self._proposer()) is None:
+            return None
+        (proposal,) = self.controllers[origin].propose(1)
+        return candidate_of(origin, proposal)
+
+    def _proposer(self) -> str | None:
+        """Who proposes next."""
         for origin, limit in ((RANDOM, self.config.random_trials), (SEARCH, self.config.trials)):
-            controller = self.controllers[origin]
-            if controller.num_proposed - self.admission.rejected(origin) < limit:
-                (proposal,) = controller.propose(1)
-                return candidate_of(origin, proposal)
+            if self.controllers[origin].num_proposed - self.admission.rejected(origin) < limit:
+                return origin
         return None
 
     def _next_confirmation(self) -> Candidate | None:

@@ -18,30 +18,10 @@ from nas.errors import first_line
 from nas.search.cluster import Node
 from nas.search.config import ResourceConfig
 from nas.search.staffing import Staffing
-from nas.search.worker import Ready, Reply, Worker
+from nas.search.worker import Job, Ready, Reply, Worker
 from nas.text import MESSAGE_LIMIT, plain
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Job:
-    """A trial to run.
-
-    Args:
-        key: tells its checkpoints from those of any other candidate.
-        genotype: as JSON.
-        limited: see `TrialHooks`.
-        channels: see `Hooks`.
-        attempts: workers that it has lost.
-    """
-
-    number: int
-    key: str
-    genotype: str
-    limited: bool
-    channels: int | None = None
-    attempts: int = 0
 
 
 @dataclass
@@ -119,7 +99,7 @@ class Pool:
         worker.job, worker.started = job, time.monotonic()
         worker.deadline = worker.started + (self._resources.trial_seconds or float("inf"))
         self.most = max(self.most, self.running + 1)
-        self._waiting[worker.actor.run.remote(job.number, job.key, job.genotype, job.limited, job.channels)] = worker
+        self._waiting[worker.actor.run.remote(job)] = worker
 
     def replies(self) -> list[tuple[Job, Reply]]:
         """What became of jobs, after waiting for up to a second; and look after the workers.

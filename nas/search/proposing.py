@@ -88,8 +88,10 @@ def candidate_of(origin: str, proposal: Proposal) -> Candidate:
 
 
 def outcome_of(trial: Trial, reward: RewardConfig) -> Outcome:
-    """What a controller is told of a finished trial."""
+    """What a controller is told of a finished trial; what was taken off the reward is off the objective, too."""
     objectives = None if trial.reward is None else objectives_of(reward, trial.metrics)
+    if objectives is not None and trial.reward is not None:
+        objectives = (trial.reward, *objectives[1:])
     return Outcome(_proposal_of(trial.candidate), trial.reward, trial.state, trial.metrics, objectives)  # type: ignore[arg-type]
 
 

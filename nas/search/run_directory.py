@@ -43,13 +43,15 @@ class RunDirectory:
     `config.json` holds the resolved configuration with versions and hardware, `journal.log` every proposal and
     outcome (unless they are in a database), `trials/NNNN/` the trained neck of a trial, `best/` the exported best,
     `report/` the report, `final/` what was trained in full and scored on the test split, `checkpoints/` how far trials
-    in work are, `tensorboard/` event files if asked for, `search.log` what was said beside the trials.
+    in work are, `start_weights/` what children of a trial start from, `tensorboard/` event files if asked for,
+    `search.log` what was said beside the trials.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(os.path.realpath(path))  # Path.resolve raises for links in a circle
         self.config_file = self.path / "config.json"
         self.journal_file = self.path / "journal.log"
+        self.start_weights = self.path / "start_weights"
         self.trials = self.path / "trials"
         self.best = self.path / "best"
         self.report = self.path / "report"
@@ -85,7 +87,7 @@ class RunDirectory:
 
     def results(self) -> list[str]:
         """Names of what is here that only a search makes which has begun, so that there has to be a journal."""
-        places = (self.trials, self.report, self.best, self.final, self.checkpoints)
+        places = (self.trials, self.report, self.best, self.final, self.checkpoints, self.start_weights)
         found = [f"{place.name}/" for place in places if place.is_dir() and any(place.iterdir())]
         return found + [path.name for path in copies_of(self.journal_file) if RESCUED in path.suffix]
 

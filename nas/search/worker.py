@@ -19,7 +19,7 @@ import ray
 from ray.exceptions import RayTaskError
 
 from nas.proxy.config import ProxyConfig
-from nas.proxy.trial import Hooks, Trained, TrialError
+from nas.proxy.trial import Hooks, Start, Trained, TrialError
 from nas.search.config import SearchConfig
 from nas.search.constraints import Measured, RejectedError, violations
 from nas.search.metrics import plain_metrics
@@ -76,6 +76,28 @@ def placed_proxy(config: SearchConfig) -> ProxyConfig:
     return replace(proxy, device="cpu") if proxy.device == "auto" and config.resources.gpus == 0 else proxy
 
 
+@dataclass(frozen=True)
+class Job:
+    """A trial to run.
+
+    Args:
+        key: tells its checkpoints from those of any other candidate.
+        genotype: as JSON.
+        limited: see `TrialHooks`.
+        channels, start, keeps_weights: see `Hooks`.
+        attempts: workers that it has lost.
+    """
+
+    number: int
+    key: str
+    genotype: str
+    limited: bool
+    channels: int | None = None
+    start: Start | None = None
+    keeps_weights: bool = False
+    attempts: int = 0
+
+
 @dataclass(frozen=True, kw_only=True)
 class Reply:
     """What became of a trial: `metrics`, or what was measured of one `rejected`, or an `error`.
@@ -83,6 +105,7 @@ class Reply:
     Args:
         stopped: whether the metrics are those of a rung at which the training ended.
         neck: files of the exported neck, contents by name.
+        inherited, weights: see `Trained`.
     """
 
     metrics: Mapping[str, Any] | None = None
@@ -90,6 +113,8 @@ class Reply:
     error: str | None = None
     stopped: bool = False
     neck: Mapping[str, bytes] = field(default_factory=dict)
+    inherited: bool = False
+    weights: bytes | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +141,7 @@ class TrialHooks(Hooks):
         key: see `Job`.
         limited: whether the constraints and the rungs hold for it; they do not for known necks.
         desk: the actor of a `Desk`, needed for rungs and checkpoints only.
-        channels: see `Hooks`.
+        channels, start, keeps_weights: see `Hooks`.
     """
 
     def __init__(
@@ -127,8 +152,12 @@ class TrialHooks(Hooks):
         limited: bool,
         desk: ActorHandle[Any] | None = None,
         channels: int | None = None,
+        start: Start | None = None,
+        keeps_weights: bool = False,
     ) -> None:
         self.channels = channels
+        self.start = start
+        self.keeps_weights = keeps_weights
         self._config = config
         self._number = number
         self._key = key
@@ -185,7 +214,13 @@ def run_trial(task: Task, config: SearchConfig, number: int, genotype: Genotype,
         reward_of(config.reward, metrics)
         files = {} if trained.neck is None else _files(trained.neck)
         metrics = {**metrics, **hooks.rewards, "seconds": time.perf_counter() - start}
-        return Reply(metrics=metrics, stopped=trained.stopped_at is not None, neck=files)
+        return Reply(
+            metrics=metrics,
+            stopped=trained.stopped_at is not None,
+            neck=files,
+            inherited=trained.inherited,
+            weights=trained.weights,
+        )
 
     try:
         return guarded(train, f"trial {number}")
@@ -246,11 +281,20 @@ class Worker:
             return Ready(failure=shown(f"{type(error).__name__}: {error}", MESSAGE_LIMIT))
         return Ready(estimate=seconds)
 
-    def run(self, number: int, key: str, genotype: str, limited: bool, channels: int | None) -> Reply:
+    def run(self, job: Job) -> Reply:
         """See `run_trial`."""
         assert self._task is not None
-        hooks = TrialHooks(self._config, number, key, limited, self._desk, channels)
-        return run_trial(self._task, self._config, number, Genotype.from_json(genotype), hooks)
+        hooks = TrialHooks(
+            self._config,
+            job.number,
+            job.key,
+            job.limited,
+            self._desk,
+            channels=job.channels,
+            start=job.start,
+            keeps_weights=job.keeps_weights,
+        )
+        return run_trial(self._task, self._config, job.number, Genotype.from_json(job.genotype), hooks)
 
 
 def _files(neck: Neck) -> dict[str, bytes]:

@@ -10,6 +10,7 @@ import torch
 from toy_search import toy_config
 
 from nas.plain_json import dumps
+from nas.proxy.trial import Trained
 from nas.search.constraints import ConstraintConfig, violations
 from nas.search.metrics import MAX_VALUE, plain_metrics
 from nas.search.reward import RewardConfig, RewardError, reward_of
@@ -44,7 +45,7 @@ BAD = [
 
 def outcome(tmp_path, metrics, **changes):
     config = toy_config(tmp_path, **changes)
-    task = SimpleNamespace(run=lambda *_: SimpleNamespace(metrics=metrics, neck=None, stopped_at=None))
+    task = SimpleNamespace(run=lambda *_: Trained(metrics, None))
     hooks = TrialHooks(config, 0, "key", limited=False)
     return run_trial(task, config, 0, known_genotype("nas_fpn"), hooks)
 

@@ -17,7 +17,9 @@ from nas.search.engine import _next_job
 from nas.search.journal import Journal, JournalError
 from nas.search.plan import Plan
 from nas.search.records import Candidate, Trial
+from nas.search.run_directory import RunDirectory
 from nas.search.standings import found
+from nas.search.start_weights import StartWeights
 from nas.search.widths import known_channels, widest
 from search_space import KNOWN, known_genotype
 
@@ -100,7 +102,7 @@ def test_known_necks_keep_the_width_of_the_candidates_if_asked_to_or_without_a_l
 
 def test_the_width_goes_into_the_journal_and_to_the_worker(config, tmp_path):
     plan = make_plan(config, tmp_path)
-    jobs = [_next_job(plan) for _ in range(3)]
+    jobs = [_next_job(plan, StartWeights(RunDirectory(tmp_path))) for _ in range(3)]
     assert [job.channels for job in jobs] == [50, 50, None]
     assert [trial.candidate.channels for trial in Journal(tmp_path / "journal.log").trials()] == [50, 50, None]
 

@@ -1,0 +1,258 @@
+"""Inheritance: a child starts from its parent's trained weights, and controls tell what a lineage gains by training."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Container, Iterable
+from dataclasses import dataclass as plain_dataclass
+from statistics import fmean
+from typing import Any
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+from nas.bounds import MAX_STEPS, MAX_TRIALS, Float, Int
+from nas.search.records import CONTROL_PREFIX, Candidate, Trial
+
+_log = logging.getLogger(__name__)
+
+INHERITED_FROM, DEPTH, DRIFT, RAW_REWARD = "inherited_from", "depth", "drift", "reward_inherited"
+"""Metrics of a child: the trial whose weights it started from, trainings between it and one from nothing, what was
+taken off its reward, and the reward as it was measured. One that could not inherit has depth 0 and no others."""
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class InheritConfig:
+    """How children start from their parents, where the controller names them.
+
+    A child starts from the weights of its parent wherever their cells match, and trains for a few steps. Since lineages
+    gain by mere training, the first of each, its root, is trained on as it is, as often as its descendants were: its
+    controls. What controls of a depth gain over their roots, on average, is taken off the rewards of that depth.
+    """
+
+    steps: Int | None = Field(default=None, ge=0, le=MAX_STEPS)
+    """Steps of a child's training; None or 0: every candidate is trained from nothing."""
+
+    lr: Float = Field(default=0.5, gt=0, le=10)
+    """Learning rate of these steps as a share of the proxy task's; after a warm-up over a tenth of them it follows the
+    proxy's schedule."""
+
+    keep: Int = Field(default=50, ge=1, le=MAX_TRIALS)
+    """How many of the latest finished candidates keep the weights that children start from; known necks, roots and
+    their latest controls keep theirs, too. A child of one that no longer has any is trained from nothing."""
+
+    @property
+    def is_on(self) -> bool:
+        """True if children start from their parents."""
+        return bool(self.steps)
+
+
+@plain_dataclass(frozen=True)
+class Inheritance:
+    """Where a training starts.
+
+    Args:
+        source: number of the trial with the weights.
+        root: that of the training from nothing that the lineage began with.
+        depth: trainings from there to this one.
+    """
+
+    source: int
+    root: int
+    depth: int
+
+
+class Lineages:
+    """Who inherits from whom, which controls that takes, and what it takes off a reward; by the journal alone.
+
+    Args:
+        kept: numbers of the trials whose weights can be had.
+        trials: of the journal so far.
+    """
+
+    def __init__(self, config: InheritConfig, kept: Container[int], trials: Iterable[Trial]) -> None:
+        self._is_on = config.is_on
+        self._keep = config.keep
+        self._kept = kept
+        self._finished: dict[int, Trial] = {}
+        self._candidates: dict[int, Candidate] = {}
+        self._proposed: dict[tuple[str, int], int] = {}
+        self._controls: dict[int, list[int]] = {}
+        self._wanted: dict[int, int] = {}
+        self._begun: dict[int, Inheritance] = {}
+        self._warned = False
+        trials = list(trials)
+        for trial in trials:
+            self.add(trial.number, trial.candidate)
+        for trial in sorted((t for t in trials if t.order is not None), key=lambda trial: trial.order or 0):
+            self.finish(trial)
+        for trial in self._finished.values():
+            self._want_again(trial)
+
+    def add(self, number: int, candidate: Candidate) -> None:
+        """Take in what came into the journal."""
+        if not self._is_on:
+            return
+        self._candidates[number] = candidate
+        if candidate.proposal is not None:
+            self._proposed[candidate.origin, candidate.proposal] = number
+        if candidate.controls is not None:
+            self._controls.setdefault(candidate.controls[0], []).append(number)
+
+    def finish(self, trial: Trial) -> None:
+        """Take in an outcome."""
+        if self._is_on:
+            self._finished[trial.number] = trial
+            self._begun.pop(trial.number, None)
+
+    def of(self, number: int) -> Inheritance | None:
+        """Where a trial starts that has not begun; None: from nothing."""
+        if not self._is_on:
+            return None
+        candidate = self._candidates[number]
+        if candidate.controls is not None:
+            root, depth = candidate.controls
+            return Inheritance(root if depth == 1 else self._controls[root][depth - 2], root, depth)
+        source = self._source(candidate)
+        if source is None or not self._has_weights(source.number):
+            return None
+        return self._after(source)
+
+    def waits(self, number: int) -> bool:
+        """Whether a trial has to wait: for its parent, or for the control of its depth."""
+        parent = self._parent(self._candidates[number]) if self._is_on else None
+        if parent is None:
+            return False
+        if parent not in self._finished:
+            return True
+        if (inheritance := self.of(number)) is None:
+            return False
+        self._want(inheritance.root, inheritance.depth)
+        return not self._is_controlled(inheritance.root, inheritance.depth)
+
+    def begin(self, number: int) -> None:
+        """A trial is handed out; the control of its own children is wanted now."""
+        if (inheritance := self.of(number)) is not None:
+            self._begun[number] = inheritance
+            if self._candidates[number].controls is None:
+                self._want(inheritance.root, inheritance.depth + 1)
+
+    def begun(self, number: int) -> Inheritance | None:
+        """Where a trial in work started."""
+        return self._begun.get(number)
+
+    def next_control(self, *, ahead: bool) -> Candidate | None:
+        """A control that can be trained now.
+
+        Args:
+            ahead: whether for children that are yet to come, too.
+        """
+        for root, wanted in self._wanted.items():
+            line = self._controls.get(root, [])
+            if len(line) >= wanted or not all(self._is_scored(number) for number in line):
+                continue
+            if ahead or self._is_waited_for(root, len(line) + 1):
+                origin = f"{CONTROL_PREFIX}{root}:{len(line) + 1}"
+                return Candidate(origin=origin, genotype=self._candidates[root].genotype)
+        return None
+
+    def drift(self, depth: int) -> float:
+        """What controls of a depth gained over their roots, on average; where there is none, those of the deepest."""
+        for at in range(depth, 0, -1):
+            gains = [
+                (self._finished[line[at - 1]].reward or 0.0) - (self._finished[root].reward or 0.0)
+                for root, line in self._controls.items()
+                if len(line) >= at and self._is_scored(line[at - 1])
+            ]
+            if gains:
+                return fmean(gains)
+        return 0.0
+
+    def settled(self, number: int, reward: float, *, inherited: bool) -> tuple[float, dict[str, Any]]:
+        """The reward of a trial, and the metrics that say how it came about.
+
+        Args:
+            reward: as it was measured.
+            inherited: whether the training started from the weights that it was to start from.
+        """
+        if not self._is_on:
+            return reward, {}
+        candidate, inheritance = self._candidates[number], self._begun.get(number)
+        if inheritance is None or not inherited:
+            return reward, {} if candidate.parent is None else {DEPTH: 0}
+        facts = {INHERITED_FROM: inheritance.source, DEPTH: inheritance.depth}
+        if candidate.controls is not None:
+            return reward, facts
+        drift = self.drift(inheritance.depth)
+        return reward - drift, {**facts, DRIFT: drift, RAW_REWARD: reward}
+
+    def needed(self) -> set[int]:
+        """Trials whose weights somebody may yet start from."""
+        latest: dict[int, None] = {}
+        needed = set(self._wanted)
+        for trial in self._finished.values():
+            source = trial.number if trial.copied_from is None else trial.copied_from
+            if trial.state != "complete":
+                continue
+            if trial.candidate.is_known:
+                needed.add(source)
+            elif trial.candidate.kind == "proposed":
+                latest.pop(source, None)
+                latest[source] = None
+        for waiting in self._candidates.keys() - self._finished.keys():
+            if (parent := self._source(self._candidates[waiting])) is not None:
+                needed.add(parent.number)
+        lines = [[number for number in line if self._is_scored(number)] for line in self._controls.values()]
+        return needed | set(list(latest)[-self._keep :]) | {line[-1] for line in lines if line}
+
+    def _want_again(self, trial: Trial) -> None:
+        """A child that was trained before this start has wanted the control of its children."""
+        if trial.copied_from is not None or trial.rejected or trial.candidate.controls is not None:
+            return
+        if (source := self._source(trial.candidate)) is not None and trial.metrics.get(DEPTH) != 0:
+            inheritance = self._after(source)
+            self._want(inheritance.root, inheritance.depth + 1)
+
+    def _want(self, root: int, depth: int) -> None:
+        self._wanted[root] = max(depth, self._wanted.get(root, 0))
+
+    def _parent(self, candidate: Candidate) -> int | None:
+        """Number of the trial from which a candidate was bred."""
+        return None if candidate.parent is None else self._proposed.get((candidate.origin, candidate.parent))
+
+    def _source(self, candidate: Candidate) -> Trial | None:
+        """The training behind a candidate's parent, if it is one to go on from."""
+        parent = self._finished.get(-1 if (number := self._parent(candidate)) is None else number)
+        if parent is not None and parent.copied_from is not None:
+            parent = self._finished[parent.copied_from]
+        return parent if parent is not None and parent.state == "complete" else None
+
+    def _after(self, source: Trial) -> Inheritance:
+        root = source
+        while (earlier := root.metrics.get(INHERITED_FROM)) is not None:
+            root = self._finished[int(earlier)]
+        return Inheritance(source.number, root.number, int(source.metrics.get(DEPTH) or 0) + 1)
+
+    def _has_weights(self, number: int) -> bool:
+        if number in self._kept:
+            return True
+        if not self._warned:
+            _log.warning(
+                "the weights of trial %d are not there or damaged; children of such are trained in full", number
+            )
+            self._warned = True
+        return False
+
+    def _is_scored(self, number: int) -> bool:
+        return number in self._finished and self._finished[number].state == "complete"
+
+    def _is_controlled(self, root: int, depth: int) -> bool:
+        """Whether the control of a depth is there, or will never be."""
+        line = self._controls.get(root, [])
+        failed = any(number in self._finished and not self._is_scored(number) for number in line)
+        return failed or (len(line) >= depth and self._is_scored(line[depth - 1]))
+
+    def _is_waited_for(self, root: int, depth: int) -> bool:
+        waiting = (self._source(self._candidates[n]) for n in self._candidates.keys() - self._finished.keys())
+        lines = [self._after(source) for source in waiting if source is not None]
+        return any(each.root == root and each.depth >= depth for each in lines)
