@@ -22,6 +22,7 @@ from nas.credentials import reason, without_credentials
 from nas.search.config import ResourceConfig
 from nas.search.head_watch import shut_down, watched
 from nas.search.ray_start import SETTINGS, kept_handlers, local_ray, silence
+from nas.search.start_watch import watched_start
 
 _log = logging.getLogger(__name__)
 
@@ -71,7 +72,8 @@ def connected(resources: ResourceConfig, address: str | None) -> Iterator[None]:
                 yield
         elif address is None:
             options = {"num_cpus": _local_cpus(resources), "include_dashboard": False, **QUIET}
-            with local_ray(**options) as end_all, watched(None, end_all):
+            with watched_start() as is_up, local_ray(**options) as end_all, watched(None, end_all):
+                is_up()
                 yield
         else:
             with _joined(address), watched(address), demanded(resources):

@@ -99,6 +99,19 @@ def test_a_ray_that_does_not_start_is_one_line(start):
 
 
 @pytest.mark.slow
+def test_a_head_process_that_dies_while_ray_is_started_is_one_line(start):
+    """Ray alone waits a minute for it, and aborts."""
+    search = start()
+    while search.process.poll() is None:
+        search.strike("gcs", signal.SIGKILL)
+        time.sleep(0.05)
+    assert search.end(END_SECONDS) == 2
+    assert search.said.startswith(NOT_STARTED)
+    assert search.said.count("\n") == 1
+    require_clean(search)
+
+
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("seed", range(20))
 def test_kills_at_random(start, seed):
