@@ -16,6 +16,7 @@ from nas.results.labels import width_note
 from nas.results.summary import cell
 from nas.results.units import duration, resource_hours
 from nas.search.config import SearchConfig
+from nas.search.inheritance import INHERITED_FROM
 from nas.search.plan import Plan
 from nas.search.proposing import staleness
 from nas.search.records import SEARCH, Trial
@@ -143,7 +144,8 @@ class Progress:
         if trial.state == "stopped":
             return text + f"stopped early, {seconds}"
         cost = f"{cell(trial, 'params'):>6s} k params {cell(trial, 'macs'):>6s} M MACs"
-        return text + f"best {self._best:5.1f}  {cost} {seconds}{width_note(trial)}"
+        inherited = ", inherited" if INHERITED_FROM in trial.metrics else ""
+        return text + f"best {self._best:5.1f}  {cost} {seconds}{width_note(trial)}{inherited}"
 
 
 def _details(trial: Trial) -> str:

@@ -13,6 +13,7 @@ from nas.search.journal import open_journal
 from nas.search.places import fetched, publish, shown
 from nas.search.records import Trial
 from nas.search.run_directory import RunDirectory
+from nas.search.start_weights import StartWeights
 from nas.terminal import console
 from nas.text import MESSAGE_LIMIT, plain
 
@@ -58,25 +59,34 @@ def make_report(run_dir: str) -> None:
 
 
 def rerun_trial(run_dir: str, number: int) -> None:
+    from nas.search.again import observed_reward, start_of, train_again
+
     with fetched(run_dir) as run:
         config, trials = _read(run)
-        place = shown(run_dir, run)
+        trial = _trained(trials, number, shown(run_dir, run))
+        start = start_of(config, trial, StartWeights(run))
+    reward, before = train_again(config, trial, start=start), observed_reward(trial)
+    same = abs(reward - before) < REWARD_TOLERANCE
+    console.print(
+        f"trial {number}: {config.reward.name} {reward:.6g} now, {before:.6g} in the journal: "
+        + ("the same" if same else "not the same; other hardware or versions (config.json has those of the search)?")
+    )
+    if not same:
+        raise SystemExit(1)
+
+
+def _trained(trials: list[Trial], number: int, place: str) -> Trial:
+    """
+    Raises:
+        UserError: if there is no such trial, or it was not trained itself.
+    """
     if not 0 <= number < len(trials):
         raise UserError(f"there is no trial {number}; {place} has trials 0..{len(trials) - 1}")
     trial = trials[number]
     if trial.reward is None or trial.copied_from is not None:
         hint = f"trial {trial.copied_from}" if trial.copied_from is not None else "one with a reward"
         raise UserError(f"trial {number} was not trained to a reward; take {hint}")
-    from nas.search.again import train_again
-
-    reward = train_again(config, trial)
-    same = abs(reward - trial.reward) < REWARD_TOLERANCE
-    console.print(
-        f"trial {number}: {config.reward.name} {reward:.6g} now, {trial.reward:.6g} in the journal: "
-        + ("the same" if same else "not the same; other hardware or versions (config.json has those of the search)?")
-    )
-    if not same:
-        raise SystemExit(1)
+    return trial
 
 
 def _read(run: RunDirectory) -> tuple[SearchConfig, list[Trial]]:
