@@ -153,7 +153,8 @@ class Lineages:
                 continue
             if ahead or self._is_waited_for(root, len(line) + 1):
                 origin = f"{CONTROL_PREFIX}{root}:{len(line) + 1}"
-                return Candidate(origin=origin, genotype=self._candidates[root].genotype)
+                neck = self._candidates[root]
+                return Candidate(origin=origin, genotype=neck.genotype, channels=neck.channels)
         return None
 
     def drift(self, depth: int) -> float:

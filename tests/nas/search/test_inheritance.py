@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
+from dataclasses import replace
 
 import pytest
 from toy_search import toy_config
@@ -15,6 +16,7 @@ from nas.results.summary import steps_by_side
 from nas.search.again import observed_reward, start_of
 from nas.search.config import ControllerConfig
 from nas.search.confirmation import ConfirmConfig
+from nas.search.constraints import ConstraintConfig
 from nas.search.inheritance import DEPTH, DRIFT, INHERITED_FROM, RAW_REWARD, InheritConfig
 from nas.search.journal import Journal
 from nas.search.plan import Plan
@@ -196,3 +198,20 @@ def test_a_trial_that_inherited_is_trained_again_from_the_same_weights(tmp_path)
     assert observed_reward(child) == child.metrics[RAW_REWARD] != child.reward
     assert start_of(config, trials[0], starts) is None
     assert observed_reward(trials[0]) == trials[0].reward
+
+
+def test_a_control_has_the_width_of_its_root(tmp_path):
+    """A known neck has a width of its own, which an initial candidate that is the same function shares."""
+    config = config_of(tmp_path, constraints=ConstraintConfig(max_macs=700), known=("nas_fpn",), trials=8)
+    config = replace(config, controller=replace(config.controller, initial=("nas_fpn",)))
+
+    def cost(_):
+        return lambda genotype, channels=256: {"params": 1, "macs": channels * 2}
+
+    plan = Plan(config, Journal(tmp_path / "journal.log", writable=True), lambda trial: None, cost, kept=Everyone())
+    go_on(plan)
+    trials = Journal(tmp_path / "journal.log").trials()
+    controls = [trial.candidate for trial in trials if trial.candidate.kind == "control"]
+    assert trials[0].candidate.channels == 350
+    assert controls
+    assert all(each.channels == trials[each.controls[0]].candidate.channels for each in controls)
