@@ -1,4 +1,4 @@
-"""What to try next: controllers that propose genotypes and observe outcomes."""
+"""Controllers, which decide what to try next: they propose genotypes and observe outcomes."""
 
 from controllers.base import Controller
 from controllers.evolution import EvolutionController

@@ -12,7 +12,7 @@ from nas.terminal import console
 
 
 def with_precision(config: SearchConfig, before: Precision = "auto") -> SearchConfig:
-    """With `proxy.precision="auto"` replaced by what is faster on this machine.
+    """The configuration with `proxy.precision="auto"` replaced by what is faster on this machine.
 
     Args:
         before: the precision of trainings that were done already, which later ones must share.

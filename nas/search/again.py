@@ -29,7 +29,7 @@ class _AsRecorded(TrialHooks):
 
 
 def start_of(config: SearchConfig, trial: Trial, starts: StartWeights) -> Start | None:
-    """Where a trial's training started; None: from nothing.
+    """Weights that a trial's training started from; None: from nothing.
 
     Raises:
         UserError: if the weights that it started from are no longer kept.

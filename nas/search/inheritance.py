@@ -63,7 +63,7 @@ class Inheritance:
 
 
 class Lineages:
-    """Who inherits from whom, which controls that takes, and what it takes off a reward; by the journal alone.
+    """Lineages of a search: the parents of its children, the controls they need and the drift; by the journal alone.
 
     Args:
         kept: numbers of the trials whose weights can be had.
@@ -106,7 +106,7 @@ class Lineages:
             self._begun.pop(trial.number, None)
 
     def of(self, number: int) -> Inheritance | None:
-        """Where a trial starts that has not begun; None: from nothing."""
+        """Start of a trial that has not begun; None: from nothing."""
         if not self._is_on:
             return None
         candidate = self._candidates[number]
@@ -119,7 +119,7 @@ class Lineages:
         return self._after(source)
 
     def waits(self, number: int) -> bool:
-        """Whether a trial has to wait: for its parent, or for the control of its depth."""
+        """True if a trial has to wait: for its parent, or for the control of its depth."""
         parent = self._parent(self._candidates[number]) if self._is_on else None
         if parent is None:
             return False
@@ -138,7 +138,7 @@ class Lineages:
                 self._want(inheritance.root, inheritance.depth + 1)
 
     def begun(self, number: int) -> Inheritance | None:
-        """Where a trial in work started."""
+        """Start of a trial in work; None: from nothing."""
         return self._begun.get(number)
 
     def next_control(self, *, ahead: bool) -> Candidate | None:
@@ -248,7 +248,7 @@ class Lineages:
         return number in self._finished and self._finished[number].state == "complete"
 
     def _is_controlled(self, root: int, depth: int) -> bool:
-        """Whether the control of a depth is there, or will never be."""
+        """True if the control of a depth is there, or will never be."""
         line = self._controls.get(root, [])
         failed = any(number in self._finished and not self._is_scored(number) for number in line)
         return failed or (len(line) >= depth and self._is_scored(line[depth - 1]))

@@ -12,6 +12,7 @@ import typer
 
 from nas import interruption
 from nas.search.head_watch import ENDED
+from nas.search.watchman import PROC
 from nas.terminal import shown
 
 POLL_SECONDS = 0.5
@@ -21,8 +22,6 @@ GRACE_SECONDS = 10.0
 
 HEAD = "gcs_server"
 """Name of the head process, a child of the one that starts Ray."""
-
-PROC = Path("/proc")
 
 MESSAGE = (
     "error: Ray could not be started on this machine: its head process ended; what was recorded is kept: run the same "
