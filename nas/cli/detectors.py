@@ -66,6 +66,9 @@ def evaluate(
     scorer: Annotated[str, typer.Option(help="pycocotools, or faster_coco_eval.")] = "pycocotools",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")] = "auto",
     pictures: Annotated[int, typer.Option(help="Images to draw detections on; 0 for none.")] = 4,
+    min_score: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Lowest score of the detections that are drawn.")
+    ] = 0.3,
     allow_outside: Annotated[
         bool, typer.Option("--allow-outside", help="File names may lead out of the image folder.")
     ] = False,
@@ -89,6 +92,7 @@ def evaluate(
         scorer=scorer,
         device=device,
         pictures=pictures,
+        min_score=min_score,
         allow_outside=allow_outside,
     )
 

@@ -52,6 +52,7 @@ def evaluate_detector(
     scorer: str,
     device: str,
     pictures: int,
+    min_score: float,
     allow_outside: bool,
 ) -> None:
     detector, spec = load_detector(directory)
@@ -72,7 +73,8 @@ def evaluate_detector(
     if len(results) > 1:
         ap_against_macs(results).savefig(out / "ap_against_macs.png", dpi=150)
     if pictures > 0:
-        detections_on_images(split, results[-1].found, pictures).savefig(out / "detections.png", dpi=150)
+        figure = detections_on_images(split, results[-1].found, pictures, min_score)
+        figure.savefig(out / "detections.png", dpi=150)
     console.print(f"{len(split)} images in {seconds:.0f} s; everything is in {out}", soft_wrap=True)
 
 

@@ -6,6 +6,7 @@ pool without padding (VGG, DenseNet), which round down; at multiples of 2^l both
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import functools
 from collections.abc import Callable, Iterable, Sequence
@@ -22,8 +23,8 @@ from nas.detection.weights import BackboneError, downloading, load_file, read_we
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 PROBE = (192, 320)
-"""Height and width of the image that shows which maps a model has: multiples of 64, unequal so that maps in the order
-(N, H, W, C) are told apart."""
+"""Height and width of the image that shows which maps a model has: multiples of 64, unequal so that it shows which
+dimension is which."""
 STRIDE_LEVELS = {2**level: level for level in range(7)}
 
 
@@ -45,6 +46,23 @@ class MapsInOrder(nn.Module):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         return list(self.layers(images).values())
+
+
+class ChannelsFirst(nn.Module):
+    """A body whose maps (N, H, W, C), those of a Swin transformer, are given as (N, C, H, W).
+
+    Args:
+        permuted: for each map, whether it is (N, H, W, C).
+    """
+
+    def __init__(self, body: nn.Module, permuted: Sequence[bool]) -> None:
+        super().__init__()
+        self.body = body
+        self.permuted = tuple(permuted)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        maps = zip(self.body(images), self.permuted, strict=True)
+        return [x.permute(0, 3, 1, 2).contiguous() if is_permuted else x for x, is_permuted in maps]
 
 
 def check_levels(name: str, levels: Sequence[int], available: Iterable[int]) -> None:
@@ -83,7 +101,7 @@ def torchvision_maps(name: str, levels: Sequence[int], weights: str) -> FeatureM
     check_levels(f"torchvision/{name}", levels, stages)
     nodes = {stages[level]: f"c{level}" for level in levels}
     body = MapsInOrder(create_feature_extractor(model, nodes, suppress_diff_warning=True))
-    return FeatureMaps(body, _channels(body, f"torchvision/{name}", levels))
+    return FeatureMaps(*_with_channels_first(body, f"torchvision/{name}", levels))
 
 
 def timm_maps(name: str, levels: Sequence[int], weights: str) -> FeatureMaps:
@@ -94,7 +112,7 @@ def timm_maps(name: str, levels: Sequence[int], weights: str) -> FeatureMaps:
 
     Raises:
         BackboneError: without timm, for an unknown name, weights that cannot be had, and models without maps at these
-            levels or in another order than (N, C, H, W).
+            levels.
     """
     timm = _timm(name)
     indices = _timm_indices(name)
@@ -114,7 +132,7 @@ def timm_maps(name: str, levels: Sequence[int], weights: str) -> FeatureMaps:
         body.pretrained_cfg.pop("state_dict", None)
     normalise = body.pretrained_cfg
     mean, std = normalise.get("mean", IMAGENET_MEAN), normalise.get("std", IMAGENET_STD)
-    return FeatureMaps(body, _channels(body, f"timm/{name}", levels), tuple(mean), tuple(std))
+    return FeatureMaps(*_with_channels_first(body, f"timm/{name}", levels), tuple(mean), tuple(std))
 
 
 def _timm(name: str) -> ModuleType:
@@ -137,7 +155,10 @@ def _timm_indices(name: str) -> dict[int, int]:
 
 
 def _timm_model(timm: ModuleType, name: str, **options: Any) -> Any:
+    """A model that takes images of any size, where its class can be told to."""
     try:
+        with contextlib.suppress(TypeError):
+            return timm.create_model(name, **options, strict_img_size=False)
         return timm.create_model(name, **options)
     except RuntimeError as error:
         raise BackboneError(f"timm cannot build {name} as a backbone ({error}); choose another model") from error
@@ -175,16 +196,17 @@ def _stage_paths(model: nn.Module, levels: dict[str, int], path: str = "") -> li
     return found
 
 
-def _channels(body: nn.Module, name: str, levels: Sequence[int]) -> tuple[int, ...]:
-    """Channels of the maps, which must be those of the levels."""
-    maps = _run(meta_copy(body), name)
-    shapes = [tuple(x.shape) for x in maps]
+def _with_channels_first(body: nn.Module, name: str, levels: Sequence[int]) -> tuple[nn.Module, tuple[int, ...]]:
+    """The body, giving maps (N, C, H, W), and their channels; the maps must be those of the levels."""
+    shapes = [tuple(x.shape) for x in _run(meta_copy(body), name)]
     if [_level(shape) for shape in shapes] != list(levels):
         raise BackboneError(
-            f"{name} gives maps {shapes} for an image of {PROBE[0]} x {PROBE[1]} px, not (N, C, H / 2^l, W / 2^l) for "
-            f"the levels l = {_listed(levels)}; choose a convolutional model"
+            f"{name} gives maps {shapes} for an image of {PROBE[0]} x {PROBE[1]} px, neither (N, C, H / 2^l, W / 2^l) "
+            f"nor (N, H / 2^l, W / 2^l, C) for the levels l = {_listed(levels)}; choose another model"
         )
-    return tuple(shape[1] for shape in shapes)
+    permuted = [_is_channels_last(shape) for shape in shapes]
+    channels = tuple(shape[3 if last else 1] for shape, last in zip(shapes, permuted, strict=True))
+    return (ChannelsFirst(body, permuted) if any(permuted) else body), channels
 
 
 def _run(model: Callable[[Tensor], Any], name: str) -> Any:
@@ -199,10 +221,20 @@ def _run(model: Callable[[Tensor], Any], name: str) -> Any:
 
 
 def _level(shape: tuple[int, ...]) -> int | None:
-    """The level whose map of the probe has this shape."""
-    height, width = PROBE
-    sides = {(height // stride, width // stride): level for stride, level in STRIDE_LEVELS.items()}
-    return sides.get(shape[2:]) if len(shape) == 4 else None
+    """The level whose map of the probe has this shape, with channels first or last."""
+    sides = shape[1:3] if _is_channels_last(shape) else shape[2:]
+    return _levels_of_sides().get(sides) if len(shape) == 4 else None
+
+
+def _is_channels_last(shape: tuple[int, ...]) -> bool:
+    known = _levels_of_sides()
+    return len(shape) == 4 and shape[2:] not in known and shape[1:3] in known
+
+
+@functools.cache
+def _levels_of_sides() -> dict[tuple[int, ...], int]:
+    """Height and width of the probe's map -> level."""
+    return {(PROBE[0] // stride, PROBE[1] // stride): level for stride, level in STRIDE_LEVELS.items()}
 
 
 def _nearest(name: str, known: Sequence[str]) -> str:

@@ -3,45 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
+from torch import Tensor
 
 from nas.data.coco import CocoSplit
 from nas.data.evaluate import Detections
 from nas.evaluation.evaluate import ExitResult
 from nas.text import label_text
 
-COLUMNS = 2
 PANEL = 5.0
 """Width of an image in inches."""
 MIN_SCORE = 0.3
+"""Default threshold of the detections that are drawn."""
 MOST = 30
-"""Boxes of an image that are drawn, the surest ones."""
+"""Boxes of an image that are drawn; of detections those with the highest scores."""
+LABEL_SIZE = 6.5
+"""Of the classes' names, in points."""
+LABEL_ROOM = 0.04
+"""Share of the image's height that a label takes."""
 
 
-def detections_on_images(split: CocoSplit, found: Mapping[int, Detections], number: int) -> Figure:
-    """Images spread evenly over the split, with the detections of score .3 or more, each with class and score.
+def detections_on_images(
+    split: CocoSplit, found: Mapping[int, Detections], number: int, min_score: float = MIN_SCORE
+) -> Figure:
+    """Images spread evenly over the split, each twice: with its annotated boxes, and with what was detected.
 
     Args:
         number: of images; all of them if there are fewer.
+        min_score: of the detections that are drawn, 0..1.
     """
     number = min(number, len(split))
     indices = [place * len(split) // number for place in range(number)]
-    rows = -(-number // COLUMNS)
-    figure = Figure(figsize=(PANEL * COLUMNS, 0.85 * PANEL * rows), layout="constrained")
-    panels = figure.subplots(rows, COLUMNS, squeeze=False).ravel()
-    for axes in panels:
-        axes.axis("off")
-    for axes, index in zip(panels, indices, strict=False):
-        image, _ = split[index]
-        axes.imshow(image.permute(1, 2, 0).numpy(), interpolation="none")
-        axes.set_title(label_text(split.image_path(split.image_ids[index]).name), fontsize=8)
-        if (one := found.get(split.image_ids[index])) is not None:
-            _draw(axes, one, split.classes)
+    figure = Figure(figsize=(PANEL * 2, (0.85 * PANEL + 0.25) * number), layout="constrained")
+    for (left, right), index in zip(figure.subplots(number, 2, squeeze=False), indices, strict=True):
+        image, target = split[index]
+        image_id = split.image_ids[index]
+        truth = _boxes(split, target["boxes"], target["labels"])
+        detected = _detected(split, found.get(image_id), min_score)
+        name = label_text(str(split.coco.imgs[image_id]["file_name"]))
+        _panel(left, image, f"{name}\nannotated: {_count(truth)}", truth)
+        _panel(right, image, f"detected with score >= {min_score:g}: {_count(detected)}", detected)
     return figure
 
 
@@ -65,23 +72,64 @@ def ap_against_macs(results: Sequence[ExitResult]) -> Figure:
     return figure
 
 
-def _draw(axes: Axes, found: Detections, classes: Sequence[str]) -> None:
+@dataclass(frozen=True)
+class _Box:
+    """Corners in pixels, the class, and what is written at the box."""
+
+    corners: Sequence[float]
+    label: int
+    text: str
+
+
+def _boxes(split: CocoSplit, corners: Tensor, labels: Tensor) -> list[_Box]:
+    pairs = zip(corners.tolist(), labels.tolist(), strict=True)
+    return [_Box(box, label, label_text(split.classes[label])) for box, label in pairs]
+
+
+def _detected(split: CocoSplit, found: Detections | None, min_score: float) -> list[_Box]:
+    """Best first."""
+    if found is None:
+        return []
+    order = found.scores.argsort(descending=True)
+    order = order[found.scores[order] >= min_score]
+    boxes = _boxes(split, found.boxes[order], found.labels[order])
+    return [
+        replace(box, text=f"{box.text} {score:.2f}")
+        for box, score in zip(boxes, found.scores[order].tolist(), strict=True)
+    ]
+
+
+def _count(boxes: Sequence[_Box]) -> str:
+    return f"{len(boxes)}" if len(boxes) <= MOST else f"{MOST} of {len(boxes)} drawn"
+
+
+def _panel(axes: Axes, image: Tensor, title: str, boxes: Sequence[_Box]) -> None:
+    axes.axis("off")
+    axes.imshow(image.permute(1, 2, 0).numpy(), interpolation="none")
+    axes.set_title(title, fontsize=8)
+    for box in boxes[:MOST]:
+        _draw(axes, box, float(image.shape[-2]))
+
+
+def _draw(axes: Axes, box: _Box, height: float) -> None:
+    """The label stands above its box, or inside where there is no room above."""
+    x1, y1, x2, y2 = box.corners
     colours = mpl.colormaps["tab20"]
-    order = found.scores.argsort(descending=True)[:MOST].tolist()
-    for place in order:
-        score, label = float(found.scores[place]), int(found.labels[place])
-        if score < MIN_SCORE:
-            break
-        x1, y1, x2, y2 = found.boxes[place].tolist()
-        colour = colours(label % colours.N)
-        axes.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, edgecolor=colour, linewidth=1.4))
-        axes.text(
-            x1,
-            y1,
-            f"{label_text(classes[label])} {score:.2f}",
-            fontsize=6,
-            color="white",
-            va="bottom",
-            bbox={"facecolor": colour, "edgecolor": "none", "pad": 0.8},
-            clip_on=True,
-        )
+    colour = colours(box.label % colours.N)
+    axes.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, edgecolor=colour, linewidth=1.4))
+    axes.text(
+        x1,
+        y1,
+        box.text,
+        fontsize=LABEL_SIZE,
+        color=_ink(colour),
+        va="bottom" if y1 > LABEL_ROOM * height else "top",
+        bbox={"facecolor": colour, "edgecolor": "none", "pad": 0.8},
+        clip_on=True,
+    )
+
+
+def _ink(colour: Sequence[float]) -> str:
+    """Black or white, whichever reads better on the colour (relative luminance by Rec. 709)."""
+    red, green, blue = colour[:3]
+    return "black" if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.5 else "white"

@@ -32,7 +32,7 @@ class Graph:
     Args:
         module: takes the tensors of `inputs` by position, gives an ordered dict of `output_names`.
         levels: of the inputs; empty for images.
-        top: the coarsest level in it. Traced graphs are for images of at least 2^(top + 1) pixels a side.
+        top: the coarsest level in it.
     """
 
     module: nn.Module
@@ -48,6 +48,18 @@ class Graph:
         shapes = [(batch, width, *self._sides(size, index)) for index, width in enumerate(self.channels)]
         return tuple(torch.rand(shape, generator=generator) for shape in shapes)
 
+    def input_dims(self, index: int) -> tuple[str, int, str, str]:
+        """Names of an input's dimensions that vary, and its channels."""
+        prefix = f"{self.input_names[index]}_" if self.levels else ""
+        return "batch", self.channels[index], f"{prefix}height", f"{prefix}width"
+
+    def output_dims(self, index: int) -> tuple[str, ...]:
+        """Names of an output's dimensions; those of constant size have names as well."""
+        if self.levels:
+            name = self.output_names[index]
+            return "batch", "channels", f"{name}_height", f"{name}_width"
+        return "batch", "anchors", "values"
+
     def traceable(self) -> nn.Module:
         """What computes the same at every size of `dynamic_shapes`, and can be traced for them all."""
         return self.module if self.levels else with_fixed_padding(self.module)
@@ -56,17 +68,17 @@ class Graph:
         """Images, height and width of every input may vary; those of images in steps of 32 px."""
         if self.levels:
             return (tuple({0: Dim.AUTO, 2: Dim.AUTO, 3: Dim.AUTO} for _ in self.input_names),)
-        least = max(2, 2 ** (self.top + 1) // STRIDE_OF_IMAGES)
-        sides = {dim: STRIDE_OF_IMAGES * Dim(name, min=least) for dim, name in ((2, "rows"), (3, "columns"))}
+        sides = {dim: STRIDE_OF_IMAGES * Dim(name, min=1) for dim, name in ((2, "rows"), (3, "columns"))}
         return ({0: Dim("batch"), **sides},)
 
     @property
-    def sizes(self) -> tuple[Size, Size, Size]:
-        """Image sizes to compare outputs at; odd and oblong ones as well, where the graph takes maps."""
+    def sizes(self) -> tuple[Size, ...]:
+        """Image sizes to compare outputs at, the first for the trace: odd and oblong ones where the graph takes maps,
+        and one whose coarsest map has a single pixel."""
         unit = 2**self.top
         if self.levels:
-            return (3 * unit - 5, 5 * unit - 9), (4 * unit, 4 * unit), (5 * unit - 37, 2 * unit)
-        return tuple((_up(a * unit), _up(b * unit)) for a, b in ((3, 5), (4, 4), (3.3, 2)))  # type: ignore[return-value]
+            return (3 * unit - 5, 5 * unit - 9), (4 * unit, 4 * unit), (5 * unit - 37, 2 * unit), (unit, unit - 3)
+        return tuple((_up(a * unit), _up(b * unit)) for a, b in ((3, 5), (4, 4), (3.3, 2), (1, 0.5)))
 
     def _sides(self, size: Size, index: int) -> Size:
         stride = 2 ** self.levels[index] if self.levels else 1

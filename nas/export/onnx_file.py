@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -38,11 +40,34 @@ def write_onnx(graph: Graph, path: Path) -> Path:
                 output_names=list(graph.output_names),
             )
             assert converted is not None
+            _name_dimensions(converted.model, graph)
             converted.save(str(path), external_data=False)
     except (RuntimeError, ValueError, AssertionError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ExportError(f"torch.onnx cannot convert this module ({reason}); take another format: pt2") from error
     return path
+
+
+def _name_dimensions(model: Any, graph: Graph) -> None:
+    """Names in place of the tracer's symbols: `batch`, `height` and `width` of images, `c3_height` of a map.
+
+    Args:
+        model: an `onnx_ir.Model`.
+    """
+    names: dict[str, str] = {}
+    for index, value in enumerate(model.graph.inputs):
+        for dim, name in zip(value.shape, graph.input_dims(index), strict=True):
+            if found := re.fullmatch(r"(?:(\d+)\*)?(s\d+)", str(dim)):
+                names[found[2]] = f"({name}//{found[1]})" if found[1] else str(name)
+    for value in [output for node in model.graph.all_nodes() for output in node.outputs]:
+        for place, dim in enumerate(value.shape or ()):
+            if not isinstance(dim, int):
+                value.shape[place] = re.sub(r"\bs\d+\b", lambda symbol: names.get(symbol[0], symbol[0]), str(dim))
+    for values, dims_of in ((model.graph.inputs, graph.input_dims), (model.graph.outputs, graph.output_dims)):
+        for index, value in enumerate(values):
+            for place, name in enumerate(dims_of(index)):
+                if not isinstance(value.shape[place], int):
+                    value.shape[place] = name
 
 
 def read_onnx(path: Path, inputs: tuple[Tensor, ...]) -> list[Tensor]:

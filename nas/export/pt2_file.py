@@ -10,7 +10,9 @@ from unittest import mock
 import torch
 from torch import Tensor, _meta_registrations
 from torch.export import ExportedProgram
+from torch.fx.experimental import _config
 from torch.torch_version import TorchVersion
+from torch.utils._sympy.value_ranges import ValueRanges
 
 from nas.export.errors import ExportError
 from nas.export.graphs import Graph
@@ -33,12 +35,13 @@ def traced(graph: Graph) -> ExportedProgram:
     """
     example = graph.inputs(graph.sizes[0], batch=2)
     try:
-        with torch.no_grad(), _pools_of_any_size():
+        with torch.no_grad(), _pools_of_any_size(), _config.patch(backed_size_oblivious=True):  # type: ignore[attr-defined]
             program = torch.export.export(graph.traceable(), example, dynamic_shapes=graph.dynamic_shapes())
     except (RuntimeError, ValueError, AssertionError) as error:
         raise ExportError(
             f"torch.export cannot trace this module ({str(error).strip().splitlines()[0]}); take the Python file"
         ) from error
+    _allow_sizes_of_one(program)
     if fixed := _fixed_inputs(program, graph):
         raise ExportError(
             f"the trace of this module fits one size only, that of {', '.join(fixed)}; take the Python file"
@@ -52,6 +55,19 @@ def _pools_of_any_size() -> AbstractContextManager[object]:
     if TorchVersion(torch.__version__) >= "2.13":
         return nullcontext()
     return mock.patch.object(_meta_registrations, "div_rtn", operator.floordiv)
+
+
+def _allow_sizes_of_one(program: ExportedProgram) -> None:
+    """Take back that batches and maps of one are refused.
+
+    The tracer, which had larger ones, asks whether a size is one where the memory layout of a convolution's output and
+    broadcasting depend on it; what is computed does not.
+    """
+    guards = getattr(program, "_guards_code", [])
+    guards[:] = [guard for guard in guards if not guard.endswith((" != 1", " > 1"))]
+    for symbol, values in program.range_constraints.items():
+        if symbol.is_symbol:
+            program.range_constraints[symbol] = ValueRanges(1, values.upper)
 
 
 def read_pt2(path: Path, inputs: tuple[Tensor, ...]) -> list[Tensor]:

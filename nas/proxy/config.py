@@ -28,13 +28,16 @@ class NeckConfig:
     separable: bool = False
 
     levels: tuple[Int, ...] = (3, 4, 5, 6, 7)
-    """Levels of the pyramid, fine to coarse; the first three are the backbone's."""
+    """Levels of the pyramid, fine to coarse; the first of them are the backbone's."""
 
     @model_validator(mode="after")
-    def _reachable(self) -> Self:
-        if not 3 <= len(self.levels) <= MAX_LEVEL - 2 or self.levels != tuple(range(3, 3 + len(self.levels))):
+    def _consecutive(self) -> Self:
+        first, count = min(self.levels, default=0), len(self.levels)
+        fits = count >= 2 and first >= 1 and max(self.levels) <= MAX_LEVEL
+        if not fits or self.levels != tuple(range(first, first + count)):
             raise ValueError(
-                f"levels must be 3, 4, 5 and so on without a gap, up to {MAX_LEVEL}, got {shown(self.levels)}"
+                f"levels must be two or more, without a gap, from 1 up to {MAX_LEVEL}, got {shown(self.levels)}; for "
+                "example 3, 4, 5, 6, 7"
             )
         return self
 
@@ -108,6 +111,15 @@ class ProxyConfig:
         if self.warm_steps and not self.backbone.frozen:
             raise ValueError(
                 "warm_steps is for frozen backbones, which all candidates share; set backbone.frozen, or no warm_steps"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _levels_fit(self) -> Self:
+        first = self.backbone.levels
+        if self.neck.levels[: len(first)] != first:
+            raise ValueError(
+                f"neck.levels must begin with backbone.levels {shown(first)}, got {shown(self.neck.levels)}; set both"
             )
         return self
 

@@ -12,15 +12,20 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Circle, FancyArrowPatch
 
 from nas.results import layout
+from nas.results.inline_svg import FILLED_BLACK
 from nas.results.layout import Arrow, Place
 from search_space import Genotype
 from search_space.genotype import MERGES
 
 PALETTE = ("#d9d9d9", "#7fb2d9", "#f2a65a", "#8cc084", "#c9a0dc", "#e8c547", "#e58fa5", "#6fc7c1")
 MERGE_COLOURS = dict(zip(("input", *MERGES), cycle(PALETTE), strict=False))
-DANGLING_COLOUR = "#9a3b26"
+DANGLING_COLOUR = "#c8553d"
 INK = "#010101"
 """Black that stays black in dark pages."""
+LINE = FILLED_BLACK
+"""Takes the colour of the text in pages."""
+LINE_ALPHA = 0.65
+"""Arrows are fainter than text on either ground."""
 
 RADIUS, BARE_RADIUS = 0.26, 0.17
 
@@ -82,7 +87,8 @@ def _draw_arrow(axes: Axes, circles: Sequence[Circle], arrow: Arrow) -> None:
             mutation_scale=10,
             linewidth=0.9,
             linestyle="--" if arrow.dangling else "-",
-            color=DANGLING_COLOUR if arrow.dangling else "#555555",
+            color=DANGLING_COLOUR if arrow.dangling else LINE,
+            alpha=None if arrow.dangling else LINE_ALPHA,
             connectionstyle=f"arc3,rad={arrow.bend}",
             zorder=2,
         )
@@ -92,16 +98,16 @@ def _draw_arrow(axes: Axes, circles: Sequence[Circle], arrow: Arrow) -> None:
 def _draw_lines(axes: Axes, circles: Sequence[Circle], arrows: Sequence[Arrow]) -> None:
     """Without heads and all at once: thousands of arrows take a minute."""
     ends = [(circles[arrow.start].center, circles[arrow.end].center) for arrow in arrows]
-    colours = [DANGLING_COLOUR if arrow.dangling else "#555555" for arrow in arrows]
+    colours = [DANGLING_COLOUR if arrow.dangling else LINE for arrow in arrows]
     axes.add_collection(LineCollection(ends, colors=colours, linewidths=0.3, zorder=2), autolim=False)
 
 
 def _legend(axes: Axes, genotype: Genotype) -> None:
     used = dict.fromkeys(["input", *(cell.merge for cell in genotype.cells)])
     handles = [_dot(name, MERGE_COLOURS[name]) for name in used]
-    handles.append(_dot("output", "white", markeredgewidth=2))
+    handles.append(_dot("output", "none", markeredgewidth=2))
     if any(cell.transform == "none" for cell in genotype.cells):
-        handles.append(_dot("no convolution", "white", markersize=4))
+        handles.append(_dot("no convolution", "none", markersize=4))
     if any(genotype.dangling):
         handles.append(Line2D([], [], linestyle="--", color=DANGLING_COLOUR, label="dangling add"))
     axes.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=7, fontsize=7, frameon=False)

@@ -99,4 +99,4 @@ def _record(config: SearchConfig, standing: Standing) -> dict[str, Any]:
 
 
 def _interval(low: float, high: float) -> str:
-    return f"{low:.1f} .. {high:.1f}"
+    return f"{low:z.1f} .. {high:z.1f}"

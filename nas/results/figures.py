@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from nas.results import pictures
 from nas.results.architecture import architecture
+from nas.results.confirmed import verdict_of
 from nas.results.controller_state import controller_state
 from nas.results.importance import importances
 from nas.results.pictures import Plot
@@ -35,7 +36,7 @@ class ReportFigure:
 
 def report_figures(config: SearchConfig, trials: Sequence[Trial]) -> list[ReportFigure]:
     """What can be drawn of the trials there are."""
-    return [*_of_trials(config, trials), *_of_architectures(trials), *_of_decisions(config, trials)]
+    return [*_of_trials(config, trials), *_of_architectures(config, trials), *_of_decisions(config, trials)]
 
 
 def _of_trials(config: SearchConfig, trials: Sequence[Trial]) -> Iterator[ReportFigure]:
@@ -59,18 +60,30 @@ def _of_trials(config: SearchConfig, trials: Sequence[Trial]) -> Iterator[Report
             )
 
 
-def _of_architectures(trials: Sequence[Trial]) -> Iterator[ReportFigure]:
-    candidates = [trial for origin in SEARCH_ORIGINS for trial in found(trials, origin) if trial.copied_from is None]
-    ranked = sorted(candidates, key=lambda trial: (-(trial.reward or 0.0), trial.number))
-    known = max((trial.reward or 0.0 for trial in known_necks(trials)), default=None)
-    for place, trial in enumerate(ranked[:TOP], start=1):
-        margin = "" if known is None else f", {(trial.reward or 0.0) - known:+.1f} against the best known neck"
+def _of_architectures(config: SearchConfig, trials: Sequence[Trial]) -> Iterator[ReportFigure]:
+    for place, (trial, text) in enumerate([*_best_found(config, trials)][:TOP], start=1):
         yield ReportFigure(
             "best" if place == 1 else f"best_{place}",
             "architectures",
             Plot(architecture(trial.candidate.genotype)),
-            f"{place}. Trial {trial.number} ({trial.candidate.origin}): reward {trial.reward:.1f}{margin}.",
+            f"{place}. Trial {trial.number} ({trial.candidate.origin}): {text}.",
         )
+
+
+def _best_found(config: SearchConfig, trials: Sequence[Trial]) -> Iterator[tuple[Trial, str]]:
+    """The best found necks, best first, and what is known of each: confirmed where there is a verdict."""
+    verdict = verdict_of(config, trials)
+    if verdict is not None:
+        for one in verdict.standings:
+            if one.trial.candidate.origin in SEARCH_ORIGINS:
+                margin = f"{one.mean - verdict.best_known.mean:+.1f} against the best known neck"
+                yield one.trial, f"{config.reward.name} {one.mean:.1f}, confirmed, {margin}"
+        return
+    candidates = [trial for origin in SEARCH_ORIGINS for trial in found(trials, origin) if trial.copied_from is None]
+    known = max((trial.reward or 0.0 for trial in known_necks(trials)), default=None)
+    for trial in sorted(candidates, key=lambda trial: (-(trial.reward or 0.0), trial.number)):
+        margin = "" if known is None else f", {(trial.reward or 0.0) - known:+.1f} against the best known neck"
+        yield trial, f"{config.reward.name} {trial.reward:.1f}, observed once{margin}"
 
 
 def _of_decisions(config: SearchConfig, trials: Sequence[Trial]) -> Iterator[ReportFigure]:

@@ -10,7 +10,9 @@ from xml.etree import ElementTree
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-BLACK = ("#000000", "black")
+FILLED_BLACK = "#000001"
+"""Black for fills: matplotlib leaves out a fill that is black."""
+BLACK = ("#000000", "black", FILLED_BLACK)
 LEFT_OUT = ("metadata", "style")
 """Elements: links to vocabularies, and a style that the page has for all figures."""
 

@@ -197,6 +197,7 @@ def test_another_controller_forgets_the_options_of_the_first(in_process, tmp_pat
         ([*SMOKE, "--set", "reward.objective=mnasnet"], "target"),
         ([*SMOKE, "--set", "space.name=pyramid", "--set", "space.num_cells=7"], "num_cells"),
         ([*SMOKE, "--set", "proxy.neck.levels=[3,5]"], "without a gap"),
+        ([*SMOKE, "--set", "proxy.neck.levels=[2,3,4,5]"], "must begin with backbone.levels (3, 4, 5)"),
         ([*SMOKE, "--set", "proxy.neck.channels=36", "--set", "proxy.head.norm=true"], "divisible by 8, got 36"),
         ([*SMOKE, "--set", "proxy.device=gpu"], "proxy.device"),
         ([*SMOKE, "--set", "data.embedded=null", "--set", "data.root=nothing_here"], "nothing_here"),

@@ -19,6 +19,7 @@ from nas.data.evaluate import Detections
 from nas.detection.config import BackboneConfig, HeadConfig
 from nas.detection.saved import DetectorSpec, build_from_spec, load_detector, save_detector
 from nas.evaluation.evaluate import EvaluationError, Settings, check_categories, choose_exits, evaluate, open_split
+from nas.evaluation.pictures import detections_on_images
 from necks import build_neck
 from necks.exported import neck_to_dict
 from tests.support.detections import Limits, assert_same_detections
@@ -220,6 +221,27 @@ def split(tmp_path):
         return open_split(tmp_path / "a.json", tmp_path)
 
     return write
+
+
+def test_the_picture_sets_what_is_annotated_beside_what_was_detected(split, tmp_path):
+    def edit(content):
+        content["images"][0]["file_name"] = "cups/0.png"
+        (tmp_path / "cups").mkdir()
+        (tmp_path / "0.png").rename(tmp_path / "cups" / "0.png")
+
+    data = split(edit)
+    boxes = torch.tensor([[1.0, 2, 31, 22], [5, 5, 20, 20], [30, 30, 40, 40]])
+    found = {1: Detections(boxes, torch.tensor([0.9, 0.5, 0.2]), torch.tensor([0, 1, 1]))}
+    figure = detections_on_images(data, found, 4, min_score=0.4)
+    left, right = figure.axes
+    assert left.get_title() == "cups/0.png\nannotated: 1"
+    assert right.get_title() == "detected with score >= 0.4: 2"
+    assert [text.get_text() for text in left.texts] == ["cat"]
+    assert [text.get_text() for text in right.texts] == ["cat 0.90", "dog 0.50"]
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        for text in axes.texts:
+            assert text.get_window_extent().y1 <= axes.get_window_extent().y1 + 2
 
 
 def test_every_difference_of_categories_is_listed(split):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
 
 import numpy as np
@@ -108,6 +109,20 @@ def test_a_trace_fits_any_size(name):
             )
 
 
+def test_dimensions_of_onnx_files_have_names(tmp_path):
+    onnx = pytest.importorskip("onnx")
+    graph = neck_graph(small("pafpn"))
+    program = onnx.load(write_onnx(graph, tmp_path / "neck.onnx")).graph
+    shapes = {
+        value.name: [dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim]
+        for value in (*program.input, *program.output, *program.value_info)
+    }
+    assert shapes["c3"] == ["batch", 6, "c3_height", "c3_width"]
+    assert shapes["c5"] == ["batch", 14, "c5_height", "c5_width"]
+    assert shapes["p7"] == ["batch", 8, "p7_height", "p7_width"]
+    assert not [shape for shape in shapes.values() if re.search(r"\bs\d+\b", str(shape))]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NECKS)
 def test_onnx_of_every_neck_fits_any_size(name, tmp_path):
@@ -171,7 +186,9 @@ def test_a_folded_detector_as_pt2_and_onnx_equals_the_trained_one(tmp_path, anyt
     model, _ = detector(anytime=anytime, repeats=repeats)
     graph, folded = detector_graph(model), detector_graph(fold_batch_norms(model))
     files = {read_pt2: write_pt2(folded, tmp_path / "detector.pt2"), read_onnx: write_onnx(folded, tmp_path / "d.onnx")}
-    for size in graph.sizes:
+    onnx_inputs = pytest.importorskip("onnx").load(tmp_path / "d.onnx").graph.input[0].type.tensor_type.shape.dim
+    assert [dim.dim_param for dim in onnx_inputs] == ["batch", "", "height", "width"]
+    for size in (*graph.sizes, (128, 128), (32, 32)):
         inputs = graph.inputs(size)
         with torch.no_grad():
             expected = list(graph.module(*inputs).values())

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from recorded import Recorded, assert_same
+from recorded import TINY, Recorded, assert_same
 
 from experiments.signs import PROXY
 from nas.data.coco import CocoSplit, open_splits
@@ -78,6 +78,16 @@ def test_without_steps_the_untrained_detector_is_scored(data):
     assert set(trained.metrics) >= METRICS
     assert trained.metrics["AP"] < 1
     assert math.isnan(trained.metrics["loss"])
+
+
+def test_pyramids_may_begin_at_another_level(data):
+    backbone, neck = replace(TINY.backbone, levels=(2, 3, 4, 5)), replace(TINY.neck, levels=(2, 3, 4, 5, 6))
+    task = ProxyTask(replace(TINY, backbone=backbone, neck=neck, steps=1), data)
+    trained = task.run(known.bifpn(neck.levels), seed=0)
+    assert math.isfinite(trained.metrics["AP"])
+    assert trained.neck.out_levels == (2, 3, 4, 5, 6)
+    sides = [round(math.sqrt(len(level) / len(task.anchors[-1]))) for level in task.anchors]
+    assert sides == [16, 8, 4, 2, 1]
 
 
 def test_a_diverging_trial_says_so_and_what_to_do(data):

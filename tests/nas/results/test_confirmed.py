@@ -61,6 +61,8 @@ def test_report_export_and_model_card_say_it(confirmed, tmp_path):
     page = write_report(run, config, trials).read_text()
     assert 'id="confirmation"' in page
     assert "beats the best known neck" in page
+    assert f"1. Trial {second.number} (search): AP 5" in page
+    assert "confirmed, +5." in page
     assert export(run, trials, tmp_path / "neck") == second
     card = (tmp_path / "neck" / "README.md").read_text()
     assert "beats the best known neck" in card

@@ -61,6 +61,16 @@ def embedded(text: str) -> dict:
     return json.loads(re.search(r'<script id="data" type="application/json">(.*?)</script>', text, re.DOTALL)[1])
 
 
+def test_drawings_take_the_colours_of_the_page_and_say_how_to_read_them(text):
+    section = text[text.index('<section id="architectures">') : text.index('<section id="decisions">')]
+    arrows = re.findall(r'<path[^>]*opacity="0.65"[^>]*>', section)
+    assert arrows
+    assert all('stroke="currentColor"' in arrow for arrow in arrows)
+    assert sum('fill="currentColor"' in arrow for arrow in arrows) == len(arrows) / 2, "heads are filled, lines are not"
+    assert "dangling add" in section
+    assert "Numbers are the nodes of the genotype" in section
+
+
 def test_the_page_has_every_figure_and_no_link_out(made_up, text):
     run, *_ = made_up
     tags = Tags()
