@@ -18,19 +18,20 @@ import ray
 
 from experiments.benchmarks.results import write_result
 from nas.data.config import DataConfig
+from nas.engine.engine import TrialPool, drive, run_search
+from nas.engine.trial import Scored, TrialRequest
 from nas.proxy.config import ProxyConfig
 from nas.proxy.trial import Trained
 from nas.search.cluster import Node, connected
 from nas.search.config import ControllerConfig, ResourceConfig, SearchConfig
 from nas.search.confirmation import ConfirmConfig
-from nas.search.engine import drive, run_search
 from nas.search.journal import Journal
 from nas.search.plan import Plan
-from nas.search.pool import Pool
 from nas.search.records import Trial
 from nas.search.run_directory import RunDirectory
 from nas.search.usage import Usage
-from nas.search.worker import Job, Ready, Reply
+from nas.workers.answers import Ready
+from nas.workers.pool import Pool
 from search_space import Genotype
 
 Search = Callable[[SearchConfig, RunDirectory, "Notes"], None]
@@ -100,9 +101,9 @@ class Crowd:
     async def prepare(self, *, estimate: bool) -> Ready:
         return Ready()
 
-    async def run(self, job: Job, seconds: float) -> Reply:
+    async def run(self, request: TrialRequest, seconds: float) -> Scored:
         await asyncio.sleep(seconds)
-        return Reply(metrics={"AP": job.number % 100})
+        return Scored(metrics={"AP": request.number % 100})
 
 
 class _Slot:
@@ -146,7 +147,9 @@ def run_crowd(config: SearchConfig, run: RunDirectory, notes: Notes) -> None:
     plan = Plan(config, Journal(run.journal_file, writable=True), lambda trial: notes.finished(trial, plan))
     with connected(replace(config.resources, workers=1), None):
         crowd = ray.remote(Crowd).options(max_concurrency=2 * slots).remote()
-        pool = Pool(lambda _: _Slot(crowd, seconds), config.resources, lambda: [Node("0" * 56, "simulated", slots)])
+        pool: TrialPool = Pool(
+            lambda _: _Slot(crowd, seconds), config.resources, lambda: [Node("0" * 56, "simulated", slots)]
+        )
         drive(plan, pool, run, lambda: None)
         ray.kill(crowd)
 

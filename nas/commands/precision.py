@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from nas.configuration import ConfigError
+from nas.engine.task import placed_proxy
 from nas.proxy.config import Precision
 from nas.search.config import SearchConfig
-from nas.search.worker import placed_proxy
 from nas.terminal import console
 
 

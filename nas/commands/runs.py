@@ -59,7 +59,7 @@ def make_report(run_dir: str) -> None:
 
 
 def rerun_trial(run_dir: str, number: int) -> None:
-    from nas.search.again import observed_reward, start_of, train_again
+    from nas.engine.again import observed_reward, start_of, train_again
 
     with fetched(run_dir) as run:
         config, trials = _read(run)

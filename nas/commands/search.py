@@ -110,7 +110,7 @@ def _run(
     config: SearchConfig, run: RunDirectory, place: str, address: str | None, tensorboard: bool, verbose: bool
 ) -> list[Trial]:
     from nas.data.check import check_data
-    from nas.search.engine import run_search
+    from nas.engine.engine import run_search
 
     refuse_bad_data(config.data.root, check_data(config.data))
     parts = [f"{len(set(config.known))} known necks", f"{config.random_trials} random"]

@@ -37,6 +37,9 @@ class Case:
     split: Literal["reward", "test"] = "reward"
     profiled: bool = False
 
+    def __str__(self) -> str:
+        return f"{self.label}, seed {self.seed}"
+
     @cached_property
     def key(self) -> str:
         """Equal exactly for cases that would train and score the same."""

@@ -12,15 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 from nas import interruption
 from nas.comparison.bank import Bank
-from nas.comparison.case import Case, Result
+from nas.comparison.case import Case, Metrics, Result
 from nas.data.archive import absolute
 from nas.detection.config import absolute_weights
+from nas.proxy.trial import TrialError
 from nas.search.cluster import connected, nodes, require_room
 from nas.search.config import ResourceConfig
-from nas.search.pool import Pool, make_workers
-from nas.search.worker import Job, Ready, Reply, guarded
 from nas.terminal import shown
 from nas.text import MESSAGE_LIMIT
+from nas.workers.answers import Failed, Ready
+from nas.workers.guarded import guarded
+from nas.workers.pool import Pool, make_workers
 
 if TYPE_CHECKING:
     from nas.proxy.task import ProxyTask
@@ -32,6 +34,8 @@ _log = logging.getLogger(__name__)
 
 PHASE_METRIC = "seconds/"
 """Prefix of the seconds of each of `nas.proxy.phases.PHASES`; `seconds` are those of the whole training."""
+
+CasePool = Pool[Case, Metrics]
 
 Told = Callable[[Case, Result, int], None]
 """Is told of every result, with the number of cases that are left."""
@@ -57,16 +61,17 @@ def train_all(
         return
     resources = replace(resources, trial_seconds=None)
     placed = [_with_absolute_paths(case) for case in left]
+    originals = {case.key: original for case, original in zip(placed, left, strict=True)}
     with connected(resources, address):
         require_room(resources, wait=resources.wait_seconds if address else 0)
-        make = make_workers(placed, resources.gpus > 0, actor=CaseWorker)
-        pool = Pool(make, resources, lambda: nodes(resources))
+        make = make_workers(CaseWorker, placed[0], resources.gpus > 0)
+        pool: CasePool = Pool(make, resources, lambda: nodes(resources))
         try:
             with interruption.deferred():
-                for done, (number, reply) in enumerate(_replies(pool, len(left)), start=1):
-                    result = Result(None if reply.metrics is None else dict(reply.metrics), reply.error)
-                    bank.add(left[number], result)
-                    told(left[number], result, len(left) - done)
+                for done, (case, answer) in enumerate(_answers(pool, placed), start=1):
+                    result = Result(None, answer.error) if isinstance(answer, Failed) else Result(answer)
+                    bank.add(originals[case.key], result)
+                    told(originals[case.key], result, len(left) - done)
         finally:
             pool.close()
 
@@ -77,44 +82,41 @@ def _with_absolute_paths(case: Case) -> Case:
     return replace(case, data=absolute(case.data), proxy=proxy)
 
 
-def _replies(pool: Pool, count: int) -> Iterator[tuple[int, Reply]]:
-    waiting = iter(range(count))
-
-    def following() -> Job | None:
-        number = next(waiting, None)
-        return None if number is None else Job(number, "", "", limited=False)
-
+def _answers(pool: CasePool, cases: Sequence[Case]) -> Iterator[tuple[Case, Metrics | Failed]]:
+    waiting = iter(cases)
     done = 0
-    while done < count:
-        pool.assign(following)
-        for job, reply in pool.replies():
-            done += 1
-            yield job.number, reply
+    while done < len(cases):
+        pool.assign(lambda: next(waiting, None))
+        replies = pool.replies()
+        done += len(replies)
+        yield from replies
 
 
 class CaseWorker:
-    """A process that trains cases; the counterpart of a search's `Worker`."""
+    """A process that trains cases.
 
-    def __init__(self, cases: Sequence[Case], on_gpu: bool) -> None:
-        self._cases = cases
+    Args:
+        first: its data and features stand for those of all, to find out whether this machine has them.
+    """
+
+    def __init__(self, first: Case, on_gpu: bool) -> None:
+        self._first = first
         self._on_gpu = on_gpu
         self._tasks: dict[tuple[Any, ...], ProxyTask] = {}
 
     def prepare(self, *, estimate: bool) -> Ready:
-        """Data and features of the first case stand for those of all."""
+        """Open the data, and compute features that are not there yet."""
         try:
-            self._task(self._cases[0])
+            self._task(self._first)
         except Exception as error:
             _log.exception("nothing can be trained on %s", platform.node())
             return Ready(failure=shown(f"{type(error).__name__}: {error}", MESSAGE_LIMIT))
         return Ready()
 
-    def run(self, job: Job) -> Reply:
-        """Train a case; of the job only its number matters."""
-        case = self._cases[job.number]
-        return guarded(lambda: Reply(metrics=self._train(case)), f"{case.label}, seed {case.seed}")
+    def run(self, case: Case) -> Metrics | Failed:
+        return guarded(lambda: self._train(case), str(case), expected=(TrialError,))
 
-    def _train(self, case: Case) -> dict[str, float | None]:
+    def _train(self, case: Case) -> Metrics:
         from nas.proxy.phases import Phases
         from nas.proxy.task import candidate_neck
 

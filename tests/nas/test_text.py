@@ -27,9 +27,9 @@ from nas.errors import first_line
 from nas.proxy.trial import TrialError
 from nas.search.journal import Journal
 from nas.search.reward import RewardConfig
-from nas.search.worker import Reply, guarded
 from nas.terminal import PlainFormatter, Terminal, console, heading, log_to_standard_error
 from nas.text import MESSAGE_LIMIT, plain
+from nas.workers.guarded import guarded
 
 ESCAPES = "\x1b[31mred\x1b[0m \x1b]8;;http://x\x1b\\link\x1b]8;;\x07 \x9b2Jbell\x07\b \u202egnp.exe\u2066 \udc80"
 CLEAN = "red link bell gnp.exe \ufffd"
@@ -123,14 +123,14 @@ def test_commands_on_a_directory_whose_name_is_markup(tmp_path, monkeypatch, cap
 
 
 def test_a_trial_that_floods_its_message_stays_small_everywhere(tmp_path, capsys):
-    def train() -> Reply:
+    def train() -> None:
         raise TrialError(f"[/x] {HUGE} of s3://me:pa55@bucket")
 
-    def crash() -> Reply:
+    def crash() -> None:
         raise RuntimeError(HUGE)
 
-    replies = [guarded(train, "trial 0"), guarded(crash, "trial 1")]
-    assert all(len(reply.error or "") <= MESSAGE_LIMIT for reply in replies)
+    replies = [guarded(train, "trial 0", expected=(TrialError,)), guarded(crash, "trial 1")]
+    assert all(0 < len(reply.error) <= MESSAGE_LIMIT for reply in replies)
     assert replies[0].error.startswith("[/x] x")
     assert replies[0].error.endswith("of s3://me:***@bucket")
     assert "test_text.py" in replies[1].error, "the place stays"

@@ -10,10 +10,10 @@ import pytest
 from toy_search import toy_config
 
 from nas.configuration import ConfigError, override
+from nas.engine.again import observed_reward, start_of
 from nas.errors import UserError
 from nas.proxy.trial import Start
 from nas.results.summary import steps_by_side
-from nas.search.again import observed_reward, start_of
 from nas.search.config import ControllerConfig
 from nas.search.confirmation import ConfirmConfig
 from nas.search.constraints import ConstraintConfig

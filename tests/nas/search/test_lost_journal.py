@@ -16,12 +16,12 @@ from test_pool import Fake
 from test_storage import fill, plan_of
 from toy_search import toy_config
 
-from nas.search.engine import drive
+from nas.engine.engine import drive
+from nas.engine.trial import Scored
 from nas.search.journal import Journal, open_journal
 from nas.search.journal_lines import JournalError
 from nas.search.run_directory import RunDirectory, RunDirectoryError
 from nas.search.weights import KeptWeights
-from nas.search.worker import Reply
 
 
 def delete(path: Path) -> None:
@@ -359,7 +359,7 @@ def test_a_search_whose_journal_goes_away_stops_with_that_and_keeps_its_weights(
         if len(told) == 3:
             lose(path)
 
-    pool = Fake(lambda job: Reply(metrics={"AP": 1.0}, neck={"w": b"x"}), together=2)
+    pool = Fake(lambda request: Scored(metrics={"AP": 1.0}, neck={"w": b"x"}), together=2)
     with pytest.raises(JournalError, match="the search was stopped; all that it recorded is in"):
         drive(plan, pool, run, tell)
     assert told[-1] == told[2], "nothing is told that was not recorded"

@@ -9,12 +9,14 @@ import pytest
 import torch
 from toy_search import toy_config
 
+from nas.engine.hooks import TrialHooks
+from nas.engine.trial import Scored, TrialRequest, run_trial
 from nas.plain_json import dumps
 from nas.proxy.trial import Trained
 from nas.search.constraints import ConstraintConfig, violations
 from nas.search.metrics import MAX_VALUE, plain_metrics
+from nas.search.records import Candidate
 from nas.search.reward import RewardConfig, RewardError, reward_of
-from nas.search.worker import TrialHooks, run_trial
 from search_space import known_genotype
 
 GOOD = {"AP": 30.0, "params": 10, "macs": 20, "latency_ms": 1.5}
@@ -47,13 +49,14 @@ def outcome(tmp_path, metrics, **changes):
     config = toy_config(tmp_path, **changes)
     task = SimpleNamespace(run=lambda *_: Trained(metrics, None))
     hooks = TrialHooks(config, 0, "key", limited=False)
-    return run_trial(task, config, 0, known_genotype("nas_fpn"), hooks)
+    candidate = Candidate(origin="search", genotype=known_genotype("nas_fpn"), proposal=0)
+    return run_trial(task, config, TrialRequest(number=0, candidate=candidate, seed=0), hooks)
 
 
 @pytest.mark.parametrize(("changes", "reason"), BAD, ids=[f"{n}, {reason}" for n, (_, reason) in enumerate(BAD)])
 def test_a_trial_with_odd_metrics_fails_with_the_reason(tmp_path, changes, reason):
     reply = outcome(tmp_path, {**GOOD, **changes})
-    assert reply.metrics is None
+    assert not isinstance(reply, Scored)
     with pytest.raises(AssertionError, match=reason):
         raise AssertionError(reply.error)
     assert "\n" not in reply.error
@@ -70,7 +73,6 @@ def test_numbers_of_other_libraries_are_pythons_afterwards(tmp_path):
         "latency_ms": 1, "loss": math.nan, "warm": np.bool_(True), "AP75": None,
     }  # fmt: skip
     reply = outcome(tmp_path, given)
-    assert reply.error is None
     assert {name: type(value) for name, value in reply.metrics.items()} == {
         "AP": float, "AP50": float, "params": int, "macs": float, "latency_ms": int, "loss": type(None),
         "warm": bool, "AP75": type(None), "seconds": float,

@@ -20,9 +20,9 @@ from toy_search import Teller, make_toy, toy_config
 
 from nas import interruption
 from nas.cli import main
+from nas.engine.engine import run_search
 from nas.search import heartbeat, mirror
 from nas.search.config import SearchConfig, build_space
-from nas.search.engine import run_search
 from nas.search.heartbeat import HEARTBEAT, read_beat, write_beat
 from nas.search.journal import Journal
 from nas.search.mirror import MirrorError, TakenOverError

@@ -13,20 +13,23 @@ from toy_search import HOLD, make_toy, toy_config
 
 from nas.configuration import ConfigError
 from nas.data.config import DataError
+from nas.engine.engine import drive
+from nas.engine.hooks import TrialHooks
+from nas.engine.trial import Answer, Scored, TrialRequest
+from nas.engine.worker import Worker
 from nas.search import staffing
 from nas.search.cluster import Node, connected, require_room
 from nas.search.config import ResourceConfig, SearchConfig
 from nas.search.desk import Desk
-from nas.search.engine import drive
 from nas.search.journal import Journal
 from nas.search.plan import Plan
-from nas.search.pool import Job, Pool
 from nas.search.records import Candidate, Trial
 from nas.search.run_directory import RunDirectory, RunDirectoryError
 from nas.search.staffing import WorkersError
 from nas.search.stopping import StoppingConfig
 from nas.search.weights import KeptWeights
-from nas.search.worker import Reply, TrialHooks, Worker
+from nas.workers.answers import Failed
+from nas.workers.pool import Pool
 from search_space import known
 
 pytestmark = pytest.mark.usefixtures("shared_ray")
@@ -189,18 +192,18 @@ class Fake:
 
     running = 0
 
-    def __init__(self, replies: Callable[[Job], Reply], together: int) -> None:
-        self._reply, self._together, self._jobs = replies, together, []
+    def __init__(self, answer: Callable[[TrialRequest], Answer], together: int) -> None:
+        self._answer, self._together, self._requests = answer, together, []
 
-    def assign(self, jobs: Callable[[], Job | None]) -> bool:
-        while len(self._jobs) < self._together:
-            if (job := jobs()) is None:
+    def assign(self, requests: Callable[[], TrialRequest | None]) -> bool:
+        while len(self._requests) < self._together:
+            if (request := requests()) is None:
                 return False
-            self._jobs.append(job)
+            self._requests.append(request)
         return True
 
-    def replies(self) -> list[tuple[Job, Reply]]:
-        found, self._jobs = [(job, self._reply(job)) for job in self._jobs], []
+    def replies(self) -> list[tuple[TrialRequest, Answer]]:
+        found, self._requests = [(request, self._answer(request)) for request in self._requests], []
         return found
 
 
@@ -212,14 +215,14 @@ def test_what_ends_the_search_loses_none_of_the_other_outcomes(tmp_path):
     told: list[int] = []
     plan = Plan(config, journal, lambda trial: told.append(trial.number))
 
-    def reply(job: Job) -> Reply:
-        if job.number == 0:
+    def answer(request: TrialRequest) -> Answer:
+        if request.number == 0:
             run.trial(0).mkdir(parents=True)
             (run.trial(0) / "w").symlink_to("/dev/full")
-        return Reply(metrics={"AP": 1.0}, neck={"w": b"x"})
+        return Scored(metrics={"AP": 1.0}, neck={"w": b"x"})
 
     with pytest.raises(RunDirectoryError, match="No space left"):
-        drive(plan, Fake(reply, together=4), run, lambda: None)
+        drive(plan, Fake(answer, together=4), run, lambda: None)
     assert told == [1, 2, 3]
     assert [trial.state for trial in Journal(run.journal_file).trials()] == ["running"] + ["complete"] * 3
 
@@ -229,17 +232,17 @@ def test_a_search_ends_without_a_worker_when_nothing_is_left(tmp_path):
     config = toy_config(tmp_path, trials=1, known=(), random_trials=0)
 
     class Alone(Fake):
-        def assign(self, jobs: Callable[[], Job | None]) -> bool:
+        def assign(self, requests: Callable[[], TrialRequest | None]) -> bool:
             if self.gone:
                 return True
             self.gone = True
-            return super().assign(jobs)
+            return super().assign(requests)
 
         gone = False
 
     journal = Journal(tmp_path / "journal.log", writable=True)
     plan = Plan(config, journal, lambda trial: None)
-    drive(plan, Alone(lambda job: Reply(error="too slow"), together=1), RunDirectory(tmp_path), lambda: None)
+    drive(plan, Alone(lambda request: Failed("too slow"), together=1), RunDirectory(tmp_path), lambda: None)
     assert plan.left == 0
 
 

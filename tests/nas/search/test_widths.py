@@ -10,10 +10,10 @@ from toy_search import toy_config
 
 from experiments import signs
 from nas.detection.config import NORM_GROUPS, BackboneConfig, HeadConfig
+from nas.engine.engine import _next_job
 from nas.search.config import ControllerConfig, SearchConfig, SpaceConfig
 from nas.search.confirmation import ConfirmConfig
 from nas.search.constraints import ConstraintConfig, static_cost
-from nas.search.engine import _next_job
 from nas.search.journal import Journal, JournalError
 from nas.search.plan import Plan
 from nas.search.records import Candidate, Trial

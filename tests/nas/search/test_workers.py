@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from toy_search import Teller, make_toy, search, starts, toy_config
 
-from nas.search.again import train_again
+from nas.engine.again import train_again
 from nas.search.cluster import fitting
 from nas.search.config import ResourceConfig
 from nas.search.journal import Journal

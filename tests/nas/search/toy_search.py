@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING
 
 from nas.cli.ending import ending
 from nas.data.config import DataConfig
+from nas.engine.engine import run_search
 from nas.proxy.config import ProxyConfig
 from nas.proxy.trial import Hooks, Trained, TrialError
 from nas.search.config import ControllerConfig, ResourceConfig, SearchConfig
 from nas.search.confirmation import ConfirmConfig
-from nas.search.engine import run_search
 from nas.search.plan import Plan
 from nas.search.records import Trial
 from nas.search.run_directory import RunDirectory

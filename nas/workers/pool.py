@@ -1,4 +1,4 @@
-"""Workers on the machines of a Ray cluster: they come and go, and a trial that loses its worker is tried again."""
+"""Pool of workers on the machines of a Ray cluster: a payload that loses its worker is tried again."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 import ray
 from ray.exceptions import OutOfMemoryError, RayError, RayTaskError
@@ -18,36 +18,70 @@ from nas.errors import first_line
 from nas.search.cluster import Node
 from nas.search.config import ResourceConfig
 from nas.search.staffing import Staffing
-from nas.search.worker import Job, Ready, Reply, Worker
 from nas.text import MESSAGE_LIMIT, plain
+from nas.workers.answers import Failed, Ready
 
 _log = logging.getLogger(__name__)
 
+Payload = TypeVar("Payload")
+Result = TypeVar("Result")
+_Payload = TypeVar("_Payload", contravariant=True)
+_Result = TypeVar("_Result", covariant=True)
+
+
+class Worker(Protocol[_Payload, _Result]):
+    """A class of actors that a pool can use: a process that gets ready once and then runs payloads."""
+
+    def prepare(self, *, estimate: bool) -> Ready:
+        """Get ready.
+
+        Args:
+            estimate: whether to find out how long a payload will take, if that can be told.
+        """
+        ...
+
+    def run(self, payload: _Payload) -> _Result | Failed:
+        """Work on one payload; what it raises ends this process, and another tries the payload again."""
+        ...
+
+
+@dataclass(frozen=True)
+class _Job(Generic[Payload]):
+    """Args: attempts: workers that it has lost."""
+
+    payload: Payload
+    attempts: int = 0
+
+
+_Outcome = tuple[_Job[Payload], Result | Failed]
+
 
 @dataclass
-class _Worker:
+class _Hired(Generic[Payload]):
+    """A worker's actor, and what it does."""
+
     node: Node
     actor: Any
-    job: Job | None = None
+    job: _Job[Payload] | None = None
     """None while it gets ready."""
 
     deadline: float = float("inf")
     started: float = 0.0
 
 
-class Pool:
+class Pool(Generic[Payload, Result]):
     """Keeps as many workers as the machines have room for, each bound to one machine.
 
     Args:
-        make: makes the actor of a worker, given Ray's options for it.
-        resources: what a trial takes, how long it may, and how often it is tried again.
+        make: makes the actor of a `Worker`, given Ray's options for it.
+        resources: what a payload takes, how long it may, and how often it is tried again.
         nodes: the machines there are now.
 
     Attributes:
-        on_first: called once, when the first worker is ready, with its estimate of a trial's seconds, if it has one.
+        on_first: called once, when the first worker is ready, with its estimate of a payload's seconds, if it has one.
         lost: attempts that lost their worker.
-        most: trials at once, at most so far.
-        busy_seconds: of workers with trials.
+        most: payloads at once, at most so far.
+        busy_seconds: of workers with payloads.
     """
 
     def __init__(
@@ -56,9 +90,9 @@ class Pool:
         self._make = make
         self._resources = resources
         self._staffing = Staffing(resources, nodes)
-        self._waiting: dict[Any, _Worker] = {}
-        self._idle: list[_Worker] = []
-        self._again: deque[Job] = deque()
+        self._waiting: dict[Any, _Hired[Payload]] = {}
+        self._idle: list[_Hired[Payload]] = []
+        self._again: deque[_Job[Payload]] = deque()
         self._any_ready = False
         self.on_first: Callable[[float | None], None] = lambda estimate: None
         self.lost = 0
@@ -72,7 +106,7 @@ class Pool:
 
     @property
     def running(self) -> int:
-        """Trials in work or to be tried again."""
+        """Payloads in work or to be tried again."""
         return len(self._again) + sum(worker.job is not None for worker in self._waiting.values())
 
     def close(self) -> None:
@@ -82,38 +116,38 @@ class Pool:
         self._waiting.clear()
         self._idle.clear()
 
-    def assign(self, jobs: Callable[[], Job | None]) -> bool:
-        """Give every idle worker a job; False if there were too few.
+    def assign(self, payloads: Callable[[], Payload | None]) -> bool:
+        """Give every idle worker a payload; False if there were too few.
 
         Args:
-            jobs: gives the next job, None when there is none to start now.
+            payloads: gives the next one, None when there is none to start now.
         """
         while self._idle:
-            job = self._again.popleft() if self._again else jobs()
+            job = self._again.popleft() if self._again else _job_of(payloads())
             if job is None:
                 return False
             self._start(self._idle.pop(), job)
         return True
 
-    def _start(self, worker: _Worker, job: Job) -> None:
+    def _start(self, worker: _Hired[Payload], job: _Job[Payload]) -> None:
         worker.job, worker.started = job, time.monotonic()
         worker.deadline = worker.started + (self._resources.trial_seconds or float("inf"))
         self.most = max(self.most, self.running + 1)
-        self._waiting[worker.actor.run.remote(job)] = worker
+        self._waiting[worker.actor.run.remote(job.payload)] = worker
 
-    def replies(self) -> list[tuple[Job, Reply]]:
-        """What became of jobs, after waiting for up to a second; and look after the workers.
+    def replies(self) -> list[tuple[Payload, Result | Failed]]:
+        """What became of payloads, after waiting for up to a second; and look after the workers.
 
         Raises:
             Interrupted: when the command was asked to end.
-            WorkersError: when no machine can run a trial.
+            WorkersError: when no machine can run a payload.
         """
         interruption.check()
         for node in self._staffing.vacancies([worker.node for worker in (*self._waiting.values(), *self._idle)]):
             self._hire(node)
-        return list(self._replies())
+        return [(job.payload, result) for job, result in self._replies()]
 
-    def _replies(self) -> Iterator[tuple[Job, Reply]]:
+    def _replies(self) -> Iterator[_Outcome[Payload, Result]]:
         if not self._waiting:
             time.sleep(0.2)
             return
@@ -133,7 +167,7 @@ class Pool:
         nearest = min(worker.deadline for worker in self._waiting.values()) - time.monotonic()
         return max(0.0, min(1.0, nearest))
 
-    def _take_prepared(self, worker: _Worker, ref: Any) -> None:
+    def _take_prepared(self, worker: _Hired[Payload], ref: Any) -> None:
         try:
             ready: Ready = ray.get(ref)
         except RayError as error:
@@ -150,28 +184,28 @@ class Pool:
             self._any_ready = True
             self.on_first(ready.estimate)
 
-    def _take_reply(self, worker: _Worker, job: Job, ref: Any) -> Iterator[tuple[Job, Reply]]:
+    def _take_reply(self, worker: _Hired[Payload], job: _Job[Payload], ref: Any) -> Iterator[_Outcome[Payload, Result]]:
         self.busy_seconds += time.monotonic() - worker.started
         try:
-            reply: Reply = ray.get(ref)
+            result: Result | Failed = ray.get(ref)
         except RayError as error:
             self._lose(worker)
             yield from self._try_again(job, _why(error))
             return
         worker.job, worker.deadline = None, float("inf")
         self._idle.append(worker)
-        yield job, reply
+        yield job, result
 
-    def _try_again(self, job: Job, reason: str) -> Iterator[tuple[Job, Reply]]:
+    def _try_again(self, job: _Job[Payload], reason: str) -> Iterator[_Outcome[Payload, Result]]:
         self.lost += 1
         job = replace(job, attempts=job.attempts + 1)
         if job.attempts <= self._resources.max_retries:
-            _log.warning("trial %d lost its worker (%s); it is tried again", job.number, reason)
+            _log.warning("%s lost its worker (%s); it is tried again", job.payload, reason)
             self._again.append(job)
             return
-        yield job, Reply(error=f"the worker died {job.attempts} times (resources.max_retries); the last time: {reason}")
+        yield job, Failed(f"the worker died {job.attempts} times (resources.max_retries); the last time: {reason}")
 
-    def _overdue(self) -> Iterator[tuple[Job, Reply]]:
+    def _overdue(self) -> Iterator[_Outcome[Payload, Result]]:
         now = time.monotonic()
         for ref, worker in [item for item in self._waiting.items() if item[1].deadline <= now]:
             del self._waiting[ref]
@@ -179,7 +213,7 @@ class Pool:
             self.busy_seconds += now - worker.started
             assert worker.job is not None
             limit = self._resources.trial_seconds
-            yield worker.job, Reply(error=f"took longer than resources.trial_seconds = {limit:g}; it was ended")
+            yield worker.job, Failed(f"took longer than resources.trial_seconds = {limit:g}; it was ended")
 
     def _hire(self, node: Node) -> None:
         options = {
@@ -188,33 +222,33 @@ class Pool:
             "scheduling_strategy": NodeAffinitySchedulingStrategy(node.id, soft=False),
         }
         actor = self._make(options)
-        self._waiting[actor.prepare.remote(estimate=not self._any_ready)] = _Worker(node, actor)
+        self._waiting[actor.prepare.remote(estimate=not self._any_ready)] = _Hired(node, actor)
 
-    def _lose(self, worker: _Worker) -> None:
-        """Its machine may be gone: the idle workers there are not trusted with a trial, but replaced."""
+    def _lose(self, worker: _Hired[Payload]) -> None:
+        """Its machine may be gone: the idle workers there are not trusted with a payload, but replaced."""
         self._end(worker)
         for idle in [other for other in self._idle if other.node.id == worker.node.id]:
             self._idle.remove(idle)
             self._end(idle)
 
-    def _end(self, worker: _Worker) -> None:
+    def _end(self, worker: _Hired[Payload]) -> None:
         ray.kill(worker.actor)
         self._staffing.look_again()
 
 
-def make_workers(*arguments: Any, actor: type = Worker) -> Callable[[dict[str, Any]], Any]:
-    """What makes actors with these arguments, which are sent to each machine once.
-
-    Args:
-        actor: class with the methods of `Worker`.
-    """
+def make_workers(worker: type[Worker[Payload, Result]], *arguments: Any) -> Callable[[dict[str, Any]], Any]:
+    """What makes actors of this class with these arguments, all but the last of which are sent to each machine once."""
     kept = [ray.put(argument) for argument in arguments[:-1]]
-    actor_class = ray.remote(actor)
+    actor_class: Any = ray.remote(worker)
 
     def make(options: dict[str, Any]) -> Any:
         return actor_class.options(**options).remote(*kept, arguments[-1])
 
     return make
+
+
+def _job_of(payload: Payload | None) -> _Job[Payload] | None:
+    return None if payload is None else _Job(payload)
 
 
 def _why(error: RayError) -> str:

@@ -15,6 +15,9 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from nas import interruption
 from nas.data.archive import absolute
 from nas.detection.config import absolute_weights
+from nas.engine.task import MakeTask, make_proxy_task
+from nas.engine.trial import Answer, Rejected, Scored, TrialRequest, trial_seed
+from nas.engine.worker import Worker
 from nas.errors import UserError
 from nas.proxy.trial import Start
 from nas.search.cluster import accelerators, connected, nodes, require_room
@@ -23,19 +26,21 @@ from nas.search.desk import Desk, checkpoint_file
 from nas.search.inheritance import Inheritance, InheritConfig
 from nas.search.journal import open_journal
 from nas.search.plan import Plan
-from nas.search.pool import Pool, make_workers
 from nas.search.records import Trial
 from nas.search.run_directory import RunDirectory
 from nas.search.staffing import WorkersError
 from nas.search.start_weights import StartWeights
 from nas.search.usage import Listener, Usage
 from nas.search.weights import KeptWeights
-from nas.search.worker import Job, MakeTask, Reply, make_proxy_task
+from nas.workers.answers import Failed
+from nas.workers.pool import Pool, make_workers
 
 if TYPE_CHECKING:
     from ray.actor import ActorHandle
 
 _log = logging.getLogger(__name__)
+
+TrialPool = Pool[TrialRequest, Scored | Rejected]
 
 MAX_FAILED_FIRST = 5
 """Trials that may fail before any is scored; then the fault is not the candidates'."""
@@ -116,11 +121,13 @@ def _pool(
     trials: list[Trial],
     make_task: MakeTask,
     listener: Listener,
-) -> Iterator[Pool]:
+) -> Iterator[TrialPool]:
     """The workers, which end with the context."""
     start = time.monotonic()
     desk = _desk(config, run, trials)
-    pool = Pool(make_workers(config, make_task, desk), config.resources, lambda: nodes(config.resources))
+    pool: TrialPool = Pool(
+        make_workers(Worker, config, make_task, desk), config.resources, lambda: nodes(config.resources)
+    )
     gpus = accelerators()
     try:
         yield pool
@@ -150,7 +157,7 @@ def _desk(config: SearchConfig, run: RunDirectory, trials: list[Trial]) -> Actor
     return actor
 
 
-def drive(plan: Plan, pool: Pool, run: RunDirectory, tell: Callable[[], None]) -> None:
+def drive(plan: Plan, pool: TrialPool, run: RunDirectory, tell: Callable[[], None]) -> None:
     """Hand out the plan's trials, and take what becomes of them; `tell` is called when that is in the journal."""
     weights = KeptWeights(run, plan.config.keep_weights, plan.journal.trials())
     starts = StartWeights(run)
@@ -159,15 +166,15 @@ def drive(plan: Plan, pool: Pool, run: RunDirectory, tell: Callable[[], None]) -
     while plan.left and (not exhausted or pool.running or plan.may_go_on):
         replies = pool.replies()
         with plan.journal.together():
-            errors = [error for job, reply in replies if (error := _take(plan, weights, starts, job, reply))]
-            exhausted = not errors and not pool.assign(lambda: _next_job(plan, starts))
+            errors = [error for each in replies if (error := _take(plan, weights, starts, *each))]
+            exhausted = not errors and not pool.assign(lambda: _next_request(plan, starts))
         tell()
         weights.clear()
         if replies:
             starts.keep(plan.lineages.needed())
-        for job, reply in replies:
-            checkpoint_file(run.checkpoints, job.key).unlink(missing_ok=True)
-            first.check(reply)
+        for request, answer in replies:
+            checkpoint_file(run.checkpoints, request.key).unlink(missing_ok=True)
+            first.check(answer)
         if errors:
             plan.journal.require_intact()  # else that is why
             raise errors[0]
@@ -180,34 +187,32 @@ class _FirstTrials:
         self._failed = 0
         self._any_scored = False
 
-    def check(self, reply: Reply) -> None:
+    def check(self, answer: Answer) -> None:
         """
         Raises:
             WorkersError: if the first trials all failed.
         """
-        self._any_scored |= reply.metrics is not None
-        self._failed += reply.error is not None
+        self._any_scored |= isinstance(answer, Scored)
+        if not isinstance(answer, Failed):
+            return
+        self._failed += 1
         if not self._any_scored and self._failed == MAX_FAILED_FIRST:
             raise WorkersError(
                 f"the first {MAX_FAILED_FIRST} trials all failed, so the search was stopped; the last reason: "
-                f"{reply.error}"
+                f"{answer.error}"
             )
 
 
-def _next_job(plan: Plan, starts: StartWeights) -> Job | None:
+def _next_request(plan: Plan, starts: StartWeights) -> TrialRequest | None:
     following = plan.next()
     if following is None:
         return None
     number, candidate = following
-    key = f"{number:04d}-{candidate.genotype.fingerprint}"
-    genotype = candidate.genotype.to_json(indent=None)
     inherit = plan.config.inherit
-    return Job(
-        number,
-        key,
-        genotype,
-        limited=candidate.is_limited,
-        channels=candidate.channels,
+    return TrialRequest(
+        number=number,
+        candidate=candidate,
+        seed=trial_seed(plan.config, number),
         start=_start(inherit, plan.lineages.begun(number), starts),
         keeps_weights=inherit.is_on and candidate.confirms is None,
     )
@@ -218,23 +223,33 @@ def _start(inherit: InheritConfig, inheritance: Inheritance | None, starts: Star
     return None if weights is None else Start(weights, inherit.steps or 0, inherit.lr)
 
 
-def _take(plan: Plan, weights: KeptWeights, starts: StartWeights, job: Job, reply: Reply) -> UserError | None:
+def _take(
+    plan: Plan, weights: KeptWeights, starts: StartWeights, request: TrialRequest, answer: Answer
+) -> UserError | None:
     """Record what became of a trial; what ends the search is returned, so that the other trials are recorded, too."""
+    number = request.number
     try:
-        if reply.rejected is not None:
-            plan.reject(job.number, reply.rejected)
-        elif reply.metrics is None:
-            plan.fail(job.number, reply.error or "no reason was given")
-        else:
-            if reply.weights is not None:
-                starts.add(job.number, reply.weights)
-            if not reply.stopped and not plan.is_control(job.number):
-                reward, _ = plan.settled(job.number, reply.metrics, inherited=reply.inherited)
-                weights.add(job.number, reply.neck, reward=reward, keep=not job.limited)
-            plan.complete(job.number, reply.metrics, stopped=reply.stopped, inherited=reply.inherited)
+        match answer:
+            case Rejected(measured):
+                plan.reject(number, measured)
+            case Failed(error):
+                plan.fail(number, error)
+            case Scored():
+                _keep(plan, weights, starts, request, answer)
+                plan.complete(number, answer.metrics, stopped=answer.stopped, inherited=answer.inherited)
     except UserError as error:
         return error
     return None
+
+
+def _keep(plan: Plan, weights: KeptWeights, starts: StartWeights, request: TrialRequest, scored: Scored) -> None:
+    """Write the weights of a trial before its outcome, so that no outcome is without them."""
+    number = request.number
+    if scored.weights is not None:
+        starts.add(number, scored.weights)
+    if not scored.stopped and not plan.is_control(number):
+        reward, _ = plan.settled(number, scored.metrics, inherited=scored.inherited)
+        weights.add(number, scored.neck, reward=reward, keep=not request.candidate.is_limited)
 
 
 def _with_absolute_paths(config: SearchConfig) -> SearchConfig:

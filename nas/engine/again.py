@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from nas.engine.hooks import TrialHooks
+from nas.engine.task import MakeTask, make_proxy_task
+from nas.engine.trial import Rejected, Scored, TrialRequest, run_trial, trial_seed
 from nas.errors import UserError
 from nas.proxy.trial import Start, TrialError
 from nas.search.config import SearchConfig
@@ -12,7 +15,6 @@ from nas.search.records import Trial
 from nas.search.reward import reward_of
 from nas.search.start_weights import StartWeights
 from nas.search.stopping import RUNG_METRIC
-from nas.search.worker import MakeTask, TrialHooks, make_proxy_task, run_trial
 
 
 class _AsRecorded(TrialHooks):
@@ -63,9 +65,10 @@ def train_again(
     Raises:
         TrialError: if it fails now.
     """
-    reply = run_trial(
-        make_task(config), config, trial.number, trial.candidate.genotype, _AsRecorded(config, trial, start)
+    request = TrialRequest(
+        number=trial.number, candidate=trial.candidate, seed=trial_seed(config, trial.number), start=start
     )
-    if reply.metrics is None:
-        raise TrialError(reply.error or "no reason was given")
-    return reward_of(config.reward, reply.metrics)
+    answer = run_trial(make_task(config), config, request, _AsRecorded(config, trial, start))
+    if not isinstance(answer, Scored):
+        raise TrialError("its neck is over a limit" if isinstance(answer, Rejected) else answer.error)
+    return reward_of(config.reward, answer.metrics)
