@@ -12,10 +12,11 @@ from typing import Any
 
 from nas.data.annotations import Annotations, check_annotations, check_classes, check_scorable
 from nas.data.archive import open_root
-from nas.data.coco import draw_ids, read_instances
+from nas.data.coco import draw_ids
 from nas.data.config import DataConfig, DataError, SplitConfig
 from nas.data.file_names import OutsideError, image_file
 from nas.data.image_files import UnreadableImageError, WrongSizeError, read_rgb
+from nas.data.instances import read_instances
 from nas.data.problems import Findings, Problem
 
 

@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-import codecs
-import contextlib
 import hashlib
-import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
 
 import numpy as np
 import torch
-from pycocotools.coco import COCO
 from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision.ops import box_convert, clip_boxes_to_image
 from torchvision.transforms.functional import pil_to_tensor
 
-from nas.data.annotations import first_fault
 from nas.data.archive import open_root
 from nas.data.config import DataConfig, DataError, SplitConfig
 from nas.data.file_names import OutsideError, image_file
 from nas.data.image_files import UnreadableImageError, WrongSizeError, read_rgb
-from nas.data.normal_entries import normalised
-from search_space.files import FileError, parse_json, read_bytes
-
-_NEEDED_KEYS = ("images", "annotations", "categories")
+from nas.data.instances import index_instances, read_instances
 
 
 class Target(TypedDict):
@@ -64,7 +56,7 @@ class CocoSplit(Dataset[tuple[Tensor, Target]]):
         self.annotations = Path(annotations)
         self.images = Path(images)
         content, raw = read_instances(self.annotations)
-        self.coco = _index(content, self.annotations)
+        self.coco = index_instances(content, self.annotations)
         self._content_hash = hashlib.sha256(raw).hexdigest()
         self._allow_outside = allow_outside
         self.image_ids = self._known(self.coco.imgs if keep is None else keep)
@@ -123,24 +115,10 @@ class CocoSplit(Dataset[tuple[Tensor, Target]]):
 
     def _target(self, image_id: int, height: int, width: int) -> Target:
         found = [item for item in self.coco.imgToAnns.get(image_id, []) if not item.get("iscrowd", 0)]
-        try:
-            boxes = torch.tensor([item["bbox"] for item in found], dtype=torch.float32).reshape(len(found), 4)
-            categories = [item["category_id"] for item in found]
-            labels = torch.tensor([self._labels.get(category, -1) for category in categories], dtype=torch.int64)
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise DataError(
-                f"{self.annotations}: an annotation of image {image_id} is malformed ({error!r}); run `nasfpn data "
-                "check`"
-            ) from error
-        if (labels < 0).any():
-            unknown = found[int((labels < 0).nonzero()[0])]
-            raise DataError(
-                f"{self.annotations}: annotation {unknown['id']} has category {unknown['category_id']}, which is "
-                "not among the categories; run `nasfpn data check`"
-            )
+        boxes = torch.tensor([item["bbox"] for item in found], dtype=torch.float32).reshape(len(found), 4)
+        labels = torch.tensor([self._labels[item["category_id"]] for item in found], dtype=torch.int64)
         boxes = clip_boxes_to_image(box_convert(boxes, "xywh", "xyxy"), (height, width))
-        solid = (boxes[:, 2:] > boxes[:, :2]).all(dim=1)
-        return {"boxes": boxes[solid], "labels": labels[solid], "image_id": image_id}
+        return {"boxes": boxes, "labels": labels, "image_id": image_id}
 
 
 @dataclass(frozen=True)
@@ -195,44 +173,6 @@ def digest(split: CocoSplit) -> str:
         status = split.image_path(image_id).stat()
         found.update(f"{image_id}:{status.st_size}:{status.st_mtime_ns};".encode())
     return found.hexdigest()[:32]
-
-
-def read_instances(path: Path) -> tuple[dict[str, Any], bytes]:
-    """The content of a COCO instances file with `normalised` entries, and its bytes.
-
-    Raises:
-        DataError: if it is missing, is no JSON or lacks one of COCO's lists.
-    """
-    try:
-        raw = read_bytes(path)
-        content = parse_json(raw.removeprefix(codecs.BOM_UTF8), str(path))
-    except FileError as error:
-        raise DataError(f"annotation file {error}; its path is set in the data, see `nasfpn data check`") from error
-    missing = [key for key in _NEEDED_KEYS if not isinstance(content, dict) or not isinstance(content.get(key), list)]
-    if missing:
-        raise DataError(
-            f"annotation file {path} is not a COCO instances file: it needs the lists {', '.join(_NEEDED_KEYS)}, but "
-            f"has no {', '.join(missing)}; run `nasfpn data check`"
-        )
-    return normalised(content), raw
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Keep pycocotools from printing."""
-    with contextlib.redirect_stdout(io.StringIO()):
-        yield
-
-
-def _index(content: dict[str, Any], path: Path) -> Any:
-    """pycocotools' view of an instances file."""
-    if fault := first_fault(content):
-        raise DataError(f"{path} has malformed entries: {fault}; run `nasfpn data check`")
-    coco: Any = COCO()
-    coco.dataset = content
-    with quiet():
-        coco.createIndex()
-    return coco
 
 
 def _open(root: Path, split: SplitConfig, config: DataConfig) -> CocoSplit:
