@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nas.data.boxes import LEAST_SIDE, reach_over, visible_box
+from nas.data.boxes import LEAST_SIDE, is_visible, reach_over
+from nas.data.classes import Classes
 from nas.data.entry_faults import fault_of
 from nas.data.problems import Findings
+
 
 _SLACK = 1.0  # pixels by which a box may reach over its image's edge without a warning: rounding
 
@@ -21,8 +24,14 @@ class Annotations:
     path: Path
     images: dict[int, dict[str, Any]]
     categories: dict[int, str]
+    parents: frozenset[str]
+    """Names that are the supercategory of a category."""
     boxes: tuple[dict[str, Any], ...]
     """Annotations that can be trained on: known image and category, no crowd, some area inside the image."""
+
+    def counts(self, image_ids: Collection[int]) -> Counter[int]:
+        """Number of boxes in these images, by category."""
+        return Counter(entry["category_id"] for entry in self.boxes if entry["image_id"] in image_ids)
 
 
 def check_annotations(path: Path, content: dict[str, Any], findings: Findings) -> Annotations:
@@ -34,27 +43,64 @@ def check_annotations(path: Path, content: dict[str, Any], findings: Findings) -
         findings.error("no images", f"{path} lists no images; name another file in the data configuration")
     if not categories:
         findings.error("no categories", f"{path} lists no categories, so there is nothing to detect; add them")
-    _check_names(path, images, categories, findings)
     boxes = tuple(entry for entry in annotations.values() if _is_usable(path, entry, images, categories, findings))
-    return Annotations(path, images, {key: entry["name"] for key, entry in categories.items()}, boxes)
+    names = {key: entry["name"] for key, entry in categories.items()}
+    _check_names(path, images, {key: names[key] for key in {entry["category_id"] for entry in boxes}}, findings)
+    parents = {str(entry.get("supercategory")) for entry in categories.values() if entry["name"] != entry.get("supercategory")}
+    return Annotations(path, images, names, frozenset(parents), boxes)
 
 
-def check_classes(found: Annotations, image_ids: frozenset[int], must_have: bool, findings: Findings) -> None:
-    """Report classes without a usable annotation in these images: as errors if `must_have`, else as warnings."""
-    counts = Counter(entry["category_id"] for entry in found.boxes if entry["image_id"] in image_ids)
-    for category, name in found.categories.items():
+def learnable(found: Annotations, image_ids: Collection[int], chosen: Sequence[int], findings: Findings) -> tuple[int, ...]:
+    """Those of the categories that these images have usable boxes of; reports the others."""
+    counts = found.counts(image_ids)
+    for category in chosen:
+        name = found.categories[category]
         if counts[category]:
             continue
-        message = f"{found.path}: category {category} ({name!r}) has no annotation in this split's images"
-        if must_have:
-            findings.error("empty class", f"{message}, so it cannot be learned; annotate some or remove the category")
+        if name in found.parents:
+            findings.warning(
+                "supercategories",
+                f"{found.path}: category {category} ({name!r}) is only the supercategory of others and is left out; "
+                "nothing is to be done",
+            )
         else:
-            findings.warning("empty class", f"{message}, so its AP is undefined and left out of the mean")
+            findings.warning(
+                "empty class",
+                f"{found.path}: category {category} ({name!r}) has no annotation in this split's images, so it is left "
+                "out, neither trained nor scored; annotate some to have it",
+            )
+    classes = tuple(category for category in chosen if counts[category])
+    if not classes and chosen:
+        findings.error(
+            "nothing to learn",
+            f"{found.path}: no image to train on has a usable box of the categories, so nothing can be learned; annotate "
+            "some",
+        )
+    return classes
 
 
-def check_scorable(found: Annotations, image_ids: frozenset[int], findings: Findings) -> None:
-    """Report a split that scores candidates but holds no box at all."""
-    if not any(entry["image_id"] in image_ids for entry in found.boxes):
+def check_scored(found: Annotations, image_ids: Collection[int], classes: Classes, findings: Findings) -> None:
+    """Report what cannot be scored in these images."""
+    counts = found.counts(image_ids)
+    for category, name in found.categories.items():
+        at = f"{found.path}: category {category} ({name!r})"
+        if category in classes.trained and not counts[category]:
+            findings.warning(
+                "empty class",
+                f"{at} has no annotation in this split's images, so its AP is undefined and left out of the mean",
+            )
+        if counts[category] and category in classes.chosen and category not in classes.trained:
+            findings.warning(
+                "untrained class",
+                f"{at} has {counts[category]} boxes here and none in the images to train on, so they are left out of "
+                "the score; annotate some there",
+            )
+
+
+def check_scorable(found: Annotations, image_ids: Collection[int], classes: Classes, findings: Findings) -> None:
+    """Report a split that scores candidates but holds no box of the classes at all."""
+    counts = found.counts(image_ids)
+    if classes.trained and not any(counts[category] for category in classes.trained):
         findings.error(
             "nothing to score",
             f"{found.path}: no image of this split has a usable box, so no candidate can be scored; annotate some",
@@ -79,13 +125,13 @@ def _unique(path: Path, section: str, content: dict[str, Any], findings: Finding
 
 
 def _check_names(
-    path: Path, images: dict[int, dict[str, Any]], categories: dict[int, dict[str, Any]], findings: Findings
+    path: Path, images: dict[int, dict[str, Any]], categories: dict[int, str], findings: Findings
 ) -> None:
     """Two images of one file count it twice; two categories of one name cannot be told apart in a report."""
     for name, count in Counter(entry["file_name"] for entry in images.values()).items():
         if count > 1:
             findings.warning("repeated files", f"{path}: {count} images share the file {name}; remove all but one")
-    for name, count in Counter(entry["name"] for entry in categories.values()).items():
+    for name, count in Counter(categories.values()).items():
         if count > 1:
             findings.error("repeated names", f"{path}: {count} categories are named {name!r}; give each its own name")
 
@@ -125,9 +171,9 @@ def _check_box(at: str, bbox: list[float], image: dict[str, Any], findings: Find
         return False
     width, height = image["width"], image["height"]
     where = f"{at} has bbox {bbox} (x, y, width, height) on image {image['id']} of {width}x{height} pixels"
-    if visible_box(bbox, width, height) is None:
+    if not is_visible(bbox, width, height):
         findings.error("boxes outside", f"{where}, wholly outside of it; are the numbers pixels of this image?")
         return False
     if reach_over(bbox, width, height) > _SLACK:
-        findings.warning("boxes over the edge", f"{where}, beyond its edge; its part inside is used, correct it")
+        findings.warning("boxes over the edge", f"{where}, beyond its edge; it is clipped for training, correct it")
     return True

@@ -11,7 +11,7 @@ from typing import Any
 
 from pycocotools.coco import COCO
 
-from nas.data.boxes import visible_box
+from nas.data.boxes import is_visible
 from nas.data.config import DataError
 from nas.data.entry_faults import NEEDED, first_fault
 from nas.data.normal_entries import normalised
@@ -41,8 +41,8 @@ def read_instances(path: Path) -> tuple[dict[str, Any], bytes]:
 def index_instances(content: dict[str, Any], path: Path) -> Any:
     """pycocotools' index of what can be trained and scored on.
 
-    Boxes are cut to their image. Left out are boxes without any area in it, unless they are crowds, and annotations of
-    images that are not listed.
+    Left out are boxes without any area in their image, which nothing can find, and annotations of images that are not
+    listed.
 
     Args:
         content: as `read_instances` gives it; it is not changed.
@@ -61,8 +61,8 @@ def index_instances(content: dict[str, Any], path: Path) -> Any:
                 "categories; run `nasfpn data check`"
             )
     images = {entry["id"]: entry for entry in content["images"]}
-    usable = (_usable(entry, images.get(entry["image_id"])) for entry in content["annotations"])
-    return _indexed({**content, "annotations": [entry for entry in usable if entry is not None]})
+    usable = [entry for entry in content["annotations"] if _is_usable(entry, images.get(entry["image_id"]))]
+    return _indexed({**content, "annotations": usable})
 
 
 def with_categories(coco: Any, keep: Collection[int]) -> Any:
@@ -80,15 +80,10 @@ def quiet() -> Iterator[None]:
         yield
 
 
-def _usable(annotation: dict[str, Any], image: dict[str, Any] | None) -> dict[str, Any] | None:
+def _is_usable(annotation: dict[str, Any], image: dict[str, Any] | None) -> bool:
     if image is None:
-        return None
-    if annotation.get("iscrowd", 0):
-        return annotation
-    bbox = visible_box(annotation["bbox"], image["width"], image["height"])
-    if bbox is None or bbox is annotation["bbox"]:
-        return None if bbox is None else annotation
-    return {**annotation, "bbox": bbox}
+        return False
+    return annotation.get("iscrowd", 0) == 1 or is_visible(annotation["bbox"], image["width"], image["height"])
 
 
 def _indexed(content: dict[str, Any]) -> Any:
