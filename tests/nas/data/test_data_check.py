@@ -212,6 +212,22 @@ def test_many_problems_of_one_kind_are_counted(coco_files: Any) -> None:
     assert any("category 5" in problem.message for problem in problems)
 
 
+@pytest.mark.parametrize("count", [3, 20])
+def test_many_warnings_of_one_kind_are_one_line(coco_files: Any, count: int) -> None:
+    def edit(content: Content) -> None:
+        empty = {**content["annotations"][0], "bbox": [1, 1, 0, 5]}
+        content["annotations"] += [{**empty, "id": 100 + k} for k in range(count)]
+
+    problems = check_split(coco_files.root, coco_files.write("train", edit))
+    if count == 3:
+        assert [problem.severity for problem in problems] == ["warning"] * 3
+        return
+    problem = only(problems)
+    assert problem.severity == "warning"
+    assert problem.message.startswith("20 warnings of this kind (empty boxes), such as: ")
+    assert problem.message.count("annotation 100 has bbox [1, 1, 0, 5] without area") == 1
+
+
 def test_errors_come_before_warnings(coco_files: Any) -> None:
     def edit(content: Content) -> None:
         content["annotations"][1].update(bbox=[0, 0, 0, 5])
