@@ -55,7 +55,7 @@ def check_data(
             found[name] = one
             if name == "train":
                 classes = _check_train(config, one[0], findings)
-            else:
+            elif classes is not None:
                 _check_use(name, one[0], classes, findings)
         problems += findings.problems()
     _check_together(config, found, classes, overall)
@@ -143,10 +143,8 @@ def _check_train(config: DataConfig, annotations: Annotations, findings: Finding
     return classes
 
 
-def _check_use(name: str, annotations: Annotations, classes: Classes | None, findings: Findings) -> None:
-    """Whether what is learned can be scored in another split; all of its categories, where train's are not known."""
-    every = tuple(annotations.categories)
-    classes = classes or Classes(every, every)
+def _check_use(name: str, annotations: Annotations, classes: Classes, findings: Findings) -> None:
+    """Whether what is learned can be scored in another split."""
     check_scored(annotations, annotations.images, classes, findings)
     if name == "reward":
         check_scorable(annotations, annotations.images, classes, findings)
