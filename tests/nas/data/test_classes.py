@@ -63,6 +63,14 @@ def test_a_class_without_boxes_is_left_out_of_all_splits(coco_files):
         assert_perfect(split)
 
 
+def test_a_category_that_only_train_lists_and_has_no_boxes_of_is_left_out(coco_files):
+    write_all(coco_files, None)
+    coco_files.write("train", lambda content: content["categories"].append({"id": 99, "name": "ghost"}))
+    (problem,) = check_data(coco_files.config())
+    assert (problem.severity, "'ghost'" in problem.message) == ("warning", True)
+    assert open_splits(coco_files.config()).train.classes == ("cat", "dog")
+
+
 def test_a_class_that_was_held_out_is_left_out(coco_files):
     """'cat' is on image 10 only."""
     coco_files.write("train")
