@@ -26,7 +26,7 @@ def data_make(
 
 @app.command("check")
 def data_check(
-    target: Annotated[str, typer.Argument(help="A data set's directory, or an experiment (module:function).")],
+    target: Annotated[str, typer.Argument(help="A data set's directory, a run directory, or module:function.")],
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="FIELD=VALUE", help="Where the splits are, such as train.images=train2017."),

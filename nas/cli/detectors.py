@@ -72,13 +72,21 @@ def evaluate(
     allow_outside: Annotated[
         bool, typer.Option("--allow-outside", help="File names may lead out of the image folder.")
     ] = False,
+    value_range: Annotated[
+        tuple[float, float] | None,
+        typer.Option(metavar="LOW HIGH", help="Black and white of images with more than 8 bits: data.value_range."),
+    ] = None,
+    max_pixels: Annotated[int | None, typer.Option(min=1, help="Of the largest image: data.max_pixels.")] = None,
 ) -> None:
     """COCO AP of a saved detector, in all and by class; detections in COCO's format; pictures of some.
 
     An image is taken as stored if that has the annotated size, else turned as its EXIF orientation says.
     """
     from nas.commands.evaluate import evaluate_detector
+    from nas.data.image_files import MAX_PIXELS, Reading
 
+    if value_range is not None and not value_range[0] < value_range[1]:
+        raise typer.BadParameter(f"LOW must be less than HIGH, got {value_range}", param_hint="--value-range")
     evaluate_detector(
         detector,
         annotations,
@@ -94,6 +102,7 @@ def evaluate(
         pictures=pictures,
         min_score=min_score,
         allow_outside=allow_outside,
+        reading=Reading(value_range=value_range, max_pixels=max_pixels or MAX_PIXELS),
     )
 
 

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 
-from nas.configuration import override
-from nas.data.check import check_data
+from nas.commands.checked_data import find_problems
+from nas.configuration import ConfigError, load_experiment, override
 from nas.data.config import DataConfig, DataError, SignsConfig
 from nas.data.signs import make_signs
-from nas.search.config import load_search
+from nas.errors import UserError
+from nas.search.config import SearchConfig
+from nas.search.places import fetched
+from nas.search.remote import is_url
+from nas.search.run_directory import RunDirectory
 from nas.terminal import console
+from nas.training.config import TrainConfig
+from nas.training.directory import TrainingDirectory
 
 
 def make_data(name: str, root: Path, assignments: list[str]) -> None:
@@ -22,13 +29,32 @@ def make_data(name: str, root: Path, assignments: list[str]) -> None:
 
 
 def check(target: str, assignments: list[str]) -> None:
-    data = load_search(target).data if ":" in target else DataConfig(root=target)
+    data = _data_of(target)
     if assignments:
         data = override(data, assignments)
-    problems = check_data(data, full=True)
+    problems = find_problems(data, anew=True)
     for problem in problems:
         console.print(str(problem), soft_wrap=True)
     errors = sum(problem.severity == "error" for problem in problems)
     console.print(f"{data.root}: errors: {errors}, warnings: {len(problems) - errors}")
     if errors:
         sys.exit(1)
+
+
+def _data_of(target: str) -> DataConfig:
+    """The data of an experiment, a run directory or a directory in the usual layout."""
+    if is_url(target):
+        with fetched(target) as run:
+            return run.read_config().data
+    if ":" in target:
+        config = load_experiment(target)
+        if not isinstance(config, SearchConfig | TrainConfig):
+            raise ConfigError(
+                f"{target} must return a SearchConfig or TrainConfig, it returned {type(config).__name__}"
+            )
+        return config.data
+    for place in (RunDirectory(target), TrainingDirectory(Path(target))):
+        if place.config_file.is_file():
+            with suppress(UserError):
+                return place.read_config().data
+    return DataConfig(root=target)

@@ -16,15 +16,16 @@ from nas.commands.trainings import make_table
 from nas.credentials import without_credentials_in
 from nas.data.coco import CocoSplit
 from nas.data.evaluate import coco_results
+from nas.data.image_files import Reading
 from nas.detection.device import pick_device
 from nas.detection.saved import load_detector
 from nas.evaluation.evaluate import (
     EvaluationError,
     ExitResult,
     Settings,
-    check_categories,
     choose_exits,
     evaluate,
+    for_detector,
     open_split,
 )
 from nas.evaluation.pictures import ap_against_macs, detections_on_images
@@ -54,13 +55,16 @@ def evaluate_detector(
     pictures: int,
     min_score: float,
     allow_outside: bool,
+    reading: Reading,
 ) -> None:
     detector, spec = load_detector(directory)
     settings = Settings(size=size or spec.image_size, batch_size=batch_size, resize=resize, scorer=scorer)
     exits = choose_exits(detector, repeats, every_exit)
     _move(detector, device)
-    split = open_split(annotations, images, allow_outside=allow_outside)
-    check_categories(spec, split)
+    split, others = for_detector(open_split(annotations, images, allow_outside=allow_outside, reading=reading), spec)
+    if others:
+        names = ", ".join(f"{plain(name, NAME_LIMIT)!r} ({boxes} boxes)" for name, boxes in others.items())
+        console.print(f"left out, since the detector does not know them: {names}", soft_wrap=True)
     out = _made(directory / "evaluation" if out is None else out)
     start = time.monotonic()
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nas.commands.trainings import make_table
-from nas.data.coco import read_instances
 from nas.data.config import DataError
+from nas.data.instances import read_instances
 from nas.errors import UserError
 from nas.results.published import PUBLISHED, Published, built_cost, deviation
 from nas.terminal import console

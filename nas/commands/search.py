@@ -8,12 +8,11 @@ from collections.abc import Sequence
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from nas.commands.checked_data import check_command, require_good_data
 from nas.commands.logs import logged
 from nas.commands.precision import with_precision
 from nas.commands.progress import Progress, TensorBoard
 from nas.configuration import ConfigError, override
-from nas.data.config import DataError
-from nas.data.problems import Problem
 from nas.results.confirmed import HEADINGS, conclusion, standing_rows, table_title, verdict_of
 from nas.results.labels import neck_name
 from nas.results.report import write_report
@@ -57,7 +56,7 @@ def search(
         config = override(config, [f"controller.name={json.dumps(controller)}", "controller.options={}"])
     config = override(config, assignments)
     with opened(run_dir, existing=resume) as run:
-        _search(config, run, run_dir, address, tensorboard, verbose)
+        _search(config, run, run_dir, address, tensorboard, verbose, check_command(experiment, assignments))
 
 
 def extend(
@@ -76,7 +75,7 @@ def extend(
             config = override(config, [f"resources.workers={workers}"])
         line = f"{config.trials} candidates in all; cut off, it goes on with: nasfpn extend {run_dir} --trials +0"
         console.print(line, soft_wrap=True)
-        _search(config, run, run_dir, address, tensorboard, verbose)
+        _search(config, run, run_dir, address, tensorboard, verbose, check_command(run_dir))
 
 
 def _extended(before: int, wish: str) -> int:
@@ -91,14 +90,25 @@ def _extended(before: int, wish: str) -> int:
 
 
 def _search(
-    config: SearchConfig, run: RunDirectory, place: str, address: str | None, tensorboard: bool, verbose: bool
+    config: SearchConfig,
+    run: RunDirectory,
+    place: str,
+    address: str | None,
+    tensorboard: bool,
+    verbose: bool,
+    check: str,
 ) -> None:
+    """
+    Args:
+        check: the command that checks the data.
+    """
     build_controller(config, build_space(config))
     for name in config.known:
         known_neck(name, config)
     before = run.read_config().proxy.precision if run.config_file.is_file() else "auto"
     config = with_precision(config, before)
     with run.claim(config):
+        require_good_data(config.data, check)
         trials = _run(config, run, place, address, tensorboard, verbose)
     _print_tables(config, trials)
     console.print(f"report: {shown(place, run, write_report(run, config, trials))}", soft_wrap=True)
@@ -109,10 +119,8 @@ def _search(
 def _run(
     config: SearchConfig, run: RunDirectory, place: str, address: str | None, tensorboard: bool, verbose: bool
 ) -> list[Trial]:
-    from nas.data.check import check_data
     from nas.engine.engine import run_search
 
-    refuse_bad_data(config.data.root, check_data(config.data))
     parts = [f"{len(set(config.known))} known necks", f"{config.random_trials} random"]
     parts.append(f"{config.trials} by {searcher_name(config)}")
     if config.confirm.trainings:
@@ -182,11 +190,3 @@ def _print_table(title: str, rows: Sequence[Row], names: Sequence[str]) -> None:
         else:
             table.add_row(row.label, *(cell(row.trial, name) for name in names))
     console.print(table)
-
-
-def refuse_bad_data(root: str, problems: Sequence[Problem]) -> None:
-    errors = [problem for problem in problems if problem.severity == "error"]
-    for problem in problems:
-        console.print(str(problem), soft_wrap=True)
-    if errors:
-        raise DataError(f"{root} has errors ({len(errors)}, above); mend them and see: nasfpn data check {root}")

@@ -7,9 +7,8 @@ from pathlib import Path
 
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from nas.commands.search import refuse_bad_data
+from nas.commands.checked_data import check_command, require_good_data
 from nas.configuration import ConfigError, load_experiment, override
-from nas.data.check import check_data
 from nas.terminal import console, heading
 from nas.training.config import TrainConfig
 from nas.training.directory import TrainingDirectory
@@ -27,7 +26,7 @@ def train(experiment: str, run_dir: Path, assignments: list[str], address: str |
         )
     config = override(config, assignments)
     run = TrainingDirectory(run_dir)
-    refuse_bad_data(config.data.root, check_data(config.data))
+    require_good_data(config.data, check_command(experiment, assignments))
     with run.claim(config):
         console.print(heading(config.name, f": {_what(config)}; everything goes to {run.path}"), soft_wrap=True)
         with _Shown(config, run, tensorboard) as shown:

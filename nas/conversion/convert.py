@@ -13,8 +13,8 @@ from nas.conversion.mmdet import mmdet_plan
 from nas.conversion.parts import OUR_EPS, Categories, ConversionError, State, with_norm_eps
 from nas.conversion.plan import Plan
 from nas.conversion.torchvision import torchvision_plan
-from nas.data.coco import read_instances
 from nas.data.config import DataError
+from nas.data.instances import read_instances
 from nas.detection.checkpoint import state_dict_of
 from nas.detection.saved import DetectorSpec, build_from_spec
 from necks.exported import neck_to_dict

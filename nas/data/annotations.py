@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nas.data.boxes import LEAST_SIDE, is_visible, reach_over
+from nas.data.classes import Classes
+from nas.data.entry_faults import fault_of
 from nas.data.problems import Findings
 
-_SLACK = 1.0  # pixels by which a box may reach over its image's edge: rounding
-_NEEDED = {
-    "images": ("id", "file_name", "width", "height"),
-    "annotations": ("id", "image_id", "category_id", "bbox"),
-    "categories": ("id", "name"),
-}
-_IDS = ("id", "image_id", "category_id")
-MAX_ID = 2**53
-"""Largest id: some scorers keep ids as floats."""
-MAX_NAME = 255
-"""Bytes of a file's name that file systems take."""
-MAX_SIDE = 100_000
-"""Largest side of an image and largest number of a box, in pixels: COCO's scorers know no areas beyond its square."""
+
+_SLACK = 1.0  # pixels by which a box may reach over its image's edge without a warning: rounding
 
 
 @dataclass(frozen=True)
@@ -32,8 +24,14 @@ class Annotations:
     path: Path
     images: dict[int, dict[str, Any]]
     categories: dict[int, str]
+    parents: frozenset[str]
+    """Names that are the supercategory of a category."""
     boxes: tuple[dict[str, Any], ...]
     """Annotations that can be trained on: known image and category, no crowd, some area inside the image."""
+
+    def counts(self, image_ids: Collection[int]) -> Counter[int]:
+        """Number of boxes in these images, by category."""
+        return Counter(entry["category_id"] for entry in self.boxes if entry["image_id"] in image_ids)
 
 
 def check_annotations(path: Path, content: dict[str, Any], findings: Findings) -> Annotations:
@@ -45,36 +43,64 @@ def check_annotations(path: Path, content: dict[str, Any], findings: Findings) -
         findings.error("no images", f"{path} lists no images; name another file in the data configuration")
     if not categories:
         findings.error("no categories", f"{path} lists no categories, so there is nothing to detect; add them")
-    _check_names(path, images, categories, findings)
     boxes = tuple(entry for entry in annotations.values() if _is_usable(path, entry, images, categories, findings))
-    return Annotations(path, images, {key: entry["name"] for key, entry in categories.items()}, boxes)
+    names = {key: entry["name"] for key, entry in categories.items()}
+    _check_names(path, images, {key: names[key] for key in {entry["category_id"] for entry in boxes}}, findings)
+    parents = {str(entry.get("supercategory")) for entry in categories.values() if entry["name"] != entry.get("supercategory")}
+    return Annotations(path, images, names, frozenset(parents), boxes)
 
 
-def first_fault(content: dict[str, Any]) -> str | None:
-    """The first entry that is not well-formed, and why; None if all are."""
-    for section, needed in _NEEDED.items():
-        for index, entry in enumerate(content[section]):
-            if fault := _fault(entry, needed):
-                return f"{section}[{index}] {fault}"
-    return None
-
-
-def check_classes(found: Annotations, image_ids: frozenset[int], must_have: bool, findings: Findings) -> None:
-    """Report classes without a usable annotation in these images: as errors if `must_have`, else as warnings."""
-    counts = Counter(entry["category_id"] for entry in found.boxes if entry["image_id"] in image_ids)
-    for category, name in found.categories.items():
+def learnable(found: Annotations, image_ids: Collection[int], chosen: Sequence[int], findings: Findings) -> tuple[int, ...]:
+    """Those of the categories that these images have usable boxes of; reports the others."""
+    counts = found.counts(image_ids)
+    for category in chosen:
+        name = found.categories[category]
         if counts[category]:
             continue
-        message = f"{found.path}: category {category} ({name!r}) has no annotation in this split's images"
-        if must_have:
-            findings.error("empty class", f"{message}, so it cannot be learned; annotate some or remove the category")
+        if name in found.parents:
+            findings.warning(
+                "supercategories",
+                f"{found.path}: category {category} ({name!r}) is only the supercategory of others and is left out; "
+                "nothing is to be done",
+            )
         else:
-            findings.warning("empty class", f"{message}, so its AP is undefined and left out of the mean")
+            findings.warning(
+                "empty class",
+                f"{found.path}: category {category} ({name!r}) has no annotation in this split's images, so it is left "
+                "out, neither trained nor scored; annotate some to have it",
+            )
+    classes = tuple(category for category in chosen if counts[category])
+    if not classes and chosen:
+        findings.error(
+            "nothing to learn",
+            f"{found.path}: no image to train on has a usable box of the categories, so nothing can be learned; annotate "
+            "some",
+        )
+    return classes
 
 
-def check_scorable(found: Annotations, image_ids: frozenset[int], findings: Findings) -> None:
-    """Report a split that scores candidates but holds no box at all."""
-    if not any(entry["image_id"] in image_ids for entry in found.boxes):
+def check_scored(found: Annotations, image_ids: Collection[int], classes: Classes, findings: Findings) -> None:
+    """Report what cannot be scored in these images."""
+    counts = found.counts(image_ids)
+    for category, name in found.categories.items():
+        at = f"{found.path}: category {category} ({name!r})"
+        if category in classes.trained and not counts[category]:
+            findings.warning(
+                "empty class",
+                f"{at} has no annotation in this split's images, so its AP is undefined and left out of the mean",
+            )
+        if counts[category] and category in classes.chosen and category not in classes.trained:
+            findings.warning(
+                "untrained class",
+                f"{at} has {counts[category]} boxes here and none in the images to train on, so they are left out of "
+                "the score; annotate some there",
+            )
+
+
+def check_scorable(found: Annotations, image_ids: Collection[int], classes: Classes, findings: Findings) -> None:
+    """Report a split that scores candidates but holds no box of the classes at all."""
+    counts = found.counts(image_ids)
+    if classes.trained and not any(counts[category] for category in classes.trained):
         findings.error(
             "nothing to score",
             f"{found.path}: no image of this split has a usable box, so no candidate can be scored; annotate some",
@@ -85,7 +111,7 @@ def _unique(path: Path, section: str, content: dict[str, Any], findings: Finding
     """Id -> entry of one list; malformed entries and repeated ids are reported and left out."""
     entries: dict[int, dict[str, Any]] = {}
     for index, entry in enumerate(content[section]):
-        fault = _fault(entry, _NEEDED[section])
+        fault = fault_of(section, entry)
         if fault:
             findings.error(f"malformed {section}", f"{path}: {section}[{index}] {fault}; correct the entry")
         elif entry["id"] in entries:
@@ -98,61 +124,14 @@ def _unique(path: Path, section: str, content: dict[str, Any], findings: Finding
     return entries
 
 
-def _fault(entry: Any, needed: tuple[str, ...]) -> str | None:
-    """What is malformed about an entry, if anything."""
-    if not isinstance(entry, dict):
-        return f"must be an object, but is {entry!r:.40}"
-    missing = [key for key in needed if key not in entry]
-    if missing:
-        return f"(id {entry.get('id')}) lacks {', '.join(missing)}"
-    for key in needed:
-        value = entry[key]
-        if key in _IDS and not _is_whole(value, -MAX_ID, MAX_ID):
-            return f"has {key} {value!r:.40}, but ids must be whole numbers (of 2^53 at most)"
-        if key in ("width", "height") and not _is_whole(value, 1, MAX_SIDE):
-            return f"(id {entry['id']}) has {key} {value!r:.40}, but it must be a whole number of pixels, 1..{MAX_SIDE}"
-        if key in ("file_name", "name") and not (isinstance(value, str) and value):
-            return f"(id {entry['id']}) has {key} {value!r:.40}, but it must be a text"
-        if key == "file_name" and any(len(part.encode(errors="replace")) > MAX_NAME for part in value.split("/")):
-            return f"(id {entry['id']}) has file_name {value!r:.40}, which is too long for a file"
-        if key == "bbox" and not (isinstance(value, list) and len(value) == 4 and all(map(_is_side, value))):
-            return (
-                f"(id {entry['id']}) has bbox {value!r:.60}, but it must be four finite numbers x, y, width, height, "
-                f"none beyond {MAX_SIDE}"
-            )
-    return _fault_of_optional(entry) if "bbox" in needed else None
-
-
-def _fault_of_optional(annotation: dict[str, Any]) -> str | None:
-    """Faults in the optional fields of an annotation."""
-    crowd, area = annotation.get("iscrowd", 0), annotation.get("area", 0)
-    if not _is_whole(crowd, 0, 1):
-        return f"(id {annotation['id']}) has iscrowd {crowd!r:.40}, but it must be 0 or 1"
-    if not (_is_number(area) and 0 <= area <= MAX_SIDE**2):
-        return f"(id {annotation['id']}) has area {area!r:.40}, but it must be a number of pixels, 0..{MAX_SIDE**2}"
-    return None
-
-
-def _is_whole(value: Any, least: int, most: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _is_side(value: Any) -> bool:
-    return _is_number(value) and abs(value) <= MAX_SIDE
-
-
 def _check_names(
-    path: Path, images: dict[int, dict[str, Any]], categories: dict[int, dict[str, Any]], findings: Findings
+    path: Path, images: dict[int, dict[str, Any]], categories: dict[int, str], findings: Findings
 ) -> None:
     """Two images of one file count it twice; two categories of one name cannot be told apart in a report."""
     for name, count in Counter(entry["file_name"] for entry in images.values()).items():
         if count > 1:
             findings.warning("repeated files", f"{path}: {count} images share the file {name}; remove all but one")
-    for name, count in Counter(entry["name"] for entry in categories.values()).items():
+    for name, count in Counter(categories.values()).items():
         if count > 1:
             findings.error("repeated names", f"{path}: {count} categories are named {name!r}; give each its own name")
 
@@ -181,20 +160,20 @@ def _is_usable(
 
 def _check_box(at: str, bbox: list[float], image: dict[str, Any], findings: Findings) -> bool:
     """Whether a box has some area inside its image."""
-    x, y, w, h = bbox
+    _, _, w, h = bbox
     if w < 0 or h < 0:
         findings.error(
             "negative sizes", f"{at} has bbox {bbox} of negative size; write x, y, width, height, not two corners"
         )
         return False
-    if w == 0 or h == 0:
-        findings.warning("empty boxes", f"{at} has bbox {bbox} without area; it is left out of training, remove it")
+    if w < LEAST_SIDE or h < LEAST_SIDE:
+        findings.warning("empty boxes", f"{at} has bbox {bbox} without area; it is left out, remove it")
         return False
     width, height = image["width"], image["height"]
     where = f"{at} has bbox {bbox} (x, y, width, height) on image {image['id']} of {width}x{height} pixels"
-    if x >= width or y >= height or x + w <= 0 or y + h <= 0:
+    if not is_visible(bbox, width, height):
         findings.error("boxes outside", f"{where}, wholly outside of it; are the numbers pixels of this image?")
         return False
-    if min(x, y) < -_SLACK or x + w > width + _SLACK or y + h > height + _SLACK:
+    if reach_over(bbox, width, height) > _SLACK:
         findings.warning("boxes over the edge", f"{where}, beyond its edge; it is clipped for training, correct it")
     return True

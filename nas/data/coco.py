@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-import codecs
-import contextlib
 import hashlib
-import io
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
 
 import numpy as np
 import torch
-from pycocotools.coco import COCO
 from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision.ops import box_convert, clip_boxes_to_image
 from torchvision.transforms.functional import pil_to_tensor
 
-from nas.data.annotations import first_fault
 from nas.data.archive import open_root
+from nas.data.classes import chosen_categories, difference
 from nas.data.config import DataConfig, DataError, SplitConfig
 from nas.data.file_names import OutsideError, image_file
-from nas.data.image_files import UnreadableImageError, WrongSizeError, read_rgb
-from nas.data.normal_entries import normalised
-from search_space.files import FileError, parse_json, read_bytes
-
-_NEEDED_KEYS = ("images", "annotations", "categories")
+from nas.data.image_files import USUAL, Reading, UnreadableImageError, WrongSizeError, read_rgb
+from nas.data.instances import index_instances, read_instances, with_categories
 
 
 class Target(TypedDict):
@@ -52,6 +46,7 @@ class CocoSplit(Dataset[tuple[Tensor, Target]]):
         images: folder that the `file_name`s are relative to.
         keep: image ids to use; all by default. Their order does not matter.
         allow_outside: whether `file_name`s may be absolute or lead out of that folder.
+        reading: how pixels are read.
 
     Raises:
         DataError: if the file is missing or is not a COCO instances file, an id in `keep` is unknown, or a file name is
@@ -59,18 +54,24 @@ class CocoSplit(Dataset[tuple[Tensor, Target]]):
     """
 
     def __init__(
-        self, annotations: Path, images: Path, keep: Sequence[int] | None = None, *, allow_outside: bool = False
+        self,
+        annotations: Path,
+        images: Path,
+        keep: Sequence[int] | None = None,
+        *,
+        allow_outside: bool = False,
+        reading: Reading = USUAL,
     ) -> None:
         self.annotations = Path(annotations)
         self.images = Path(images)
         content, raw = read_instances(self.annotations)
-        self.coco = _index(content, self.annotations)
+        self.coco = index_instances(content, self.annotations)
         self._content_hash = hashlib.sha256(raw).hexdigest()
         self._allow_outside = allow_outside
+        self._reading = reading
         self.image_ids = self._known(self.coco.imgs if keep is None else keep)
-        self.category_ids: tuple[int, ...] = tuple(sorted(self.coco.cats))
-        self.classes: tuple[str, ...] = tuple(str(self.coco.cats[key]["name"]) for key in self.category_ids)
-        self._labels = {category: label for label, category in enumerate(self.category_ids)}
+        self._left_out: tuple[int, ...] = ()
+        self._set_classes()
         for image_id in self.image_ids:
             self.image_path(image_id)
 
@@ -80,6 +81,21 @@ class CocoSplit(Dataset[tuple[Tensor, Target]]):
         other.__dict__.update(self.__dict__)
         other.image_ids = self._known(keep)
         return other
+
+    def with_categories(self, keep: Collection[int]) -> CocoSplit:
+        """The same images with some of the categories only, and their annotations."""
+        if set(self.category_ids) <= set(keep):
+            return self
+        other = self.subset(self.image_ids)
+        other.coco = with_categories(self.coco, keep)
+        other._left_out = tuple(sorted({*self._left_out, *self.category_ids} - set(keep)))
+        other._set_classes()
+        return other
+
+    def boxes_of_categories(self) -> Counter[int]:
+        """Number of boxes to be found in these images, by category id."""
+        every = (item for image in self.image_ids for item in self.coco.imgToAnns.get(image, []))
+        return Counter(item["category_id"] for item in every if not item.get("iscrowd", 0))
 
     def __len__(self) -> int:
         return len(self.image_ids)
@@ -106,6 +122,11 @@ class CocoSplit(Dataset[tuple[Tensor, Target]]):
         except OutsideError as error:
             raise DataError(f"{self.annotations}: image {image_id} {error}") from error
 
+    def _set_classes(self) -> None:
+        self.category_ids: tuple[int, ...] = tuple(sorted(self.coco.cats))
+        self.classes: tuple[str, ...] = tuple(str(self.coco.cats[key]["name"]) for key in self.category_ids)
+        self._labels = {category: label for label, category in enumerate(self.category_ids)}
+
     def _known(self, keep: Any) -> tuple[int, ...]:
         unknown = sorted(set(keep) - set(self.coco.imgs))
         if unknown:
@@ -117,35 +138,21 @@ class CocoSplit(Dataset[tuple[Tensor, Target]]):
     def _load_image(self, image_id: int) -> Tensor:
         path, info = self.image_path(image_id), self.coco.imgs[image_id]
         try:
-            return pil_to_tensor(read_rgb(path, info["width"], info["height"]))
+            return pil_to_tensor(read_rgb(path, info["width"], info["height"], self._reading))
         except (UnreadableImageError, WrongSizeError) as error:
             raise DataError(f"{path} (image {image_id}) {error}; run `nasfpn data check`") from error
 
     def _target(self, image_id: int, height: int, width: int) -> Target:
         found = [item for item in self.coco.imgToAnns.get(image_id, []) if not item.get("iscrowd", 0)]
-        try:
-            boxes = torch.tensor([item["bbox"] for item in found], dtype=torch.float32).reshape(len(found), 4)
-            categories = [item["category_id"] for item in found]
-            labels = torch.tensor([self._labels.get(category, -1) for category in categories], dtype=torch.int64)
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise DataError(
-                f"{self.annotations}: an annotation of image {image_id} is malformed ({error!r}); run `nasfpn data "
-                "check`"
-            ) from error
-        if (labels < 0).any():
-            unknown = found[int((labels < 0).nonzero()[0])]
-            raise DataError(
-                f"{self.annotations}: annotation {unknown['id']} has category {unknown['category_id']}, which is "
-                "not among the categories; run `nasfpn data check`"
-            )
+        boxes = torch.tensor([item["bbox"] for item in found], dtype=torch.float32).reshape(len(found), 4)
+        labels = torch.tensor([self._labels[item["category_id"]] for item in found], dtype=torch.int64)
         boxes = clip_boxes_to_image(box_convert(boxes, "xywh", "xyxy"), (height, width))
-        solid = (boxes[:, 2:] > boxes[:, :2]).all(dim=1)
-        return {"boxes": boxes[solid], "labels": labels[solid], "image_id": image_id}
+        return {"boxes": boxes, "labels": labels, "image_id": image_id}
 
 
 @dataclass(frozen=True)
 class Splits:
-    """The opened splits of a data set; all have the same classes."""
+    """The opened splits of a data set; all have the classes that train has boxes of, as far as they were chosen."""
 
     train: CocoSplit
     reward: CocoSplit
@@ -156,8 +163,8 @@ def open_splits(config: DataConfig) -> Splits:
     """Open a data set, after making or unpacking it where the configuration asks for that.
 
     Raises:
-        DataError: if the root or an annotation file is missing or broken, the splits' categories differ, or
-            more images are to be held out than there are.
+        DataError: if the root or an annotation file is missing or broken, the splits' categories differ, a chosen
+            category is unknown, train has no boxes, or more images are to be held out than there are.
     """
     root = open_root(config)
     train = _open(root, config.train, config)
@@ -166,9 +173,16 @@ def open_splits(config: DataConfig) -> Splits:
         train, reward = hold_out(train, config.holdout, config.split_seed)
     else:
         reward = _open(root, config.reward, config)
+    classes = _classes(train, config.categories)
     for split in (reward, test):
-        _check_same_categories(train, split)
-    return Splits(train, reward, test)
+        if split is not None and split.coco is not train.coco:
+            _check_same_categories(train, classes, split, config.categories)
+    trained = train.with_categories(classes)
+    return Splits(
+        trained,
+        trained.subset(reward.image_ids) if reward.coco is train.coco else reward.with_categories(classes),
+        None if test is None else test.with_categories(classes),
+    )
 
 
 def hold_out(train: CocoSplit, count: int, seed: int) -> tuple[CocoSplit, CocoSplit]:
@@ -189,61 +203,47 @@ def draw_ids(image_ids: Sequence[int], count: int, seed: int) -> frozenset[int]:
 
 
 def digest(split: CocoSplit) -> str:
-    """Identifies the split's content for caches: the annotation file's bytes, and the size and time of every image."""
+    """Identifies the split's content for caches: the annotation file's bytes, and the size and time of every image; the
+    range of values and the categories that are left out, where there are such."""
     found = hashlib.sha256(split._content_hash.encode())
     for image_id in split.image_ids:
         status = split.image_path(image_id).stat()
         found.update(f"{image_id}:{status.st_size}:{status.st_mtime_ns};".encode())
+    if split._reading.value_range is not None:
+        found.update(f"values {split._reading.value_range};".encode())
+    if split._left_out:
+        found.update(f"without {split._left_out};".encode())
     return found.hexdigest()[:32]
 
 
-def read_instances(path: Path) -> tuple[dict[str, Any], bytes]:
-    """The content of a COCO instances file with `normalised` entries, and its bytes.
-
-    Raises:
-        DataError: if it is missing, is no JSON or lacks one of COCO's lists.
-    """
-    try:
-        raw = read_bytes(path)
-        content = parse_json(raw.removeprefix(codecs.BOM_UTF8), str(path))
-    except FileError as error:
-        raise DataError(f"annotation file {error}; its path is set in the data, see `nasfpn data check`") from error
-    missing = [key for key in _NEEDED_KEYS if not isinstance(content, dict) or not isinstance(content.get(key), list)]
-    if missing:
-        raise DataError(
-            f"annotation file {path} is not a COCO instances file: it needs the lists {', '.join(_NEEDED_KEYS)}, but "
-            f"has no {', '.join(missing)}; run `nasfpn data check`"
-        )
-    return normalised(content), raw
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Keep pycocotools from printing."""
-    with contextlib.redirect_stdout(io.StringIO()):
-        yield
-
-
-def _index(content: dict[str, Any], path: Path) -> Any:
-    """pycocotools' view of an instances file."""
-    if fault := first_fault(content):
-        raise DataError(f"{path} has malformed entries: {fault}; run `nasfpn data check`")
-    coco: Any = COCO()
-    coco.dataset = content
-    with quiet():
-        coco.createIndex()
-    return coco
-
-
 def _open(root: Path, split: SplitConfig, config: DataConfig) -> CocoSplit:
-    return CocoSplit(root / split.annotations, root / split.images, allow_outside=config.allow_outside)
-
-
-def _check_same_categories(train: CocoSplit, other: CocoSplit | None) -> None:
-    if other is None or (train.category_ids, train.classes) == (other.category_ids, other.classes):
-        return
-    raise DataError(
-        f"all splits must have the same categories, but {other.annotations} has {other.classes} with ids "
-        f"{other.category_ids} and {train.annotations} has {train.classes} with ids {train.category_ids}; "
-        "run `nasfpn data check`"
+    reading = Reading(value_range=config.value_range, max_pixels=config.max_pixels)
+    return CocoSplit(
+        root / split.annotations, root / split.images, allow_outside=config.allow_outside, reading=reading
     )
+
+
+def _names(split: CocoSplit) -> dict[int, str]:
+    return dict(zip(split.category_ids, split.classes, strict=True))
+
+
+def _classes(train: CocoSplit, names: Sequence[str] | None) -> tuple[int, ...]:
+    boxes = train.boxes_of_categories()
+    classes = tuple(key for key in chosen_categories(train.annotations, _names(train), names) if boxes[key])
+    if not classes:
+        raise DataError(
+            f"{train.annotations} has no box to learn from in the {len(train)} images to train on; run `nasfpn data "
+            "check`"
+        )
+    return classes
+
+
+def _check_same_categories(
+    train: CocoSplit, classes: tuple[int, ...], other: CocoSplit, names: Sequence[str] | None
+) -> None:
+    extra = () if names else other.boxes_of_categories()
+    if found := difference(_names(train), classes, _names(other), extra):
+        raise DataError(
+            f"all splits must have the same categories, but of {train.annotations} and {other.annotations} {found}; run "
+            "`nasfpn data check`"
+        )

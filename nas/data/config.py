@@ -8,6 +8,8 @@ from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from nas.bounds import MAX_IMAGE_SIZE, MAX_IMAGES, MAX_SEED, Float, Int
+from nas.data.entry_faults import MAX_SIDE
+from nas.data.image_files import MAX_PIXELS
 from nas.errors import UserError
 
 _STRICT = ConfigDict(extra="forbid")
@@ -88,6 +90,12 @@ class DataConfig:
     """Number of train images held out for the reward when `reward` is `None` (the NAS-FPN paper: 7392)."""
     split_seed: Int = Field(default=0, ge=0, le=MAX_SEED)
     """Seed that draws the held-out images."""
+    categories: tuple[str, ...] | None = None
+    """Names of the categories to detect, none or empty for all; those that train has no boxes of are left out."""
+    value_range: tuple[Float, Float] | None = None
+    """Values of grey images with more than 8 bits that become black and white; `None` keeps the upper 8 of 16 bits."""
+    max_pixels: Int = Field(default=MAX_PIXELS, ge=1, le=MAX_SIDE**2)
+    """Pixels of the largest image that is read: a small file may hold an image that fills the memory."""
     embedded: SignsConfig | None = None
     """Make this data set at the root if it is not there yet."""
     archive: str | None = None
@@ -98,6 +106,12 @@ class DataConfig:
     allow_outside: bool = False
     """Whether `file_name`s of annotations may be absolute or lead out of their image folder: only for annotations that
     are trusted."""
+
+    @model_validator(mode="after")
+    def _range_rises(self) -> Self:
+        if self.value_range is not None and not self.value_range[0] < self.value_range[1]:
+            raise ValueError(f"`low < high` must hold for value_range, but got {self.value_range}")
+        return self
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:

@@ -14,8 +14,9 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from torch import Tensor
 
-from nas.data.coco import CocoSplit, quiet
+from nas.data.coco import CocoSplit
 from nas.data.config import DataError
+from nas.data.instances import quiet
 from nas.errors import UserError
 
 _AREAS = {"AP": 0, "APs": 1, "APm": 2, "APl": 3}

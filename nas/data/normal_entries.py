@@ -1,7 +1,8 @@
 """Entries of a COCO instances file, their fields read as what they plainly mean.
 
 Written once here, so that the check, training and every scorer see the same numbers. `null` is a field that is absent,
-`"128"` and `128.0` are 128 where a whole number belongs, `true` is 1 in `iscrowd`. What means nothing is left as it is:
+`"128"` and `128.0` are 128 where a whole number belongs, `true` is 1 in `iscrowd`, and
+`ignore: 1` is `iscrowd: 1`. What means nothing is left as it is:
 `nas.data.annotations` reports it.
 """
 
@@ -23,7 +24,8 @@ def normalised(content: dict[str, Any]) -> dict[str, Any]:
     Args:
         content: parsed JSON with COCO's lists; it is not changed.
     """
-    return {**content, **{section: [_entry(each, readers) for each in content[section]] for section, readers in _ALL}}
+    read = {section: [_entry(each, readers) for each in content[section]] for section, readers in _ALL}
+    return {**content, **read, "annotations": [_with_crowd(entry) for entry in read["annotations"]]}
 
 
 def _entry(entry: Any, readers: dict[str, Callable[[Any], Any]]) -> Any:
@@ -32,6 +34,13 @@ def _entry(entry: Any, readers: dict[str, Callable[[Any], Any]]) -> Any:
     return {
         name: readers[name](value) if name in readers else value for name, value in entry.items() if value is not None
     }
+
+
+def _with_crowd(annotation: Any) -> Any:
+    """`ignore`, the older word of mmdetection for what is neither to be found nor a mistake, as `iscrowd`."""
+    if isinstance(annotation, dict) and annotation.get("ignore") == 1 and annotation.get("iscrowd", 0) == 0:
+        return {**annotation, "iscrowd": 1}
+    return annotation
 
 
 def _number(value: Any) -> Any:
@@ -62,7 +71,15 @@ _ALL: tuple[tuple[str, dict[str, Callable[[Any], Any]]], ...] = (
     ("images", {"id": _whole, "width": _whole, "height": _whole}),
     (
         "annotations",
-        {"id": _whole, "image_id": _whole, "category_id": _whole, "bbox": _box, "area": _number, "iscrowd": _flag},
+        {
+            "id": _whole,
+            "image_id": _whole,
+            "category_id": _whole,
+            "bbox": _box,
+            "area": _number,
+            "iscrowd": _flag,
+            "ignore": _flag,
+        },
     ),
     ("categories", {"id": _whole}),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,7 +11,9 @@ from nas.text import MESSAGE_LIMIT, plain
 Severity = Literal["error", "warning"]
 
 MAX_PER_KIND = 10
-"""How many problems of one kind are listed one by one; the rest are counted."""
+"""How many errors of one kind are listed one by one; the rest are counted."""
+MAX_WARNINGS = 3
+"""How many warnings of one kind are listed one by one; more become one line."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Findings:
 
     def __init__(self, split: str) -> None:
         self._split = split
-        self._problems: list[Problem] = []
+        self._found: defaultdict[tuple[Severity, str], list[str]] = defaultdict(list)
         self._counts: Counter[tuple[Severity, str]] = Counter()
 
     def error(self, kind: str, message: str) -> None:
@@ -46,15 +48,21 @@ class Findings:
         self._add("warning", kind, message)
 
     def problems(self) -> list[Problem]:
-        """Errors before warnings, with a line for each kind that was cut short."""
-        more = [
-            Problem(severity, self._split, f"... and {count - MAX_PER_KIND} more of this kind: {kind}")
-            for (severity, kind), count in self._counts.items()
-            if count > MAX_PER_KIND
-        ]
-        return sorted(self._problems + more, key=lambda problem: problem.severity)
+        """Errors before warnings; a kind with many warnings is one line, and further errors of a kind are counted."""
+        every = [problem for kind in self._found for problem in self._listed(*kind)]
+        return sorted(every, key=lambda problem: problem.severity)
+
+    def _listed(self, severity: Severity, kind: str) -> list[Problem]:
+        count, found = self._counts[severity, kind], self._found[severity, kind]
+        if severity == "warning" and count > MAX_WARNINGS:
+            return [self._problem(severity, f"{count} warnings of this kind ({kind}), such as: {found[0]}")]
+        more = [f"... and {count - len(found)} more of this kind: {kind}"] if count > len(found) else []
+        return [self._problem(severity, message) for message in [*found, *more]]
+
+    def _problem(self, severity: Severity, message: str) -> Problem:
+        return Problem(severity, self._split, plain(message, MESSAGE_LIMIT))
 
     def _add(self, severity: Severity, kind: str, message: str) -> None:
         self._counts[severity, kind] += 1
         if self._counts[severity, kind] <= MAX_PER_KIND:
-            self._problems.append(Problem(severity, self._split, plain(message, MESSAGE_LIMIT)))
+            self._found[severity, kind].append(message)

@@ -14,6 +14,7 @@ from nas.data.check import check_split
 from nas.data.coco import CocoSplit
 from nas.data.config import DataError, SplitConfig
 from nas.data.evaluate import Detections, coco_ap, find_scorer
+from nas.data.image_files import USUAL, Reading
 from nas.detection.anytime import AnytimeRetinaNet
 from nas.detection.cost import Cost, detector_cost
 from nas.detection.saved import DetectorSpec
@@ -77,7 +78,7 @@ class ExitResult:
     found: Mapping[int, Detections]
 
 
-def open_split(annotations: Path, images: Path, *, allow_outside: bool = False) -> CocoSplit:
+def open_split(annotations: Path, images: Path, *, allow_outside: bool = False, reading: Reading = USUAL) -> CocoSplit:
     """A split that can be scored on, looked through before any work is done.
 
     Raises:
@@ -89,10 +90,30 @@ def open_split(annotations: Path, images: Path, *, allow_outside: bool = False) 
     if errors:
         more = f"\n  ... and {len(errors) - SHOWN_PROBLEMS} more" if len(errors) > SHOWN_PROBLEMS else ""
         raise DataError("this data cannot be scored on:\n  " + "\n  ".join(errors[:SHOWN_PROBLEMS]) + more)
-    split = CocoSplit(annotations, images, allow_outside=allow_outside)
+    split = CocoSplit(annotations, images, allow_outside=allow_outside, reading=reading)
     if all(entry.get("iscrowd", 0) for entry in split.coco.anns.values()):
         raise DataError(f"{annotations} holds no box but crowds, so AP is undefined; name annotations with boxes")
     return split
+
+
+def for_detector(split: CocoSplit, spec: DetectorSpec) -> tuple[CocoSplit, dict[str, int]]:
+    """The split with the detector's categories alone, and the names of the others with the number of their boxes.
+
+    Raises:
+        EvaluationError: if the data lacks one of the detector's categories, or has it under another name.
+        DataError: if there is no box of the detector's categories.
+    """
+    boxes = split.boxes_of_categories()
+    others = {
+        name: boxes[key]
+        for key, name in zip(split.category_ids, split.classes, strict=True)
+        if key not in spec.category_ids
+    }
+    own = split.with_categories(spec.category_ids)
+    check_categories(spec, own if own.category_ids else split)
+    if not own.boxes_of_categories():
+        raise DataError(f"{split.annotations} holds no box of the detector's categories, so AP is undefined")
+    return own, others
 
 
 def check_categories(spec: DetectorSpec, split: CocoSplit) -> None:

@@ -21,12 +21,12 @@ from torch import Tensor
 
 from nas.data.coco import digest
 from nas.data.letterboxed import Letterboxed
+from nas.data.opened_images import CACHE_DIR
 from nas.detection.backbone import Backbone, normalise, weights_digest
 from nas.errors import UserError
 
 _log = logging.getLogger(__name__)
 
-CACHE_DIR = ".cache"
 FEATURE_BATCH = 4
 """On a CPU small batches are three times as fast: their buffers stay in the cache and in the allocator."""
 

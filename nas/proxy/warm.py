@@ -14,10 +14,10 @@ from torch import Tensor
 from torchvision.models.detection import RetinaNet
 
 from nas.data.coco import CocoSplit, digest
+from nas.data.opened_images import CACHE_DIR
 from nas.detection.backbone import Backbone, weights_digest
 from nas.errors import UserError
 from nas.proxy.config import ProxyConfig
-from nas.proxy.features import CACHE_DIR
 from nas.proxy.trial import TrialError
 from necks.files import read_tensors, write_tensors
 from search_space.files import FileError

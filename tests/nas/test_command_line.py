@@ -237,8 +237,9 @@ def broken_data(root: Path, kind: str) -> None:
     elif kind == "torn annotations":
         annotations.write_text(annotations.read_text()[:500])
         return
-    elif kind == "empty class":
-        content["categories"].append({"id": 99, "name": "ghost"})
+    elif kind == "torn image":
+        path = root / "train" / content["images"][3]["file_name"]
+        path.write_bytes(path.read_bytes()[:500])
     elif kind == "box outside":
         content["annotations"][0]["bbox"] = [400, 400, 20, 20]
     elif kind == "nothing to score":
@@ -252,7 +253,7 @@ def broken_data(root: Path, kind: str) -> None:
     [
         ("missing image", "does not exist"),
         ("torn annotations", "instances_train.json"),
-        ("empty class", "ghost"),
+        ("torn image", "cannot be read"),
         ("box outside", "outside"),
         ("nothing to score", "no candidate can be scored"),
     ],

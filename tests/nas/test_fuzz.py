@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from damage import damaged, torn
+from perfect import assert_perfect
 from PIL import Image
 
 from experiments import coco, signs
@@ -21,7 +22,6 @@ from nas.configuration import from_dict, to_dict
 from nas.data.check import check_data
 from nas.data.coco import CocoSplit, open_splits
 from nas.data.config import DataConfig, SplitConfig
-from nas.data.evaluate import Detections, coco_ap
 from nas.detection.config import BackboneConfig, HeadConfig
 from nas.detection.saved import DETECTOR_FILE, WEIGHTS_FILE, DetectorSpec, build_from_spec, load_detector, save_detector
 from nas.errors import UserError
@@ -73,25 +73,12 @@ def use_annotations(root: Path, seed: int, where: Path) -> None:
     problems = check_data(config)
     assert all("\n" not in str(problem) for problem in problems)
     if not any(problem.severity == "error" and problem.split == "reward" for problem in problems):
-        score_perfectly(open_splits(config).reward)
+        assert_perfect(open_splits(config).reward)
     splits = open_splits(config)
     for index in range(len(splits.train)):
         image, target = splits.train[index]
         assert torch.isfinite(target["boxes"]).all()
         assert len(target["boxes"]) == 0 or target["boxes"].max() <= max(image.shape)
-
-
-def score_perfectly(split: CocoSplit) -> None:
-    """Both scorers take what the check passed, and agree."""
-    targets = [split.target(index) for index in range(len(split))]
-    found = {
-        target["image_id"]: Detections(target["boxes"], torch.ones(len(target["labels"])), target["labels"])
-        for target in targets
-    }
-    first, second = (coco_ap(split, found, scorer=scorer) for scorer in ("pycocotools", "faster_coco_eval"))
-    assert first == pytest.approx(second, abs=1e-9)
-    assert all(0 <= value <= 100 + 1e-9 for value in first.values())
-    assert "AP" in first
 
 
 IMAGE_FORMATS = {

@@ -17,11 +17,12 @@ from made_up_run import made_up_run
 from rich.table import Table
 
 from nas.cli import main
+from nas.commands.checked_data import refuse_bad_data
 from nas.commands.logs import logged
 from nas.commands.progress import Progress
 from nas.commands.runs import make_report, show_status
-from nas.commands.search import refuse_bad_data
 from nas.commands.trainings import make_table
+from nas.data.config import DataConfig
 from nas.data.problems import Findings
 from nas.errors import first_line
 from nas.proxy.trial import TrialError
@@ -186,7 +187,7 @@ def test_problems_of_data_are_plain(capsys):
     findings = Findings("train")
     findings.warning("names", f"category {ESCAPES}[/x] and {HUGE} is strange")
     (problem,) = findings.problems()
-    refuse_bad_data("data", [problem])
+    refuse_bad_data(DataConfig(root="data"), [problem], "nasfpn data check data")
     assert f"category {CLEAN}[/x]" in str(problem)
     assert str(problem).endswith("is strange")
     assert len(str(problem)) < MESSAGE_LIMIT + 50

@@ -18,6 +18,16 @@ from nas.data.coco import CocoSplit, digest, open_splits
 from nas.data.config import DataConfig, DataError, SignsConfig
 
 
+def _changed(**fields: Any) -> Callable[[dict[str, Any]], None]:
+    """Changes train's first annotation, of a cat; there is another cat."""
+
+    def edit(content: dict[str, Any]) -> None:
+        content["annotations"].append({**content["annotations"][0], "id": 4, "image_id": 20})
+        content["annotations"][0].update(fields)
+
+    return edit
+
+
 def test_items_follow_the_contract(coco_files: Any) -> None:
     train = open_splits(coco_files.all()).train
     assert train.image_ids == (10, 20, 30)
@@ -44,7 +54,7 @@ def test_images_without_boxes_are_kept(coco_files: Any) -> None:
 
 def test_crowds_are_no_targets_but_stay_annotations(coco_files: Any) -> None:
     coco_files.all()
-    coco_files.write("train", lambda content: content["annotations"][0].update(iscrowd=1))
+    coco_files.write("train", _changed(iscrowd=1))
     train = open_splits(coco_files.config()).train
     assert train[0][1]["labels"].tolist() == [1]
     assert len(train.coco.imgToAnns[10]) == 2
@@ -61,7 +71,7 @@ def test_boxes_that_are_none_are_refused(coco_files: Any, bbox: Any) -> None:
 @pytest.mark.parametrize("bbox", [[5, 5, 0, 10], [5, 5, 10, -3], [70, 5, 10, 10]])
 def test_boxes_without_area_in_the_image_are_left_out(coco_files: Any, bbox: list[float]) -> None:
     coco_files.all()
-    coco_files.write("train", lambda content: content["annotations"][0].update(bbox=bbox))
+    coco_files.write("train", _changed(bbox=bbox))
     assert open_splits(coco_files.config()).train[0][1]["labels"].tolist() == [1]
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shutil
+import unicodedata
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from nas.data.check import check_data
 from nas.data.coco import open_splits
@@ -90,3 +92,39 @@ def test_annotations_with_a_byte_order_mark_are_read(coco_files):
     path = coco_files.root / "annotations" / "instances_reward.json"
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
     assert check_data(config) == []
+
+
+@pytest.mark.parametrize("stored", ["NFC", "NFD"])
+@pytest.mark.parametrize("written", ["NFC", "NFD"])
+@pytest.mark.parametrize("name", ["hütte_30.png", "Käse/été̈.png", "대한.png", "../reward/Käse/é.png"])
+def test_accents_are_one_sign_or_two_on_the_disk_and_in_the_file(coco_files, stored, written, name):
+    config = named(coco_files, unicodedata.normalize(written, name))
+    path = coco_files.root / "reward" / unicodedata.normalize(stored, name)
+    path.parent.mkdir(exist_ok=True)
+    shutil.copy(coco_files.root / "reward" / "reward_30.png", path)
+    assert check_data(config, full=True) == []
+    assert open_splits(config).reward[2][0].shape == (3, 48, 64)
+    assert check_data(replace(config, allow_outside=True), full=True) == []
+
+
+def test_folders_and_files_may_have_different_forms(coco_files):
+    config = named(coco_files, "Käse\\é.png")
+    folder = coco_files.root / "reward" / unicodedata.normalize("NFD", "Käse")
+    folder.mkdir()
+    shutil.copy(coco_files.root / "reward" / "reward_30.png", folder / "é.png")
+    assert check_data(config, full=True) == []
+
+
+def test_of_two_files_that_differ_in_form_the_one_that_is_named_is_read(coco_files):
+    config = named(coco_files, "é.png")
+    for form, size in (("NFC", (64, 48)), ("NFD", (10, 10))):
+        Image.new("RGB", size).save(coco_files.root / "reward" / unicodedata.normalize(form, "é.png"))
+    assert check_data(config, full=True) == []
+
+
+def test_relative_folders_may_be_named_from_above(coco_files, monkeypatch):
+    coco_files.all()
+    monkeypatch.chdir(coco_files.root)
+    name = f"../../{coco_files.root.name}/reward/reward_30.png"
+    named(coco_files, name)
+    assert check_data(replace(coco_files.config(), root="."), full=True) == []

@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from perfect import assert_perfect
 
 from nas.data.check import check_split
 from nas.data.coco import CocoSplit
@@ -74,6 +75,27 @@ def test_crowds_are_crowds_however_they_are_written(split_of, crowd):
     assert [found["AP"] for found in scores(path)] == pytest.approx([100, 100])
 
 
+@pytest.mark.parametrize("ignore", [1, True, "1", 1.0])
+@pytest.mark.parametrize("crowd", [MISSING, None, 0, 1])
+def test_what_is_to_be_ignored_is_a_crowd(split_of, ignore, crowd):
+    path = split_of(ignore=ignore, iscrowd=crowd)
+    assert errors(path) == []
+    assert len(CocoSplit(path, path.parent).target(0)["labels"]) == 1
+    assert [found["AP"] for found in scores(path)] == pytest.approx([100, 100])
+
+
+def test_what_is_not_to_be_ignored_is_an_object(split_of):
+    path = split_of(ignore=0)
+    assert len(CocoSplit(path, path.parent).target(0)["labels"]) == 2
+
+
+@pytest.mark.parametrize("bbox", [[4, 4, 0, 40], [4, 4, 1e-9, 40], [-20, 4, 40, 40], [40, 40, 40, 40]])
+def test_boxes_without_area_are_neither_trained_nor_scored(split_of, bbox):
+    path = split_of(bbox=bbox)
+    assert errors(path) == []
+    assert_perfect(CocoSplit(path, path.parent))
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
@@ -82,6 +104,8 @@ def test_crowds_are_crowds_however_they_are_written(split_of, crowd):
         ({"iscrowd": "no"}, "iscrowd 'no'"),
         ({"iscrowd": [0]}, "iscrowd"),
         ({"iscrowd": float("nan")}, "iscrowd nan"),
+        ({"ignore": 0.5}, "ignore 0.5, but it must be 0 or 1"),
+        ({"ignore": "yes"}, "ignore 'yes'"),
         ({"area": "large"}, "area 'large', but it must be a number"),
         ({"area": -1}, "area -1"),
         ({"area": float("inf")}, "area inf"),

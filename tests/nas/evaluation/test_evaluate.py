@@ -18,7 +18,15 @@ from nas.data.config import DataError
 from nas.data.evaluate import Detections
 from nas.detection.config import BackboneConfig, HeadConfig
 from nas.detection.saved import DetectorSpec, build_from_spec, load_detector, save_detector
-from nas.evaluation.evaluate import EvaluationError, Settings, check_categories, choose_exits, evaluate, open_split
+from nas.evaluation.evaluate import (
+    EvaluationError,
+    Settings,
+    check_categories,
+    choose_exits,
+    evaluate,
+    for_detector,
+    open_split,
+)
 from nas.evaluation.pictures import detections_on_images
 from necks import build_neck
 from necks.exported import neck_to_dict
@@ -258,6 +266,27 @@ def test_every_difference_of_categories_is_listed(split):
     ]
     check_categories(spec_of(False), split())
     check_categories(replace(spec_of(False), classes=("cat", "dog"), category_ids=(3, 17)), split())
+
+
+@pytest.mark.parametrize("boxes", [0, 1])
+def test_categories_that_the_detector_does_not_know_are_left_out(split, boxes):
+    def edit(content):
+        content["categories"] += [{"id": 0, "name": "animals"}]
+        content["annotations"] += [{**content["annotations"][0], "id": 7, "category_id": 0}] * boxes
+
+    own, others = for_detector(split(edit), spec_of(False))
+    assert own.category_ids == (3, 17)
+    assert own.target(0)["labels"].tolist() == [0]
+    assert others == {"animals": boxes}
+    check_categories(spec_of(False), own)
+
+
+def test_a_detector_whose_categories_are_not_there_or_without_boxes_is_refused(split):
+    with pytest.raises(EvaluationError, match="only the detector has it"):
+        for_detector(split(lambda content: content.update(categories=[{"id": 3, "name": IDS[3]}])), spec_of(False))
+    spec = replace(spec_of(False), classes=(IDS[17],), category_ids=(17,))
+    with pytest.raises(DataError, match="no box of the detector's categories"):
+        for_detector(split(), spec)
 
 
 @pytest.mark.parametrize(
