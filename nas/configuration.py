@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import importlib
-import importlib.util
 import json
 import sys
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -44,7 +41,7 @@ def from_dict(cls: type[Config], data: Mapping[str, Any]) -> Config:
             raise ConfigError(f"a configuration is a mapping of fields, got {data!r:.80}")
         return TypeAdapter(cls).validate_python(dict(data))
     except ValidationError as error:
-        raise ConfigError(_explained(cls, error)) from error
+        raise ConfigError(explained(cls, error)) from error
 
 
 def override(config: Config, assignments: Iterable[str]) -> Config:
@@ -72,54 +69,6 @@ def differences(first: Mapping[str, Any], second: Mapping[str, Any], prefix: str
         elif a != b:
             found.append(f"{prefix}{name}: {json.dumps(a)} -> {json.dumps(b)}")
     return found
-
-
-def load_experiment(name: str) -> Any:
-    """The configuration that `module:function` or `file.py:function` returns.
-
-    Raises:
-        ConfigError: when the module, file or function is not there.
-    """
-    place, colon, function = name.rpartition(":")
-    if not colon:
-        raise ConfigError(f"an experiment is module:function or file.py:function, got {name!r}")
-    module = _load_file(Path(place)) if place.endswith(".py") else _load_module(place)
-    if not callable(getattr(module, function, None)):
-        available = [key for key, value in vars(module).items() if callable(value) and _is_own(module, value)]
-        raise ConfigError(f"{place} has no function {function!r}; it has {', '.join(sorted(available)) or 'none'}")
-    try:
-        return getattr(module, function)()
-    except ValidationError as error:
-        raise ConfigError(f"{name}: {_explained(None, error)}") from error
-
-
-def _is_own(module: Any, value: Any) -> bool:
-    return getattr(value, "__module__", None) == module.__name__ and not value.__name__.startswith("_")
-
-
-def _load_module(name: str) -> Any:
-    if str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not (name == error.name or name.startswith(f"{error.name}.")):
-            raise
-        raise ConfigError(
-            f"no module {name!r}; give module:function, installed or in this directory, or file.py:function"
-        ) from error
-
-
-def _load_file(path: Path) -> Any:
-    if not path.is_file():
-        raise ConfigError(f"no file {path}; give file.py:function or module:function")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 def _value(text: str) -> Any:
@@ -155,7 +104,7 @@ def nearest(name: str, known: list[str]) -> str:
     return f"{hint} (known here: {', '.join(known)})" if known else hint
 
 
-def _explained(cls: type | None, error: ValidationError) -> str:
+def explained(cls: type | None, error: ValidationError) -> str:
     """All problems in one line; of very many, or very long ones, the beginning."""
     found = error.errors()
     lines = [" ".join(_explain(cls, problem).split()) for problem in found[:MAX_PROBLEMS]]

@@ -8,8 +8,9 @@ from pathlib import Path
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from nas.commands.search import refuse_bad_data
-from nas.configuration import ConfigError, load_experiment, override
+from nas.configuration import ConfigError, override
 from nas.data.check import check_data
+from nas.experiment import load_experiment
 from nas.terminal import console, heading
 from nas.training.config import TrainConfig
 from nas.training.directory import TrainingDirectory
