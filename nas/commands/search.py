@@ -101,7 +101,7 @@ def _search(
     with run.claim(config):
         trials = _run(config, run, place, address, tensorboard, verbose)
     _print_tables(config, trials)
-    console.print(f"report: {shown(place, run, write_report(run, config, trials))}", soft_wrap=True)
+    console.print(f"report: {shown(place, run, write_report(run, config, trials, place))}", soft_wrap=True)
     if best_found(trials) is not None:
         _export_best(config, run, place, trials)
 

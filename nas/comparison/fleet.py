@@ -115,8 +115,8 @@ class CaseWorker:
         return guarded(lambda: Reply(metrics=self._train(case)), f"{case.label}, seed {case.seed}")
 
     def _train(self, case: Case) -> dict[str, float | None]:
+        from nas.proxy.candidate import candidate_neck
         from nas.proxy.phases import Phases
-        from nas.proxy.task import candidate_neck
 
         task = self._task(case)
         phases = Phases(task.device if case.profiled or task.device.type == "cpu" else None)

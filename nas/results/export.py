@@ -54,7 +54,8 @@ def export(
     if not (kept / WEIGHTS_FILE).is_file():
         others = ", ".join(str(t.number) for t in scored(trials) if (run.trial(t.number) / WEIGHTS_FILE).is_file())
         raise ExportError(
-            f"the weights of trial {trial.number} were not kept (keep_weights); those of these trials were: {others}"
+            f"the weights of trial {trial.number} were not kept (keep_weights); those of these trials were: {others}; "
+            f"to train its topology: nasfpn train EXPERIMENT --neck RUN_DIR:{trial.number} --run-dir DIR"
         )
     source = _described(_trained(kept, trial), run, training, _claim(config, trials, trial))
     prepared(output)

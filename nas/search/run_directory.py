@@ -25,12 +25,18 @@ from nas.search.constraints import tightened
 from nas.search.copies import RESCUED, copies_of
 from nas.search.journal_ends import has_line
 from nas.search.locks import hold, is_locked, wait_until_free
+from nas.search.made_directory import made
+from nas.search.record_kind import kind_of
 from search_space.files import FileError, read_json
 
 LOCK_SECONDS = 2
 """`nasfpn status` holds the lock for an instant; a search holds it for as long as it runs."""
 
 PACKAGES = ("nas-fpn", "torch", "torchvision", "ray", "optuna", "pycocotools", "numpy")
+
+
+RECORDS = ("config.json", "config.partial", "search.lock")
+"""Files of a search that has not begun."""
 
 
 class RunDirectoryError(UserError):
@@ -148,7 +154,7 @@ class RunDirectory:
         Raises:
             RunDirectoryError: if another process has it, or it belongs to a search with other settings.
         """
-        with self._locked(), ExitStack() as stack:
+        with self._made(config), self._locked(), ExitStack() as stack:
             try:
                 if self.config_file.is_file():
                     self._refuse_lost_journal()
@@ -161,13 +167,24 @@ class RunDirectory:
             yield
 
     @contextmanager
+    def _made(self, config: SearchConfig) -> Iterator[None]:
+        """The directory, which is gone again if the search is refused; a journal in a database is looked for here."""
+        with ExitStack() as stack:
+            try:
+                if self.path.exists() and not self.path.is_dir():
+                    raise RunDirectoryError(f"{self.path} is a file; give --run-dir a directory")
+                if self.path.is_dir() and not self.config_file.exists() and _foreign(self.path):
+                    raise RunDirectoryError(
+                        f"{self.path} has other things in it; give --run-dir a new or empty directory"
+                    )
+                stack.enter_context(made(self.path, RECORDS if config.storage is None else ()))
+            except OSError as error:
+                raise RunDirectoryError(f"{self.path} cannot be written to: {error}") from error
+            yield
+
+    @contextmanager
     def _locked(self) -> Iterator[None]:
         try:
-            if self.path.exists() and not self.path.is_dir():
-                raise RunDirectoryError(f"{self.path} is a file; give --run-dir a directory")
-            if self.path.is_dir() and not self.config_file.exists() and _foreign(self.path):
-                raise RunDirectoryError(f"{self.path} has other things in it; give --run-dir a new or empty directory")
-            self.path.mkdir(parents=True, exist_ok=True)
             self._lock.acquire(timeout=LOCK_SECONDS)
         except Timeout:
             raise self._in_use() from None
@@ -222,7 +239,13 @@ class RunDirectory:
 
     def _read(self) -> RunRecord:
         try:
-            return from_dict(RunRecord, _completed(read_json(self.config_file)))
+            record = read_json(self.config_file)
+            if kind_of(record) == "training":
+                raise RunDirectoryError(
+                    f"{self.path} is the directory of a training (nasfpn train), not of a search; its detector is in "
+                    f"{self.path / 'model'}: nasfpn evaluate and nasfpn export take that"
+                )
+            return from_dict(RunRecord, _completed(record))
         except (FileError, ConfigError) as error:
             raise RunDirectoryError(
                 f"{self.config_file} cannot be read ({error}); it was written by another version or damaged"
@@ -286,4 +309,4 @@ def _identity(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _foreign(path: Path) -> bool:
-    return any(entry.name not in ("search.lock", "config.partial") for entry in path.iterdir())
+    return any(entry.name not in RECORDS for entry in path.iterdir())
