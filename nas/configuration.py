@@ -45,7 +45,8 @@ def from_dict(cls: type[Config], data: Mapping[str, Any]) -> Config:
 
 
 def override(config: Config, assignments: Iterable[str]) -> Config:
-    """`config` with fields replaced, each given as `path.to.field=value`; values are JSON, or else text.
+    """`config` with fields replaced, each given as `path.to.field=value`; values are JSON, or else text. Texts in a
+    list need no quotation marks: `known=[fpn,bifpn]`.
 
     Raises:
         ConfigError: for an assignment without `=`, an unknown field, or a value that is not allowed.
@@ -87,7 +88,14 @@ def _assign(cls: type, data: dict[str, Any], path: list[str], value: Any) -> Non
         here = here[parent]
     if not isinstance(here, dict) or (name not in here and _fields_at(cls, parents)):
         raise ConfigError(_unknown(cls, path, here))
-    here[name] = value
+    here[name] = _items(value) if isinstance(here.get(name), list) else value
+
+
+def _items(value: Any) -> Any:
+    """A list whose texts were given without quotation marks; anything else as it is."""
+    if not (isinstance(value, str) and value.startswith("[") and value.endswith("]")):
+        return value
+    return [_value(item.strip()) for item in value[1:-1].split(",")]
 
 
 def _unknown(cls: type, path: list[str], here: Any) -> str:
@@ -117,9 +125,23 @@ def _explain(cls: type | None, problem: Any) -> str:
     where = ".".join(path)
     if problem["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
         return f"unknown field {where!r}{nearest(path[-1], _fields_at(cls, path[:-1]) if cls else [])}"
-    message = problem["msg"].removeprefix("Value error, ")
+    message = _plain_message(cls, path, problem)
     got = "" if problem["type"] == "value_error" else f", got {shown(problem['input'])}"
     return f"{where}: {message}{got}" if where else f"{message}{got}"
+
+
+def _plain_message(cls: type | None, path: list[str], problem: Any) -> str:
+    """What a value must be, in the words of `--set`."""
+    kind = problem["type"]
+    if kind in ("dataclass_type", "dataclass_exact_type"):
+        fields = _fields_at(cls, path) if cls else []
+        ways = ", ".join(f"{'.'.join([*path, field])}" for field in fields)
+        return f"is a group of fields, to be set one by one ({ways})" if ways else "is a group of fields"
+    if kind in ("tuple_type", "list_type"):
+        return "must be a list, such as [a,b]"
+    if kind == "dict_type":
+        return 'must be fields and values in JSON, such as {"a": 1}'
+    return str(problem["msg"]).removeprefix("Value error, ")
 
 
 def _fields_at(cls: Any, path: list[str]) -> list[str]:

@@ -9,6 +9,7 @@ from nas.errors import UserError
 from nas.plain_json import dumps
 from nas.results.confirmed import conclusion, verdict_of
 from nas.results.summary import status
+from nas.results.time_left import left_phrase
 from nas.search.config import SearchConfig
 from nas.search.journal import open_journal
 from nas.search.places import fetched, publish, shown
@@ -35,6 +36,8 @@ def show_status(run_dir: str, as_json: bool) -> None:
         + f"{now['failed']} failed, "
         f"{now['running']} {'running' if now['state'] == 'running' else 'cut off'}"
         + (f", {now['rejected']} rejected by a constraint" if now["rejected"] else "")
+        + ("" if now["seconds_left"] is None else f"; {left_phrase(now['seconds_left'])}"),
+        soft_wrap=True,
     )
     for trial in trials:
         if trial.state == "failed" and not trial.rejected:

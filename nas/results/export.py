@@ -97,17 +97,22 @@ def _choose(config: SearchConfig, trials: Sequence[Trial], number: int | None) -
 
 def _described(source: Source, run: RunDirectory, trial: Trial, claim: str) -> Source:
     record, config = run.read_record(), run.read_config()
-    command = [Path(record["command"][0]).name, *record["command"][1:]] if record.get("command") else []
+    commands = [record["command"], *record["later_commands"]]
     facts = {
         "data": escaped(f"{config.data.root}, {config.proxy.image_size} px"),
         "weights": "of the proxy task, a short training",
         "beside the known necks": escaped(claim),
         **{f"{escaped(name)}, proxy task": _number(value) for name, value in sorted(trial.metrics.items())},
-        "command": code(shlex.join(map(without_credentials, command))),
+        "command": ", then ".join(code(_line(words)) for words in commands if words),
     }
     neck = escaped(trial.candidate.origin + width_note(trial))
     origin = f"Trial {trial.number} ({neck}) of the search {code(config.name)}"
     return replace(source, origin=origin, facts=facts)
+
+
+def _line(words: Sequence[str]) -> str:
+    """A command as for a shell, the program without its directory."""
+    return shlex.join(map(without_credentials, [Path(words[0]).name, *words[1:]]))
 
 
 def _number(value: float | None) -> str:

@@ -84,7 +84,7 @@ class Origin:
     """Where the results come from.
 
     Args:
-        command: of the latest start, as for a shell.
+        command: as for a shell; a line for each that went on with the search and changed a setting.
         everything: environment and configuration, as JSON.
     """
 
@@ -249,7 +249,7 @@ def origin(record: Mapping[str, Any]) -> Origin:
     record = without_credentials_in(record)
     everything = {"environment": record["environment"], "config": record["config"]}
     return Origin(
-        command=shlex.join(map(str, record["command"])),
+        command="\n".join(shlex.join(map(str, words)) for words in (record["command"], *record["later_commands"])),
         versions=", ".join(f"{key} {value}" for key, value in record["environment"].items() if value),
         everything=json.dumps(everything, indent=2, ensure_ascii=False),
     )

@@ -205,14 +205,18 @@ class RunDirectory:
             raise self._in_use()
         new = without_credentials_in(to_dict(config))
         study = f"{config.name}-{uuid4().hex[:8]}"
+        commands = [tuple(without_credentials_in(sys.argv))]
         if self._has_search():
-            study = self._read().study or study
-            before = self.read_config()
+            latest = self._read()
+            study, before = latest.study or study, latest.config
+            is_new = without_credentials_in(to_dict(before)) != new
+            commands = [latest.command, *latest.later_commands, *(commands if is_new else ())]
             changed = differences(_identity(to_dict(before)), _identity(new))
             if changed:
                 raise RunDirectoryError(
                     f"{self.path} belongs to a search with other settings ({'; '.join(changed[:5])}); use another "
-                    "--run-dir, or the settings that it was started with"
+                    "--run-dir, or the settings that it was started with; to go on as it was configured, with N "
+                    f"candidates more: nasfpn extend {self.path} --trials +N"
                 )
             if tighter := tightened(before.constraints, config.constraints):
                 raise RunDirectoryError(
@@ -221,7 +225,8 @@ class RunDirectory:
                 )
         record = {
             "config": new,
-            "command": without_credentials_in(sys.argv),
+            "command": commands[0],
+            "later_commands": commands[1:],
             "environment": environment(),
             "study": study,
         }
@@ -234,7 +239,7 @@ class RunDirectory:
             yield
 
     def read_record(self) -> dict[str, Any]:
-        """Configuration, command and environment of the latest start."""
+        """Configuration and environment of the latest start, and the commands of all."""
         return to_dict(self._read())
 
     def _read(self) -> RunRecord:
@@ -261,13 +266,15 @@ class RunRecord:
     """The content of `config.json`.
 
     Args:
-        command: words of the command line that started the search last.
+        command: words of the command line that started the search.
+        later_commands: of those that went on with it and changed a setting, such as `nasfpn extend`.
         environment: versions and hardware, as `environment` gives them.
         study: name of the search among those in the same database.
     """
 
     config: SearchConfig
     command: tuple[str, ...] = ()
+    later_commands: tuple[tuple[str, ...], ...] = ()
     environment: dict[str, Any] = Field(default_factory=dict)
     study: str | None = None
 

@@ -25,6 +25,9 @@ def test_overrides_reach_any_depth_and_leave_the_original_alone():
     )
     assert (changed.trials, changed.proxy.neck.channels, changed.known) == (3, 48, ("fpn",))
     assert changed.data.root == "/tmp/a=b"
+    assert override(config, ["known=[fpn, bifpn]"]).known == ("fpn", "bifpn")
+    assert override(config, ["proxy.head.ratios=[1,2]"]).proxy.head.ratios == (1.0, 2.0)
+    assert override(config, ["data.root=[a]"]).data.root == "[a]"
     assert config == signs.search()
 
 
@@ -40,6 +43,11 @@ def test_overrides_reach_any_depth_and_leave_the_original_alone():
         ("proxy.steps=-1", "proxy.steps: .* greater than or equal to 0, got -1"),
         ("controller.name=evolutoin", "controller must be one of random, evolution"),
         ('known=["fpnn"]', "known necks are .*bifpn.*; got 'fpnn'"),
+        ("known=[fpn,bifpm]", "known necks are .*bifpn.*; got 'bifpm'"),
+        ("known=fpn", r"^known: must be a list, such as \[a,b\], got 'fpn'$"),
+        ("reward=none", r"^reward: is a group of fields, to be set one by one \(reward.\w+, .*\), got 'none'$"),
+        ("proxy.head=3", r"^proxy.head: is a group of fields, to be set one by one \(proxy.head.convs, .*\), got 3$"),
+        ("controller.options=[]", r"^controller.options: must be fields and values in JSON, such as .*, got \[\]$"),
         ("trials", "write --set field=value"),
         ("data.reward=null", "reward is None and holdout is 0"),
     ],
