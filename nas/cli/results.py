@@ -64,6 +64,9 @@ def describe(
     ] = None,
 ) -> None:
     """Cells, parameters and multiply-adds of a neck, alone and in a RetinaNet; its picture; two necks side by side."""
+    from nas.detection.without_compiler import defer_compiler
+
+    defer_compiler()
     from nas.commands.describe import compare_necks, describe_all, describe_neck
     from nas.commands.neck_setting import Wishes
 

@@ -14,8 +14,7 @@ from nas.commands.progress import Progress, TensorBoard
 from nas.configuration import ConfigError, override
 from nas.data.config import DataError
 from nas.data.problems import Problem
-from nas.results.confirmed import HEADINGS, conclusion, standing_rows, table_title, verdict_of
-from nas.results.labels import neck_name
+from nas.results.confirmed import HEADINGS, conclusion, observation, standing_rows, table_title, verdict_of
 from nas.results.report import write_report
 from nas.results.summary import (
     TITLES,
@@ -36,7 +35,7 @@ from nas.search.places import opened, shown
 from nas.search.proposing import build_controller, known_neck
 from nas.search.records import Trial
 from nas.search.run_directory import RunDirectory
-from nas.search.standings import best, best_found, known_necks
+from nas.search.standings import best_found
 from nas.terminal import console, heading
 
 MOST_NUMBERS = 8
@@ -137,11 +136,7 @@ def _observed(config: SearchConfig, trials: list[Trial], trial: Trial) -> str:
     """The answer of a search without a confirmation."""
     name = config.reward.name
     line = f"best neck found: trial {trial.number}, {name} {trial.reward:.1f}"
-    known = best(known_necks(trials))
-    if known is not None and known.reward is not None and trial.reward is not None:
-        verb = "beats" if trial.reward > known.reward else "does not beat"
-        line += f"; it {verb} the best known neck, {neck_name(config, known)}, {name} {known.reward:.1f}"
-    return line
+    return "; ".join(filter(None, (line, observation(config, trials, trial))))
 
 
 def _print_tables(config: SearchConfig, trials: list[Trial]) -> None:

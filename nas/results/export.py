@@ -14,7 +14,7 @@ from nas.export.files import prepared, written_to
 from nas.export.formats import chosen, write_formats
 from nas.export.markdown import code, escaped
 from nas.export.sources import Source, neck_source, save_plain
-from nas.results.confirmed import answer, best_training, conclusion, verdict_of
+from nas.results.confirmed import answer, best_training, conclusion, observation, verdict_of
 from nas.results.labels import width_note
 from nas.search.config import SearchConfig
 from nas.search.records import Trial
@@ -80,7 +80,8 @@ def _claim(config: SearchConfig, trials: Sequence[Trial], trial: Trial) -> str:
     """Claim about a neck beside the known ones, for its model card."""
     verdict = verdict_of(config, trials)
     if verdict is None or verdict.best_found.trial != trial:
-        return "not confirmed: one training, chosen among many"
+        observed = "" if trial.candidate.is_known else observation(config, trials, trial)
+        return "; ".join(filter(None, ("not confirmed: one training, chosen among many", observed)))
     return conclusion(config, verdict)
 
 
