@@ -7,6 +7,7 @@ circle and is red. `python -m experiments.rooms docs/pictures/rooms.svg` draws t
 from __future__ import annotations
 
 import argparse
+import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -98,7 +99,13 @@ def drawing(imports: Imports) -> Figure:
     for room, (x, y) in places.items():
         axes.add_patch(
             FancyBboxPatch(
-                (x - WIDTH / 2, y - HEIGHT / 2), WIDTH, HEIGHT, "round,pad=0.02", facecolor=FILL, edgecolor=INK, zorder=3
+                (x - WIDTH / 2, y - HEIGHT / 2),
+                WIDTH,
+                HEIGHT,
+                "round,pad=0.02",
+                facecolor=FILL,
+                edgecolor=INK,
+                zorder=3,
             )
         )
         files, lines = lines_of(room)
@@ -124,18 +131,23 @@ def drawing(imports: Imports) -> Figure:
     return figure
 
 
+def summary(imports: Imports) -> str:
+    """Number of rooms, files and lines, and what arrows close a circle."""
+    rooms = {room for pair in imports for room in pair}
+    files, lines = (sum(size) for size in zip(*map(lines_of, rooms), strict=True))
+    wrong = ", ".join(f"{a} -> {b}" for a, b in sorted(circles(imports))) or "none"
+    return f"{len(rooms)} rooms, {files} files, {lines:,} lines\narrows that are part of a circle: {wrong}\n"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("picture", type=Path, nargs="?", help="SVG or PNG to write")
     arguments = parser.parse_args()
     imports = imports_between_rooms()
-    rooms = sorted({room for pair in imports for room in pair})
-    sizes = [lines_of(room) for room in rooms]
-    wrong = circles(imports)
-    print(f"{len(rooms)} rooms, {sum(files for files, _ in sizes)} files, {sum(lines for _, lines in sizes):,} lines")
-    print(f"arrows that are part of a circle: {', '.join(f'{a} -> {b}' for a, b in sorted(wrong)) or 'none'}")
+    sys.stdout.write(summary(imports))
     if arguments.picture:
-        drawing(imports).savefig(arguments.picture, metadata={"Date": None} if arguments.picture.suffix == ".svg" else {})
+        metadata = {"Date": None} if arguments.picture.suffix == ".svg" else {}
+        drawing(imports).savefig(arguments.picture, metadata=metadata)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from experiments import coco
 from nas.data.config import DataConfig, SignsConfig
 from nas.detection.config import BackboneConfig, HeadConfig
 from nas.proxy.config import NeckConfig, OptimizerConfig, ProxyConfig
@@ -13,6 +12,8 @@ from nas.search.confirmation import ConfirmConfig
 from nas.search.constraints import ConstraintConfig
 from nas.search.stopping import StoppingConfig
 from nas.training.config import TrainConfig, TrainNeckConfig, TrainOptimizerConfig, TrainResourceConfig
+
+from . import coco
 
 PROXY = ProxyConfig(
     backbone=BackboneConfig(name="efficientnet_lite0", weights="imagenet", frozen=True),

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import importlib
-import importlib.util
 import json
 import sys
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -44,11 +41,12 @@ def from_dict(cls: type[Config], data: Mapping[str, Any]) -> Config:
             raise ConfigError(f"a configuration is a mapping of fields, got {data!r:.80}")
         return TypeAdapter(cls).validate_python(dict(data))
     except ValidationError as error:
-        raise ConfigError(_explained(cls, error)) from error
+        raise ConfigError(explained(cls, error)) from error
 
 
 def override(config: Config, assignments: Iterable[str]) -> Config:
-    """`config` with fields replaced, each given as `path.to.field=value`; values are JSON, or else text.
+    """`config` with fields replaced, each given as `path.to.field=value`; values are JSON, or else text. Texts in a
+    list need no quotation marks: `known=[fpn,bifpn]`.
 
     Raises:
         ConfigError: for an assignment without `=`, an unknown field, or a value that is not allowed.
@@ -74,54 +72,6 @@ def differences(first: Mapping[str, Any], second: Mapping[str, Any], prefix: str
     return found
 
 
-def load_experiment(name: str) -> Any:
-    """The configuration that `module:function` or `file.py:function` returns.
-
-    Raises:
-        ConfigError: when the module, file or function is not there.
-    """
-    place, colon, function = name.rpartition(":")
-    if not colon:
-        raise ConfigError(f"an experiment is module:function or file.py:function, got {name!r}")
-    module = _load_file(Path(place)) if place.endswith(".py") else _load_module(place)
-    if not callable(getattr(module, function, None)):
-        available = [key for key, value in vars(module).items() if callable(value) and _is_own(module, value)]
-        raise ConfigError(f"{place} has no function {function!r}; it has {', '.join(sorted(available)) or 'none'}")
-    try:
-        return getattr(module, function)()
-    except ValidationError as error:
-        raise ConfigError(f"{name}: {_explained(None, error)}") from error
-
-
-def _is_own(module: Any, value: Any) -> bool:
-    return getattr(value, "__module__", None) == module.__name__ and not value.__name__.startswith("_")
-
-
-def _load_module(name: str) -> Any:
-    if str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not (name == error.name or name.startswith(f"{error.name}.")):
-            raise
-        raise ConfigError(
-            f"no module {name!r}; give module:function, installed or in this directory, or file.py:function"
-        ) from error
-
-
-def _load_file(path: Path) -> Any:
-    if not path.is_file():
-        raise ConfigError(f"no file {path}; give file.py:function or module:function")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
-    spec.loader.exec_module(module)
-    return module
-
-
 def _value(text: str) -> Any:
     try:
         return json.loads(text)
@@ -138,7 +88,14 @@ def _assign(cls: type, data: dict[str, Any], path: list[str], value: Any) -> Non
         here = here[parent]
     if not isinstance(here, dict) or (name not in here and _fields_at(cls, parents)):
         raise ConfigError(_unknown(cls, path, here))
-    here[name] = value
+    here[name] = _items(value) if isinstance(here.get(name), list) else value
+
+
+def _items(value: Any) -> Any:
+    """A list whose texts were given without quotation marks; anything else as it is."""
+    if not (isinstance(value, str) and value.startswith("[") and value.endswith("]")):
+        return value
+    return [_value(item.strip()) for item in value[1:-1].split(",")]
 
 
 def _unknown(cls: type, path: list[str], here: Any) -> str:
@@ -155,7 +112,7 @@ def nearest(name: str, known: list[str]) -> str:
     return f"{hint} (known here: {', '.join(known)})" if known else hint
 
 
-def _explained(cls: type | None, error: ValidationError) -> str:
+def explained(cls: type | None, error: ValidationError) -> str:
     """All problems in one line; of very many, or very long ones, the beginning."""
     found = error.errors()
     lines = [" ".join(_explain(cls, problem).split()) for problem in found[:MAX_PROBLEMS]]
@@ -168,9 +125,23 @@ def _explain(cls: type | None, problem: Any) -> str:
     where = ".".join(path)
     if problem["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
         return f"unknown field {where!r}{nearest(path[-1], _fields_at(cls, path[:-1]) if cls else [])}"
-    message = problem["msg"].removeprefix("Value error, ")
+    message = _plain_message(cls, path, problem)
     got = "" if problem["type"] == "value_error" else f", got {shown(problem['input'])}"
     return f"{where}: {message}{got}" if where else f"{message}{got}"
+
+
+def _plain_message(cls: type | None, path: list[str], problem: Any) -> str:
+    """What a value must be, in the words of `--set`."""
+    kind = problem["type"]
+    if kind in ("dataclass_type", "dataclass_exact_type"):
+        fields = _fields_at(cls, path) if cls else []
+        ways = ", ".join(f"{'.'.join([*path, field])}" for field in fields)
+        return f"is a group of fields, to be set one by one ({ways})" if ways else "is a group of fields"
+    if kind in ("tuple_type", "list_type"):
+        return "must be a list, such as [a,b]"
+    if kind == "dict_type":
+        return 'must be fields and values in JSON, such as {"a": 1}'
+    return str(problem["msg"]).removeprefix("Value error, ")
 
 
 def _fields_at(cls: Any, path: list[str]) -> list[str]:

@@ -42,7 +42,7 @@ DOCS = (
     "security",
 )
 PAGES = [HOME / "README.md", *(HOME / "docs" / f"{name}.md" for name in DOCS)]
-PACKAGES = ("search_space", "necks", "controllers", "nas", "experiments", "tests")
+PACKAGES = ("search_space", "necks", "controllers", "nas", "experiments", "nasfpn", "tests")
 REASONS = {"needs a cluster", "needs COCO", "needs weights", "needs your data", "run by hand"}
 SMALL = SignsConfig(train=16, reward=8, test=4)
 
@@ -111,10 +111,14 @@ def test_the_python_of_a_page_runs(page, place):
     torch.manual_seed(0)
     for block in blocks(page):
         if block.language == "python":
+            if block.title:
+                (place / block.title).write_text(block.text)
             exec(compile(block.text, page.name, "exec"), names)
-    sys.modules.pop("neck", None)
+    for module in ("neck", "my_search", "my_training"):
+        sys.modules.pop(module, None)
     if page.stem == "data":
         assert names["mine"]().data.holdout == 8
+        assert names["detector"]().data == names["mine"]().data
 
 
 @pytest.fixture(scope="module")
@@ -208,8 +212,10 @@ def small(monkeypatch, tmp_path):
         (tmp_path / "my_data" / "annotations" / f"instances_{old}.json").rename(
             tmp_path / "my_data" / "annotations" / f"instances_{new}.json"
         )
-    (scripts,) = [block for block in blocks(HOME / "docs" / "data.md") if block.title == "my_search.py"]
-    (tmp_path / "my_search.py").write_text(scripts.text)
+    scripts = [block for block in blocks(HOME / "docs" / "data.md") if block.title.endswith(".py")]
+    for script in scripts:
+        (tmp_path / script.title).write_text(script.text)
+    assert {script.title for script in scripts} == {"my_search.py", "my_training.py"}
     return tmp_path
 
 

@@ -24,7 +24,7 @@ from nas.data.coco import CocoSplit, open_splits
 from nas.data.evaluate import Detections, coco_ap
 from nas.detection.backbone import build_backbone
 from nas.detection.detector import build_detector
-from nas.proxy.task import candidate_neck
+from nas.proxy.candidate import candidate_neck
 from nas.proxy.training import lr_share
 from search_space import known_genotype
 

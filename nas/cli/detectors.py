@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from nas.cli.options import ADDRESS, TENSORBOARD, Assignments
+from nas.cli.options import ADDRESS, TENSORBOARD, TrainAssignments
 
 
 def train(
@@ -17,11 +17,15 @@ def train(
         typer.Option(help="The one directory that the training writes to; used again, it goes on."),
     ],
     neck: Annotated[
-        str | None, typer.Option(help="A known neck, a genotype's JSON file, or what nasfpn export wrote.")
+        str | None,
+        typer.Option(
+            help="A known neck, RUN_DIR (the best found), RUN_DIR:NUMBER (a trial), what nasfpn export wrote, or a "
+            "genotype's JSON file."
+        ),
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
     processes: Annotated[int | None, typer.Option(help="Processes (GPUs, where there are any) that train.")] = None,
-    set_: Assignments = None,
+    set_: TrainAssignments = None,
     address: Annotated[str | None, typer.Option(help=ADDRESS)] = None,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help=TENSORBOARD)] = False,
 ) -> None:
@@ -40,7 +44,9 @@ def reproduce(
     ] = "nas_fpn",
     coco: Annotated[Path | None, typer.Option(help="Where COCO 2017 is; without it: what is needed.")] = None,
     run_dir: Annotated[str | None, typer.Option(help="Default: runs/coco-VARIANT.")] = None,
-    set_: Assignments = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Any field, such as seed=1.")
+    ] = None,
     address: Annotated[str | None, typer.Option(help=ADDRESS)] = None,
 ) -> None:
     """Published figures beside those of the detectors built here; with COCO, their training or the paper's search."""

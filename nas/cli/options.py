@@ -15,6 +15,9 @@ Workers = Annotated[int | None, typer.Option(help="Trials at once; default: what
 Assignments = Annotated[
     list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Any field, such as proxy.steps=600.")
 ]
+TrainAssignments = Annotated[
+    list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Any field, such as batch_size=16.")
+]
 RunDir = Annotated[str, typer.Argument(metavar="RUN_DIR", help="Directory of a search, or its URL.")]
 Verbose = Annotated[
     bool, typer.Option("--verbose", "-v", help="A second line per trial: all APs, latency, what its cells compute.")

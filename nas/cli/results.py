@@ -47,15 +47,30 @@ def describe(
     picture: Annotated[Path | None, typer.Option("--draw", metavar="FILE", help="Draw it: .svg, .png or .pdf.")] = None,
     other: Annotated[str | None, typer.Option("--compare", metavar="NECK", help="What differs from that one.")] = None,
     table: Annotated[bool, typer.Option("--table", help="Compare what all nine designs cost.")] = False,
-    backbone: Annotated[str, typer.Option(help="Backbone of the detector that is counted.")] = "resnet50",
-    channels: Annotated[int, typer.Option(help="Channels of the neck and the head.")] = 256,
-    repeats: Annotated[int | None, typer.Option(help="Default: 7 for nas_fpn, 3 for bifpn, else 1.")] = None,
-    size: Annotated[int, typer.Option(help="Side of the square image in pixels.")] = 640,
-    classes: Annotated[int, typer.Option(help="Classes; 90 is how the papers count COCO (its category ids).")] = 90,
+    backbone: Annotated[
+        str | None, typer.Option(help="Backbone of the detector; default: the search's, else resnet50.")
+    ] = None,
+    channels: Annotated[
+        int | None, typer.Option(help="Channels of neck and head; default: the trial's, else 256.")
+    ] = None,
+    repeats: Annotated[
+        int | None, typer.Option(help="Default: the search's, else 7 for nas_fpn, 3 for bifpn, 1 for others.")
+    ] = None,
+    size: Annotated[
+        int | None, typer.Option(help="Side of the square image in pixels; default: the search's, else 640.")
+    ] = None,
+    classes: Annotated[
+        int | None, typer.Option(help="Default: the search's, else 90, as the papers count COCO (its category ids).")
+    ] = None,
 ) -> None:
     """Cells, parameters and multiply-adds of a neck, alone and in a RetinaNet; its picture; two necks side by side."""
-    from nas.commands.describe import Setting, compare_necks, describe_all, describe_neck
+    from nas.detection.without_compiler import defer_compiler
 
+    defer_compiler()
+    from nas.commands.describe import compare_necks, describe_all, describe_neck
+    from nas.commands.neck_setting import Wishes
+
+    wishes = Wishes(backbone, channels, repeats, size, classes)
     if table == (neck is not None):
         raise UserError("name one neck, or ask for the --table of all")
     if table and (picture is not None or other is not None):
@@ -63,23 +78,26 @@ def describe(
     if table and repeats is not None:
         raise UserError("--table has the usual repeats of each design; leave --repeats out")
     if neck is None:
-        describe_all(backbone, channels, size)
+        describe_all(wishes)
         return
     if other is not None and picture is not None:
         raise UserError("--draw is for one neck; draw the two of --compare one by one")
-    setting = Setting(backbone, channels, repeats, size, classes)
     if other is None:
-        describe_neck(neck, setting, picture)
+        describe_neck(neck, wishes, picture)
     else:
-        compare_necks(neck, other, setting)
+        compare_necks(neck, other, wishes)
 
 
 def export(
     source: Annotated[
-        str, typer.Argument(help="A search's directory or URL, an exported neck, or a saved detector (nasfpn train).")
+        str,
+        typer.Argument(
+            help="RUN_DIR of a search (the best found) or RUN_DIR:NUMBER (a trial), an exported neck, or a saved "
+            "detector (nasfpn train)."
+        ),
     ],
     output: Annotated[Path, typer.Option(help="Directory to write; new or empty.")],
-    trial: Annotated[int | None, typer.Option(help="Number of a trial; default: the best found.")] = None,
+    trial: Annotated[int | None, typer.Option(help="Number of a trial, as in RUN_DIR:NUMBER.")] = None,
     formats: Annotated[
         list[str] | None,
         typer.Option("--format", help="Also: python, onnx, pt2, mmdet, torchvision, or all. May be repeated."),

@@ -51,12 +51,13 @@ def extend(
 
 
 def rerun(
-    run_dir: RunDir, trial: Annotated[int, typer.Argument(metavar="TRIAL", help="Number of a trained trial.")]
+    name: Annotated[str, typer.Argument(metavar="RUN_DIR:TRIAL", help="A trained trial of a search.")],
+    trial: Annotated[int | None, typer.Argument(metavar="[TRIAL]", help="Its number, where RUN_DIR has none.")] = None,
 ) -> None:
     """Train one trial again, with its seed, and compare; exit status 1 if the reward differs."""
     from nas.commands.runs import rerun_trial
 
-    rerun_trial(run_dir, trial)
+    rerun_trial(name, trial)
 
 
 def retrain(

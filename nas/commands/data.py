@@ -7,10 +7,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from nas.commands.checked_data import find_problems
-from nas.configuration import ConfigError, load_experiment, override
+from nas.configuration import ConfigError, override
 from nas.data.config import DataConfig, DataError, SignsConfig
 from nas.data.signs import make_signs
 from nas.errors import UserError
+from nas.experiment import load_experiment
 from nas.search.config import SearchConfig
 from nas.search.places import fetched
 from nas.search.remote import is_url

@@ -12,12 +12,14 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from nas.commands.find_neck import Found, find_neck
+from nas.commands.neck_setting import BACKBONE, CHANNELS, SIZE, Setting, Wishes, setting_of
 from nas.configuration import from_dict
-from nas.detection.backbone import build_backbone
+from nas.detection.backbone import Backbone, build_backbone
 from nas.detection.config import BackboneConfig
 from nas.detection.cost import Cost, detector_cost, feature_shapes, latency_ms, neck_cost
 from nas.detection.detector import build_detector
 from nas.errors import UserError, first_line
+from nas.proxy.candidate import candidate_neck
 from nas.results.compare import outline, side_by_side
 from nas.terminal import console
 from necks import MergeNeck, Neck, build_neck
@@ -25,7 +27,6 @@ from search_space import DEFAULT_LEVELS, Genotype
 
 PICTURES = (".svg", ".png", ".pdf")
 PICTURE_DPI = 150
-USUAL_REPEATS = {"nas_fpn": 7, "bifpn": 3}
 
 TABLE: tuple[tuple[str, dict[str, Any]], ...] = (
     ("fpn@torchvision", {"extra": "p6p7_p5"}),
@@ -42,26 +43,16 @@ TABLE: tuple[tuple[str, dict[str, Any]], ...] = (
 
 
 @dataclass(frozen=True)
-class Setting:
-    """The detector around a neck.
+class Described:
+    """A neck, and what it costs alone and in a RetinaNet.
 
     Args:
-        repeats: None for those that are usual for a known neck.
+        detector: None for an exported neck, and for a search's whose number of classes is not known.
     """
-
-    backbone: str
-    channels: int
-    repeats: int | None
-    size: int
-    classes: int
-
-
-@dataclass(frozen=True)
-class Described:
-    """A neck, and what it costs alone and in a RetinaNet; exported necks are described without a detector."""
 
     label: str
     neck: Neck
+    setting: Setting
     alone: Cost
     detector: Cost | None
 
@@ -76,7 +67,7 @@ class Described:
         return self.neck.genotype
 
 
-def describe_neck(name: str, setting: Setting, picture: Path | None) -> None:
+def describe_neck(name: str, wishes: Wishes, picture: Path | None) -> None:
     """Print cells and cost, and draw the graph.
 
     Args:
@@ -87,29 +78,39 @@ def describe_neck(name: str, setting: Setting, picture: Path | None) -> None:
     """
     if picture is not None and picture.suffix.lower() not in PICTURES:
         raise UserError(f"{picture} is no picture that can be drawn; end its name with {', '.join(PICTURES)}")
-    found = _described(find_neck(name), setting)
+    named = find_neck(name)
+    found = _described(named, setting_of(named, wishes))
+    setting = found.setting
     if found.label != name:
         console.print(found.label, soft_wrap=True)
     if isinstance(found.neck, MergeNeck):
         console.print(_cell_table(found.genotype))
         _print_setting(found.neck, setting)
-    maps = f"on maps with {found.neck.in_channels} channels" if found.detector is None else ""
-    _print_cost(", ".join(filter(None, ("neck alone", maps))), found.alone)
+    maps = f", on maps with {found.neck.in_channels} channels" if named.exported is not None else ""
+    _print_cost(f"neck alone{maps}", found.alone)
     if found.detector is not None:
-        _print_cost(f"RetinaNet, {setting.backbone}, {setting.classes} classes", found.detector)
+        _print_cost(f"RetinaNet, {setting.backbone.name}, {setting.classes} classes", found.detector)
+    elif named.config is not None:
+        line = f"RetinaNet: not counted, as the search's data are not in {named.config.data.root}; give --classes"
+        console.print(line, soft_wrap=True)
     if picture is not None:
         _draw(found.genotype, picture)
 
 
-def compare_necks(first: str, second: str, setting: Setting) -> None:
+def compare_necks(first: str, second: str, wishes: Wishes) -> None:
     """Print what differs: cost, outline, and cells side by side.
 
-    A neck without usual repeats is built with those of the other, so that what differs in cost is the cells'.
+    A neck without usual repeats is built with those of the other, and beside a search's neck any neck as that search
+    builds its own, so that what differs in cost is the cells'.
     """
     found = [find_neck(name) for name in (first, second)]
-    usual = [_usual_repeats(each) for each in found]
-    settings = [replace(setting, repeats=setting.repeats or own or other) for own, other in (usual, usual[::-1])]
-    both = [_described(each, given) for each, given in zip(found, settings, strict=True)]
+    search = next((each.config for each in found if each.config is not None), None)
+    settings = [setting_of(replace(each, config=each.config or search), wishes) for each in found]
+    repeats = [_repeats(each, setting) for each, setting in zip(found, settings, strict=True)]
+    both = [
+        _described(each, replace(setting, repeats=own or other))
+        for each, setting, own, other in zip(found, settings, repeats, repeats[::-1], strict=True)
+    ]
     genotypes = [entry.genotype for entry in both]
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for title in ("", *(entry.label for entry in both)):
@@ -126,8 +127,9 @@ def compare_necks(first: str, second: str, setting: Setting) -> None:
         console.print("both compute the same function")
 
 
-def describe_all(backbone_name: str, channels: int, size: int) -> None:
+def describe_all(wishes: Wishes) -> None:
     """Print what each of the nine designs costs on this machine's CPU, without the detector around it."""
+    backbone_name, channels, size = wishes.backbone or BACKBONE, wishes.channels or CHANNELS, wishes.size or SIZE
     backbone = build_backbone(from_dict(BackboneConfig, {"name": backbone_name}))
     shapes = feature_shapes(backbone, (size, size))
     table = Table(title=f"{backbone_name}, {channels} channels, P3..P7, {size} x {size} px, batch 1, fp32")
@@ -159,25 +161,31 @@ def _draw(genotype: Genotype, picture: Path) -> None:
 
 def _described(found: Found, setting: Setting) -> Described:
     if found.exported is not None:
-        return Described(found.label, found.exported, _cost_of_exported(found.exported, setting.size), None)
-    assert found.topology is not None
-    repeats, side = setting.repeats or _usual_repeats(found) or 1, setting.size
-    backbone = build_backbone(from_dict(BackboneConfig, {"name": setting.backbone}))
+        return Described(found.label, found.exported, setting, _cost_of_exported(found.exported, setting.size), None)
+    side = setting.size
+    backbone = build_backbone(setting.backbone)
     try:
-        neck = build_neck(found.topology, in_channels=backbone.channels, out_channels=setting.channels, repeats=repeats)
+        neck = _built(found, setting, backbone)
         alone = neck_cost(neck, feature_shapes(backbone, (side, side)))
-        detector = build_detector(backbone, neck, setting.classes, image_size=side)
+        if setting.classes is None:
+            return Described(found.label, neck, setting, alone, None)
+        detector = build_detector(backbone, neck, setting.classes, setting.head, side)
     except ValueError as error:
-        raise UserError(f"{found.label} with {setting.backbone} at {side} px: {error}") from error
-    return Described(found.label, neck, alone, detector_cost(detector, (side, side)))
+        raise UserError(f"{found.label} with {setting.backbone.name} at {side} px: {error}") from error
+    return Described(found.label, neck, setting, alone, detector_cost(detector, (side, side)))
 
 
-def _usual_repeats(found: Found) -> int | None:
-    """Of a published neck, or those that an exported one has; None for one that was found."""
-    if isinstance(found.exported, MergeNeck):
-        return found.exported.repeats
-    name = found.topology.partition("@")[0] if isinstance(found.topology, str) else ""
-    return USUAL_REPEATS.get(name, 1 if name else None)
+def _built(found: Found, setting: Setting, backbone: Backbone) -> Neck:
+    assert found.topology is not None
+    repeats = setting.repeats or 1
+    if setting.neck is not None and isinstance(found.topology, Genotype):
+        config = replace(setting.neck, channels=setting.channels, repeats=repeats)
+        return candidate_neck(found.topology, backbone.channels, backbone.levels, config)
+    return build_neck(found.topology, in_channels=backbone.channels, out_channels=setting.channels, repeats=repeats)
+
+
+def _repeats(found: Found, setting: Setting) -> int | None:
+    return found.exported.repeats if isinstance(found.exported, MergeNeck) else setting.repeats
 
 
 def _built_as(neck: Neck) -> str:

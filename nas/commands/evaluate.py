@@ -29,10 +29,14 @@ from nas.evaluation.evaluate import (
     open_split,
 )
 from nas.evaluation.pictures import ap_against_macs, detections_on_images
+from nas.export.sources import is_detector, is_exported_neck
 from nas.plain_json import dumps
 from nas.search.run_directory import environment
+from nas.search.staging import CONFIG
+from nas.search.trial_names import split_name
 from nas.terminal import console
 from nas.text import NAME_LIMIT, plain
+from search_space.files import is_there
 
 MEASURES = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 RESULT_KEYS = ("image_id", "category_id", "bbox", "score")
@@ -57,6 +61,7 @@ def evaluate_detector(
     allow_outside: bool,
     reading: Reading,
 ) -> None:
+    _refuse_others(directory)
     detector, spec = load_detector(directory)
     settings = Settings(size=size or spec.image_size, batch_size=batch_size, resize=resize, scorer=scorer)
     exits = choose_exits(detector, repeats, every_exit)
@@ -80,6 +85,29 @@ def evaluate_detector(
         figure = detections_on_images(split, results[-1].found, pictures, min_score)
         figure.savefig(out / "detections.png", dpi=150)
     console.print(f"{len(split)} images in {seconds:.0f} s; everything is in {out}", soft_wrap=True)
+
+
+def _refuse_others(directory: Path) -> None:
+    """
+    Raises:
+        EvaluationError: for what is no detector, with where there is one or how to come by one.
+    """
+    if is_detector(directory):
+        return
+    model = directory / "model"
+    if is_detector(model):
+        raise EvaluationError(f"{directory} is the directory of a training; its detector is in {model}: give that")
+    _, number = split_name(str(directory))
+    if number is not None or is_there(directory / CONFIG) or is_exported_neck(directory):
+        what = "an exported neck" if is_exported_neck(directory) else f"a {'search' if number is None else 'trial'}"
+        raise EvaluationError(
+            f"{directory} is {what}, and there is no detector to score; train one: nasfpn train EXPERIMENT --neck "
+            f"{directory} --run-dir DIR, then give DIR/model"
+        )
+    if not is_there(directory):
+        raise EvaluationError(
+            f"there is no directory {directory}; give one that nasfpn train (DIR/model) or convert made"
+        )
 
 
 def _made(out: Path) -> Path:

@@ -13,6 +13,7 @@ from nas.export.sources import detector_source, is_detector, is_exported_neck, n
 from nas.results.export import export
 from nas.search.journal import open_journal
 from nas.search.places import fetched
+from nas.search.trial_names import named_trial
 from nas.terminal import console
 
 
@@ -20,7 +21,7 @@ def export_anything(place: str, output: Path, trial: int | None, formats: Sequen
     """Write the plain files, the formats and a model card.
 
     Args:
-        place: of a search, an exported neck or a saved detector; a URL only of a search.
+        place: of a search, a trial of one, an exported neck or a saved detector; a URL only of a search.
     """
     chosen(formats)
     if fold and not formats:
@@ -31,7 +32,8 @@ def export_anything(place: str, output: Path, trial: int | None, formats: Sequen
             raise UserError(f"{place} is one model, not a search; leave --trial out")
         _export_directory(directory, output, formats, fold=fold)
     else:
-        _export_trial(place, output, trial, formats, fold=fold)
+        run_dir, number = named_trial(place, trial)
+        _export_trial(run_dir, output, number, formats, fold=fold)
 
 
 def _export_trial(place: str, output: Path, number: int | None, formats: Sequence[str], *, fold: bool) -> None:

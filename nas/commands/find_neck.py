@@ -14,8 +14,8 @@ from nas.search.config import SearchConfig
 from nas.search.journal import open_journal
 from nas.search.places import fetched
 from nas.search.records import Trial
-from nas.search.remote import is_url
 from nas.search.staging import CONFIG
+from nas.search.trial_names import chosen_trial, split_name
 from necks import NECKS, MergeNeck, Neck
 from necks.exported import NECK_FILE, read_genotype
 from search_space import Genotype
@@ -29,11 +29,15 @@ class Found:
         label: for people.
         topology: a known neck's name, or a genotype; None for an exported neck that is no merge graph.
         exported: the neck as it was exported, with its weights.
+        config: of the search that a trial is of.
+        trial: None for all but trials.
     """
 
     label: str
     topology: str | Genotype | None
     exported: Neck | None = None
+    config: SearchConfig | None = None
+    trial: Trial | None = None
 
 
 def find_neck(name: str) -> Found:
@@ -49,11 +53,9 @@ def find_neck(name: str) -> Found:
         return Found(name, neck.genotype if isinstance(neck, MergeNeck) else None, neck)
     if is_there(path) and not path.is_dir():
         return Found(name, _read(path))
-    place, _, number = name.rpartition(":")
-    if number.isdecimal() and (is_url(place) or is_there(Path(place) / CONFIG)):
-        return _trial(place, int(number))
-    if is_there(path / CONFIG):
-        return _trial(name, None)
+    place, number = split_name(name)
+    if number is not None or is_there(path / CONFIG):
+        return _trial(place, number)
     raise UserError(
         f"{without_credentials(name)!r} is neither a known neck ({', '.join(NECKS)}) nor a genotype's JSON file nor an "
         "exported neck nor a search (RUN_DIR for the best found, RUN_DIR:NUMBER for a trial)"
@@ -75,15 +77,15 @@ def _trial(place: str, number: int | None) -> Found:
     return Found(
         f"trial {trial.number} of {without_credentials(place)} ({trial.candidate.origin}{width_note(trial)}{reward})",
         trial.candidate.genotype,
+        config=config,
+        trial=trial,
     )
 
 
 def _chosen(place: str, config: SearchConfig, trials: list[Trial], number: int | None) -> Trial:
-    place = without_credentials(place)
-    if number is None:
-        if (trial := answer(config, trials)) is None:
-            raise UserError(f"{place} has no new neck with a score yet; name a trial, such as {place}:0")
-        return trial
-    if number >= len(trials):
-        raise UserError(f"there is no trial {number}; {place} has trials 0..{len(trials) - 1}")
-    return trials[number]
+    if number is not None:
+        return chosen_trial(trials, number, place)
+    if (trial := answer(config, trials)) is None:
+        place = without_credentials(place)
+        raise UserError(f"{place} has no new neck with a score yet; name a trial, such as {place}:0")
+    return trial

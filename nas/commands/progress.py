@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 import platform
 import statistics
+import time
 from pathlib import Path
 from typing import Self
 
-from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 
 from nas.results.compare import cell_lines
 from nas.results.labels import width_note
 from nas.results.summary import cell
+from nas.results.time_left import latest_seconds, left_phrase, seconds_left
 from nas.results.units import duration, resource_hours
 from nas.search.config import SearchConfig
 from nas.search.inheritance import INHERITED_FROM
@@ -60,10 +62,13 @@ class Progress:
         self._best = -math.inf
         self._done = 0
         self._failed = 0
+        self._done_before = 0
+        self._workers = 1
+        self._per_trial: float | None = None
+        self._start = time.monotonic()
         self._bar = Bar(
             BarColumn(bar_width=24),
             TextColumn("{task.description}", markup=False),
-            TimeRemainingColumn(),
             console=console,
             transient=True,
             disable=not console.is_terminal,
@@ -84,19 +89,20 @@ class Progress:
             workers: trials at once.
             estimate: seconds per trial, for a search that has measured none yet.
         """
-        self._done = plan.total - plan.left
-        measured = [trial.metrics["seconds"] for trial in scored(plan.journal.trials()) if "seconds" in trial.metrics]
-        seconds = statistics.median(measured) if measured else estimate
+        self._done = self._done_before = plan.total - plan.left
+        self._workers, self._start = workers, time.monotonic()
+        measured = latest_seconds(plan.journal.trials())
+        seconds = self._per_trial = statistics.median(measured) if measured else estimate
         line = f"{plan.left} trials to go, {workers} at once"
         if seconds is not None:
             how = f"median of {len(measured)}" if measured else "estimated from a few steps"
-            rounds = math.ceil(plan.left / workers)
-            line += f"; {duration(seconds)} per trial ({how}): about {duration(rounds * seconds)}"
+            whole = duration(seconds_left(seconds, plan.left, workers))
+            line += f"; {duration(seconds)} per trial ({how}): about {whole}"
             line += f", {resource_hours(self.config.resources, plan.left * seconds)}"
         console.print(line, soft_wrap=True)
         if (warning := staleness(plan.controllers[SEARCH], workers)) is not None:
             console.print(f"warning: {warning}", soft_wrap=True)
-        self._bar.reset(self._task, total=plan.total, completed=self._done, description="no trial finished yet")
+        self._bar.reset(self._task, total=plan.total, completed=self._done, description=shown(self._state(plan.total)))
 
     def finished(self, trial: Trial, plan: Plan) -> None:
         """Rejected candidates get no line: there may be many for each that is trained."""
@@ -111,7 +117,8 @@ class Progress:
         self._done += 1
         self._failed += trial.state == "failed"
         name = f"trial {trial.number} {trial.candidate.origin}"
-        line = f"[{self._done:3d}/{plan.total}] {name:23s} {self._result(trial)}"
+        left = self._left(plan.total)
+        line = f"[{self._done:3d}/{plan.total}] {name:23s} {self._result(trial)}{f'; {left}' if left else ''}"
         console.print(line, soft_wrap=True)
         if self._verbose:
             console.print(f"      {_details(trial)}", soft_wrap=True)
@@ -130,9 +137,21 @@ class Progress:
         )
 
     def _state(self, total: int) -> str:
-        best = "" if self._best == -math.inf else f", best {self.config.reward.name} {self._best:.1f}"
-        failed = f", {self._failed} failed" if self._failed else ""
-        return f"{self._done}/{total} trials{best}{failed}, left:"
+        best = "" if self._best == -math.inf else f"best {self.config.reward.name} {self._best:.1f}"
+        failed = f"{self._failed} failed" if self._failed else ""
+        return ", ".join(filter(None, (f"{self._done}/{total} trials", best, failed, self._left(total))))
+
+    def _left(self, total: int) -> str:
+        """By the time that trials took since the start, or each of the first ones; empty at the end, and where nothing
+        says how long one takes."""
+        left, done = total - self._done, self._done - self._done_before
+        if done >= 2 * self._workers:
+            seconds = left * (time.monotonic() - self._start) / done
+        elif self._per_trial is not None:
+            seconds = seconds_left(self._per_trial, left, self._workers)
+        else:
+            return ""
+        return left_phrase(seconds) if left > 0 else ""
 
     def _result(self, trial: Trial) -> str:
         if trial.reward is None:

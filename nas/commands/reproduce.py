@@ -51,11 +51,11 @@ def reproduce(
     if variant == SEARCH:
         from nas.commands.search import search
 
-        search(f"experiments.coco:{variant}", place, assignments, None, address, False, False)
+        search(f"nasfpn.coco:{variant}", place, assignments, None, address, False, False)
         return
     from nas.commands.train import train
 
-    train(f"experiments.coco:{variant}", Path(place), assignments, address, True)
+    train(f"nasfpn.coco:{variant}", Path(place), assignments, address, True)
 
 
 def print_table() -> None:
@@ -100,7 +100,7 @@ def check_coco(root: Path) -> None:
             raise DataError(
                 f"{root / entry.file} has {found[0]:,} images, {found[1]:,} annotations and {found[2]} categories; "
                 f"COCO 2017 has {wanted[0]:,}, {wanted[1]:,} and {wanted[2]}. To train on other data: nasfpn train "
-                "experiments.coco:nas_fpn --set data.root=DIR"
+                "nasfpn.coco:nas_fpn --set data.root=DIR"
             )
 
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import sys
 
+from nas.credentials import without_credentials
 from nas.errors import UserError
 from nas.plain_json import dumps
 from nas.results.confirmed import conclusion, verdict_of
 from nas.results.summary import status
+from nas.results.time_left import left_phrase
 from nas.search.config import SearchConfig
 from nas.search.journal import open_journal
 from nas.search.places import fetched, publish, shown
 from nas.search.records import Trial
 from nas.search.run_directory import RunDirectory
 from nas.search.start_weights import StartWeights
+from nas.search.trial_names import chosen_trial, named_trial
 from nas.terminal import console
 from nas.text import MESSAGE_LIMIT, plain
 
@@ -33,6 +36,8 @@ def show_status(run_dir: str, as_json: bool) -> None:
         + f"{now['failed']} failed, "
         f"{now['running']} {'running' if now['state'] == 'running' else 'cut off'}"
         + (f", {now['rejected']} rejected by a constraint" if now["rejected"] else "")
+        + ("" if now["seconds_left"] is None else f"; {left_phrase(now['seconds_left'])}"),
+        soft_wrap=True,
     )
     for trial in trials:
         if trial.state == "failed" and not trial.rejected:
@@ -53,12 +58,19 @@ def make_report(run_dir: str) -> None:
         config, trials = _read(run)
         from nas.results.report import write_report
 
-        page = write_report(run, config, trials)
+        page = write_report(run, config, trials, run_dir)
         publish(run_dir, run, run.report)
         console.print(f"report: {shown(run_dir, run, page)}", soft_wrap=True)
 
 
-def rerun_trial(run_dir: str, number: int) -> None:
+def rerun_trial(name: str, number: int | None) -> None:
+    """
+    Args:
+        name: of the search, or of one of its trials.
+    """
+    run_dir, number = named_trial(name, number)
+    if number is None:
+        raise UserError(f"name the trial to train again, such as {without_credentials(run_dir)}:0")
     from nas.engine.again import observed_reward, start_of, train_again
 
     with fetched(run_dir) as run:
@@ -80,9 +92,7 @@ def _trained(trials: list[Trial], number: int, place: str) -> Trial:
     Raises:
         UserError: if there is no such trial, or it was not trained itself.
     """
-    if not 0 <= number < len(trials):
-        raise UserError(f"there is no trial {number}; {place} has trials 0..{len(trials) - 1}")
-    trial = trials[number]
+    trial = chosen_trial(trials, number, place)
     if trial.reward is None or trial.copied_from is not None:
         hint = f"trial {trial.copied_from}" if trial.copied_from is not None else "one with a reward"
         raise UserError(f"trial {number} was not trained to a reward; take {hint}")

@@ -13,8 +13,7 @@ from nas.commands.logs import logged
 from nas.commands.precision import with_precision
 from nas.commands.progress import Progress, TensorBoard
 from nas.configuration import ConfigError, override
-from nas.results.confirmed import HEADINGS, conclusion, standing_rows, table_title, verdict_of
-from nas.results.labels import neck_name
+from nas.results.confirmed import HEADINGS, conclusion, observation, standing_rows, table_title, verdict_of
 from nas.results.report import write_report
 from nas.results.summary import (
     TITLES,
@@ -35,7 +34,7 @@ from nas.search.places import opened, shown
 from nas.search.proposing import build_controller, known_neck
 from nas.search.records import Trial
 from nas.search.run_directory import RunDirectory
-from nas.search.standings import best, best_found, known_necks
+from nas.search.standings import best_found
 from nas.terminal import console, heading
 
 MOST_NUMBERS = 8
@@ -111,7 +110,7 @@ def _search(
         require_good_data(config.data, check)
         trials = _run(config, run, place, address, tensorboard, verbose)
     _print_tables(config, trials)
-    console.print(f"report: {shown(place, run, write_report(run, config, trials))}", soft_wrap=True)
+    console.print(f"report: {shown(place, run, write_report(run, config, trials, place))}", soft_wrap=True)
     if best_found(trials) is not None:
         _export_best(config, run, place, trials)
 
@@ -145,11 +144,7 @@ def _observed(config: SearchConfig, trials: list[Trial], trial: Trial) -> str:
     """The answer of a search without a confirmation."""
     name = config.reward.name
     line = f"best neck found: trial {trial.number}, {name} {trial.reward:.1f}"
-    known = best(known_necks(trials))
-    if known is not None and known.reward is not None and trial.reward is not None:
-        verb = "beats" if trial.reward > known.reward else "does not beat"
-        line += f"; it {verb} the best known neck, {neck_name(config, known)}, {name} {known.reward:.1f}"
-    return line
+    return "; ".join(filter(None, (line, observation(config, trials, trial))))
 
 
 def _print_tables(config: SearchConfig, trials: list[Trial]) -> None:

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from itertools import takewhile
 from pathlib import Path
 
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from nas.commands.checked_data import check_command, require_good_data
-from nas.configuration import ConfigError, load_experiment, override
+from nas.commands.find_neck import find_neck
+from nas.configuration import ConfigError, override
+from nas.experiment import load_experiment
+from nas.search.remote import is_url
+from nas.search.staging import CONFIG
+from nas.search.trial_names import split_name
 from nas.terminal import console, heading
 from nas.training.config import TrainConfig
 from nas.training.directory import TrainingDirectory
 from nas.training.run import History, run_training
 from nas.training.trainer import Look
+from necks import NECKS
+from search_space.files import is_there
 
 SHOWN = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 
@@ -24,7 +33,7 @@ def train(experiment: str, run_dir: Path, assignments: list[str], address: str |
         raise ConfigError(
             f"{experiment} returns a {type(config).__name__}; nasfpn train takes a function that returns a TrainConfig"
         )
-    config = override(config, assignments)
+    config = _with_trial(override(config, assignments))
     run = TrainingDirectory(run_dir)
     require_good_data(config.data, check_command(experiment, assignments))
     with run.claim(config):
@@ -33,6 +42,16 @@ def train(experiment: str, run_dir: Path, assignments: list[str], address: str |
             history = run_training(config, run, shown, address=address)
     last = history[-1]
     console.print(f"AP {last['AP']:.1f} after {len(history)} epochs; the detector is in {run.model}", soft_wrap=True)
+
+
+def _with_trial(config: TrainConfig) -> TrainConfig:
+    """The best found neck of a search by its trial: another may be the best when the training goes on."""
+    name = config.neck.name
+    if name in NECKS or split_name(name)[1] is not None or not (is_url(name) or is_there(Path(name) / CONFIG)):
+        return config
+    found = find_neck(name)
+    assert found.trial is not None
+    return replace(config, neck=replace(config.neck, name=f"{name}:{found.trial.number}"))
 
 
 def _what(config: TrainConfig) -> str:
@@ -45,11 +64,11 @@ def _what(config: TrainConfig) -> str:
 
 
 class _Shown:
-    """A bar on a terminal, and one line per epoch anywhere; `epochs.jsonl`, and event files if asked for."""
+    """A bar on a terminal, and one line per new epoch anywhere; `epochs.jsonl`, and event files if asked for."""
 
     def __init__(self, config: TrainConfig, run: TrainingDirectory, tensorboard: bool) -> None:
         self._config, self._run = config, run
-        self._lines = 0
+        self._earlier = 0
         self._written: History = []
         self._board = None
         if tensorboard:
@@ -78,6 +97,8 @@ class _Shown:
 
     def __call__(self, look: Look | None, history: History) -> None:
         if history != self._written:
+            if not self._written:
+                self._say_where_it_goes_on(history)
             self._run.write_epochs(history)
             for entry in history[len(self._written) :]:
                 self._epoch(entry)
@@ -88,13 +109,29 @@ class _Shown:
             text = f"epoch {look.epoch + 1}/{self._config.epochs}  loss {look.loss:.3f}  {ap}"
             self._bar.update(self._task, completed=done, description=text)
 
+    def _say_where_it_goes_on(self, history: History) -> None:
+        """
+        Args:
+            history: the first that is heard of, with the epochs of earlier starts.
+        """
+        pairs = zip(self._run.read_epochs(), history, strict=False)
+        self._earlier = sum(1 for _ in takewhile(lambda pair: pair[0]["loss"] == pair[1]["loss"], pairs))
+        if self._earlier:
+            done, total = self._earlier, self._config.epochs
+            what = f"goes on with epoch {done + 1}" if done < total else "has nothing left to train"
+            console.print(f"the training {what}: {done} of {total} epochs are done", soft_wrap=True)
+
     def _epoch(self, entry: dict[str, float]) -> None:
+        if entry["epoch"] > self._earlier:
+            self._print(entry)
+        if self._board is not None:
+            for name, value in entry.items():
+                if math.isfinite(value):
+                    self._board.add_scalar(name, value, int(entry["epoch"]))
+            self._board.flush()
+
+    def _print(self, entry: dict[str, float]) -> None:
         number = int(entry["epoch"])
         parts = "  ".join(f"{name} {entry[name]:.1f}" for name in SHOWN if name in entry)
         line = f"[{number:3d}/{self._config.epochs}] loss {entry['loss']:.3f}  {entry['seconds']:.0f} s  {parts}"
         console.print(line, soft_wrap=True)
-        if self._board is not None:
-            for name, value in entry.items():
-                if math.isfinite(value):
-                    self._board.add_scalar(name, value, number)
-            self._board.flush()

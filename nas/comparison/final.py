@@ -145,7 +145,7 @@ class _Costs:
         from nas.detection.conventions import build_anchors
         from nas.detection.cost import head_macs
         from nas.detection.detector import build_head
-        from nas.proxy.task import candidate_neck
+        from nas.proxy.candidate import candidate_neck
 
         proxy, backbone = self._proxy, self._backbone
         width = replace(proxy.neck, channels=channels)

@@ -117,8 +117,8 @@ class CaseWorker:
         return guarded(lambda: self._train(case), str(case), expected=(TrialError,))
 
     def _train(self, case: Case) -> Metrics:
+        from nas.proxy.candidate import candidate_neck
         from nas.proxy.phases import Phases
-        from nas.proxy.task import candidate_neck
 
         task = self._task(case)
         phases = Phases(task.device if case.profiled or task.device.type == "cpu" else None)

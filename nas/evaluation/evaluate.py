@@ -82,8 +82,15 @@ def open_split(annotations: Path, images: Path, *, allow_outside: bool = False, 
     """A split that can be scored on, looked through before any work is done.
 
     Raises:
+        EvaluationError: if the file or the folder is not there.
         DataError: with the first errors that `nasfpn data check` would list, or if there is no box to be found.
     """
+    if not annotations.is_file():
+        raise EvaluationError(f"there is no file {annotations}; give --annotations a COCO instances file")
+    if not images.is_dir():
+        raise EvaluationError(
+            f"there is no folder {images}; give --images the folder that file names in {annotations} are relative to"
+        )
     config = SplitConfig(annotations=str(annotations), images=str(images))
     problems = check_split(Path(), config, "test", allow_outside=allow_outside)
     errors = [problem.message for problem in problems if problem.severity == "error"]

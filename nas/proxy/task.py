@@ -26,7 +26,8 @@ from nas.detection.cost import feature_shapes, latency_ms, neck_cost, peak_memor
 from nas.detection.detector import build_detector, grid_anchors
 from nas.detection.device import pick_device
 from nas.proxy.attempt import Attempt
-from nas.proxy.config import NeckConfig, ProxyConfig
+from nas.proxy.candidate import candidate_neck
+from nas.proxy.config import ProxyConfig
 from nas.proxy.features import cached_features
 from nas.proxy.images import ImageInputs
 from nas.proxy.inherit import packed_weights, short_config, start_from_weights
@@ -38,7 +39,7 @@ from nas.proxy.scoring import score
 from nas.proxy.training import Training
 from nas.proxy.trial import Hooks, Start, Trained, TrialError
 from nas.proxy.warm import WARM_SEED, start_from, warm_config, warm_weights
-from necks import MergeNeck, Neck, Recipe
+from necks import MergeNeck, Neck
 from search_space import Genotype, known
 
 BuildNeck = Callable[[tuple[int, ...], tuple[int, ...]], Neck]
@@ -229,11 +230,3 @@ def _scored(splits: Splits, name: Literal["reward", "test"]) -> CocoSplit:
             '--set data.test=\'{"annotations": "annotations/instances_test.json", "images": "test"}\''
         )
     return split
-
-
-def candidate_neck(
-    genotype: Genotype, in_channels: tuple[int, ...], in_levels: tuple[int, ...], config: NeckConfig
-) -> MergeNeck:
-    """A candidate as the configuration builds all of them."""
-    recipe = Recipe(activation=config.activation, norm_momentum=config.norm_momentum, separable=config.separable)
-    return MergeNeck(genotype, in_channels, in_levels, config.channels, config.repeats, recipe)

@@ -9,7 +9,7 @@ from nas.results.labels import neck_name
 from nas.search.config import SearchConfig
 from nas.search.confirmation import Confirmation, Standing, Verdict
 from nas.search.records import Trial
-from nas.search.standings import best, best_found
+from nas.search.standings import best, best_found, known_necks
 
 HEADINGS = ("neck", "mean", "95 % interval", "trainings", "observed")
 """Columns of `standing_rows`."""
@@ -66,6 +66,15 @@ def conclusion(config: SearchConfig, verdict: Verdict) -> str:
     if verdict.probability > 0.5:
         return f"{neck} may beat the best known neck, {other}, but that is not certain: {gain}, {probability}"
     return f"no better neck was found: the best is {other}; {neck} beside it: {gain}, {probability} of being better"
+
+
+def observation(config: SearchConfig, trials: Sequence[Trial], trial: Trial) -> str:
+    """A neck beside the best known one as both were observed, in one sentence; empty where no known neck was scored."""
+    known, name = best(known_necks(trials)), config.reward.name
+    if known is None or known.reward is None or trial.reward is None:
+        return ""
+    verb = "beats" if trial.reward > known.reward else "does not beat"
+    return f"it {verb} the best known neck, {neck_name(config, known)}, {name} {known.reward:.1f}"
 
 
 def verdict_record(config: SearchConfig, verdict: Verdict) -> dict[str, Any]:

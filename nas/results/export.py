@@ -14,7 +14,7 @@ from nas.export.files import prepared, written_to
 from nas.export.formats import chosen, write_formats
 from nas.export.markdown import code, escaped
 from nas.export.sources import Source, neck_source, save_plain
-from nas.results.confirmed import answer, best_training, conclusion, verdict_of
+from nas.results.confirmed import answer, best_training, conclusion, observation, verdict_of
 from nas.results.labels import width_note
 from nas.search.config import SearchConfig
 from nas.search.records import Trial
@@ -54,7 +54,8 @@ def export(
     if not (kept / WEIGHTS_FILE).is_file():
         others = ", ".join(str(t.number) for t in scored(trials) if (run.trial(t.number) / WEIGHTS_FILE).is_file())
         raise ExportError(
-            f"the weights of trial {trial.number} were not kept (keep_weights); those of these trials were: {others}"
+            f"the weights of trial {trial.number} were not kept (keep_weights); those of these trials were: {others}; "
+            f"to train its topology: nasfpn train EXPERIMENT --neck RUN_DIR:{trial.number} --run-dir DIR"
         )
     source = _described(_trained(kept, trial), run, training, _claim(config, trials, trial))
     prepared(output)
@@ -79,7 +80,8 @@ def _claim(config: SearchConfig, trials: Sequence[Trial], trial: Trial) -> str:
     """Claim about a neck beside the known ones, for its model card."""
     verdict = verdict_of(config, trials)
     if verdict is None or verdict.best_found.trial != trial:
-        return "not confirmed: one training, chosen among many"
+        observed = "" if trial.candidate.is_known else observation(config, trials, trial)
+        return "; ".join(filter(None, ("not confirmed: one training, chosen among many", observed)))
     return conclusion(config, verdict)
 
 
@@ -96,17 +98,22 @@ def _choose(config: SearchConfig, trials: Sequence[Trial], number: int | None) -
 
 def _described(source: Source, run: RunDirectory, trial: Trial, claim: str) -> Source:
     record, config = run.read_record(), run.read_config()
-    command = [Path(record["command"][0]).name, *record["command"][1:]] if record.get("command") else []
+    commands = [record["command"], *record["later_commands"]]
     facts = {
         "data": escaped(f"{config.data.root}, {config.proxy.image_size} px"),
         "weights": "of the proxy task, a short training",
         "beside the known necks": escaped(claim),
         **{f"{escaped(name)}, proxy task": _number(value) for name, value in sorted(trial.metrics.items())},
-        "command": code(shlex.join(map(without_credentials, command))),
+        "command": ", then ".join(code(_line(words)) for words in commands if words),
     }
     neck = escaped(trial.candidate.origin + width_note(trial))
     origin = f"Trial {trial.number} ({neck}) of the search {code(config.name)}"
     return replace(source, origin=origin, facts=facts)
+
+
+def _line(words: Sequence[str]) -> str:
+    """A command as for a shell, the program without its directory."""
+    return shlex.join(map(without_credentials, [Path(words[0]).name, *words[1:]]))
 
 
 def _number(value: float | None) -> str:

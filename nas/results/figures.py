@@ -47,8 +47,8 @@ def _of_trials(config: SearchConfig, trials: Sequence[Trial]) -> Iterator[Report
         "ap_over_trials",
         "search",
         pictures.ap_over_trials(trials, searcher, reward.name),
-        f"{reward.name} of every candidate and the best so far; dashed lines are the known necks under the same proxy "
-        "task.",
+        f"{reward.name} of every candidate and the best new neck so far; dashed lines are the known necks under the "
+        "same proxy task.",
     )
     for cost, title in COST_TITLES.items():
         if any(trial.metrics.get(cost) is not None for trial in scored(trials)):

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
-from optuna.importance import MeanDecreaseImpurityImportanceEvaluator, get_param_importances
 
 from nas.search.config import SearchConfig, build_space
 from nas.search.records import Trial
@@ -28,6 +27,8 @@ def importances(config: SearchConfig, trials: Sequence[Trial]) -> dict[str, floa
     varied = len({trial.reward for trial in chosen}) > 1
     if len(chosen) < LEAST_TRIALS or not varied or importlib.util.find_spec("sklearn") is None:
         return {}
+    from optuna.importance import MeanDecreaseImpurityImportanceEvaluator, get_param_importances  # seconds of imports
+
     fixed: dict[str, BaseDistribution] = {
         name: CategoricalDistribution([choice for choice in choices if choice is not None])
         for name, choices in build_space(config).decisions().items()

@@ -10,7 +10,7 @@ import base64
 import hashlib
 import json
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
@@ -84,7 +84,7 @@ class Origin:
     """Where the results come from.
 
     Args:
-        command: of the latest start, as for a shell.
+        command: as for a shell; a line for each that went on with the search and changed a setting.
         everything: environment and configuration, as JSON.
     """
 
@@ -249,34 +249,43 @@ def origin(record: Mapping[str, Any]) -> Origin:
     record = without_credentials_in(record)
     everything = {"environment": record["environment"], "config": record["config"]}
     return Origin(
-        command=shlex.join(map(str, record["command"])),
+        command="\n".join(shlex.join(map(str, words)) for words in (record["command"], *record["later_commands"])),
         versions=", ".join(f"{key} {value}" for key, value in record["environment"].items() if value),
         everything=json.dumps(everything, indent=2, ensure_ascii=False),
     )
 
 
 def script_data(
-    run: str, figures: Iterable[ReportFigure], trials: Sequence[Trial], columns: Sequence[str]
+    run: str, figures: Iterable[ReportFigure], trials: Sequence[Trial], columns: Sequence[str], kept: Collection[int]
 ) -> dict[str, Any]:
     """What the script needs to show a trial.
 
     Args:
         run: how commands name the run directory.
+        kept: numbers of the trials whose weights can be exported.
     """
     points = {group: numbers for figure in figures for group, numbers in figure.plot.points.items()}
     return {
-        "run": shown(run),
         "points": points,
         "units": [*TITLES.values(), "channels"],
         "colours": MERGE_COLOURS,
         "danglingColour": DANGLING_COLOUR,
         "radius": RADIUS,
         "bareRadius": BARE_RADIUS,
-        "trials": [_trial(trial, columns) for trial in trials if not trial.rejected],
+        "trials": [_trial(trial, columns, _usage(run, trial, kept)) for trial in trials if not trial.rejected],
     }
 
 
-def _trial(trial: Trial, columns: Sequence[str]) -> dict[str, Any]:
+def _usage(run: str, trial: Trial, kept: Collection[int]) -> list[str]:
+    """How to take the neck along: a sentence and a command."""
+    name = shlex.quote(f"{run}:{trial.number}")
+    if trial.state == "complete" and (trial.number if trial.copied_from is None else trial.copied_from) in kept:
+        return ["Weights and files of it:", shown(f"nasfpn export {name} --output DIR")]
+    why = "Its weights were not kept (keep_weights)" if trial.state == "complete" else "It has no trained weights"
+    return [f"{why}. To train its topology:", shown(f"nasfpn train EXPERIMENT --neck {name} --run-dir DIR")]
+
+
+def _trial(trial: Trial, columns: Sequence[str], usage: Sequence[str]) -> dict[str, Any]:
     genotype = trial.candidate.genotype
     facts = [[shown(TITLES.get(column, column)), text] for column in columns if (text := cell(trial, column)) != "-"]
     if trial.candidate.channels is not None:
@@ -289,6 +298,7 @@ def _trial(trial: Trial, columns: Sequence[str]) -> dict[str, Any]:
         "state": trial.state,
         "reward": trial.reward,
         "facts": facts,
+        "usage": usage,
         "genotype": genotype.to_dict(),
         "outputs": sorted(genotype.outputs.values()),
         "arrows": [[arrow.start, arrow.end, int(arrow.dangling), arrow.bend] for arrow in layout.arrows(genotype)],

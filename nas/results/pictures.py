@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from nas.results.front import pareto_front
 from nas.results.summary import trained
 from nas.search.records import KNOWN_PREFIX, RANDOM, SEARCH, Trial
-from nas.search.standings import known_necks, scored
+from nas.search.standings import found, known_necks, scored
 from nas.text import label_text
 
 mpl.rcParams["svg.fonttype"] = "none"
@@ -45,8 +45,8 @@ class Plot:
 
 
 def ap_over_trials(trials: Sequence[Trial], controller: str, reward: str = "AP") -> Plot:
-    """The reward of each candidate in the order of proposal, the best so far, and the known necks as lines; of those
-    that were stopped early only the places."""
+    """The reward of each candidate in the order of proposal, the best new neck so far, and the known necks as lines; of
+    those that were stopped early only the places. As in the tables, a candidate that is a known neck is no new one."""
     figure, axes = _axes((7.2, 4.0), "candidates of each kind, in the order proposed", _gain_label(reward))
     plot = Plot(figure)
     for origin, label in ((RANDOM, "random"), (SEARCH, controller)):
@@ -58,9 +58,11 @@ def ap_over_trials(trials: Sequence[Trial], controller: str, reward: str = "AP")
         steps = [places[trial.number] for trial in chosen]
         points = list(zip(steps, rewards, strict=True))
         _mark(plot, axes, f"trials-{origin}", chosen, points, color=COLOURS[origin], markersize=4, alpha=0.5)
-        running = list(accumulate([*rewards, rewards[-1]], max))
-        steps.append(max(places.values()))
-        axes.step(steps, running, where="post", color=COLOURS[origin], label=f"best of {label_text(label)} so far")
+        if new := found(trials, origin):
+            running = list(accumulate((trial.reward or 0.0 for trial in new), max))
+            ends = [*(places[trial.number] for trial in new), max(places.values())]
+            name = f"best of {label_text(label)} so far"
+            axes.step(ends, [*running, running[-1]], where="post", color=COLOURS[origin], label=name)
     for trial in known_necks(trials):
         axes.axhline(trial.reward or 0.0, color=KNOWN_COLOUR, linewidth=0.8, linestyle="--")
     _label_lines(axes, known_necks(trials))

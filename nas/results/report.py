@@ -26,6 +26,7 @@ from nas.results.summary import (
 from nas.results.trials import TRIALS_FILE, write_trials
 from nas.results.units import resource_hours
 from nas.search.config import SearchConfig
+from nas.search.places import shown, trials_with_weights
 from nas.search.records import Trial
 from nas.search.run_directory import RunDirectory, RunDirectoryError
 from nas.search.standings import best, best_found, known_necks
@@ -34,9 +35,12 @@ from search_space.files import is_there, read_json
 FIGURE_DPI = 150
 
 
-def write_report(run: RunDirectory, config: SearchConfig, trials: Sequence[Trial]) -> Path:
+def write_report(run: RunDirectory, config: SearchConfig, trials: Sequence[Trial], place: str | None = None) -> Path:
     """Write `report/index.html`, its figures as SVG and PNG, and all trials as `trials.jsonl`; works on a search that
     is still running.
+
+    Args:
+        place: URL of the run directory where `run` is a copy of it.
 
     Returns:
         The path of the page.
@@ -45,19 +49,20 @@ def write_report(run: RunDirectory, config: SearchConfig, trials: Sequence[Trial
         RunDirectoryError: if it cannot be written.
     """
     try:
-        return _write(run, config, trials)
+        return _write(run, config, trials, place or str(run.path))
     except OSError as error:
         raise RunDirectoryError(f"the report in {run.report} cannot be written: {error}") from error
 
 
-def _write(run: RunDirectory, config: SearchConfig, trials: Sequence[Trial]) -> Path:
+def _write(run: RunDirectory, config: SearchConfig, trials: Sequence[Trial], place: str) -> Path:
     run.report.mkdir(parents=True, exist_ok=True)
     write_trials(trials, run.report / TRIALS_FILE)
     figures = report_figures(config, trials)
     for figure in figures:
         for suffix, options in ((".png", {"dpi": FIGURE_DPI}), (".svg", {"metadata": {"Date": None}})):
             figure.plot.figure.savefig(run.report / f"{figure.name}{suffix}", **options)
-    data = page.script_data(run.path.name, figures, trials, columns(config))
+    kept = trials_with_weights(place, run)
+    data = page.script_data(shown(place, run), figures, trials, columns(config), kept)
     text = page.page(config.name, _facts(run, config, trials), _content(run, config, trials, figures), data)
     path = run.report / "index.html"
     partial = path.with_suffix(".partial")

@@ -11,6 +11,7 @@ from typing import Any
 from nas.results.confirmed import verdict_of, verdict_record
 from nas.results.front import pareto_front
 from nas.results.labels import known_name, neck_name, over_limits
+from nas.results.time_left import estimated_left
 from nas.search.config import SearchConfig
 from nas.search.confirmation import trials_left
 from nas.search.records import KNOWN_PREFIX, RANDOM, SEARCH, Trial
@@ -131,13 +132,15 @@ def status(config: SearchConfig, trials: Sequence[Trial], live: bool) -> dict[st
     """What `nasfpn status` prints; `running` counts trials in work, or cut off when no search is live.
 
     Rejected candidates are counted apart from failed ones, and are none of the `total`. `best` and `best_found` are as
-    observed, one training each.
+    observed, one training each. `seconds_left` supposes that as many trials are in work until the end; it is None
+    at the end, and as long as nothing was trained.
     """
     rejected = sum(bool(trial.rejected) for trial in trials)
     trials = [trial for trial in trials if not trial.rejected]
     counts = {state: sum(trial.state == state for trial in trials) for state in STATES}
     finished = len(trials) - counts["running"]
-    total = finished + trials_left(config, trials)
+    left = trials_left(config, trials)
+    total = finished + left
     verdict = verdict_of(config, trials)
     leader = best(scored(trials))
     newest = best_found(trials)
@@ -150,6 +153,7 @@ def status(config: SearchConfig, trials: Sequence[Trial], live: bool) -> dict[st
         "failed": counts["failed"],
         "rejected": rejected,
         "running": counts["running"],
+        "seconds_left": estimated_left(trials, left, max(1, counts["running"])) if left else None,
         "training_steps": steps_by_side(config, trials),
         "best": None if leader is None else describe(config, leader),
         "best_found": None if newest is None else describe(config, newest),

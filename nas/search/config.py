@@ -20,9 +20,10 @@ from nas.bounds import (
     Int,
     Options,
 )
-from nas.configuration import ConfigError, load_experiment
+from nas.configuration import ConfigError
 from nas.credentials import has_credentials, without_credentials
 from nas.data.config import DataConfig
+from nas.experiment import load_experiment
 from nas.proxy.config import ProxyConfig
 from nas.search.confirmation import ConfirmConfig
 from nas.search.constraints import ConstraintConfig

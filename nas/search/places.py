@@ -13,8 +13,11 @@ from nas.credentials import without_credentials
 from nas.search.heartbeat import read_beat
 from nas.search.mirror import Mirror
 from nas.search.remote import Remote, RemoteError, is_url, reachable
-from nas.search.run_directory import RunDirectory
+from nas.search.run_directory import RunDirectory, RunDirectoryError
 from nas.search.staging import CONFIG, JOURNAL, Staging, staging_path
+from nas.search.trial_names import split_name
+
+WEIGHTS = ".safetensors"
 
 
 @contextmanager
@@ -28,12 +31,12 @@ def opened(place: str, *, existing: bool = False) -> Iterator[RunDirectory]:
         RunDirectoryError, RemoteError, MirrorError: if it cannot be had or, at the end, not be uploaded.
     """
     if not is_url(place):
-        yield _checked(RunDirectory(place), existing)
+        yield _checked(place, RunDirectory(place), existing)
         return
     if existing and not (staging_path(place) / CONFIG).is_file():
         _require_search(place, Remote(place))
     with mirrored(place) as path:
-        yield _checked(RunDirectory(path), existing)
+        yield _checked(place, RunDirectory(path), existing)
 
 
 @contextmanager
@@ -47,7 +50,7 @@ def fetched(place: str, *parts: str) -> Iterator[RunDirectory]:
         RunDirectoryError, RemoteError: if no search was started there.
     """
     if not is_url(place):
-        yield _checked(RunDirectory(place), existing=True)
+        yield _checked(place, RunDirectory(place), existing=True)
         return
     with TemporaryDirectory(prefix="nasfpn-") as temporary:
         run = RunDirectory(temporary)
@@ -71,6 +74,21 @@ def publish(place: str, run: RunDirectory, directory: Path) -> None:
             for path in sorted(directory.rglob("*")):
                 if path.is_file():
                     remote.upload(path.relative_to(run.path).as_posix(), path)
+
+
+def trials_with_weights(place: str, run: RunDirectory) -> set[int]:
+    """Numbers of the trials whose weights were kept, at the URL if the run directory is a copy without them.
+
+    Raises:
+        RemoteError: if the URL cannot be read.
+    """
+    if run.trials.is_dir() or not is_url(place):
+        names = [path.relative_to(run.path).as_posix() for path in run.trials.glob(f"*/*{WEIGHTS}")]
+    else:
+        with reachable(place):
+            names = [name for name in Remote(place).files() if name.endswith(WEIGHTS)]
+    parts = [name.split("/") for name in names]
+    return {int(part[1]) for part in parts if part[0] == run.trials.name and part[1].isdecimal()}
 
 
 def shown(place: str, run: RunDirectory, path: Path | None = None) -> str:
@@ -110,8 +128,11 @@ def mirrored(url: str) -> Iterator[Path]:
             mirror.leave()
 
 
-def _checked(run: RunDirectory, existing: bool) -> RunDirectory:
+def _checked(place: str, run: RunDirectory, existing: bool) -> RunDirectory:
     if existing:
+        search, number = split_name(place)
+        if number is not None:
+            raise RunDirectoryError(f"{place} is trial {number} of a search; this command takes the search: {search}")
         run.require()
     return run
 

@@ -25,12 +25,18 @@ from nas.search.constraints import tightened
 from nas.search.copies import RESCUED, copies_of
 from nas.search.journal_ends import has_line
 from nas.search.locks import hold, is_locked, wait_until_free
+from nas.search.made_directory import made
+from nas.search.record_kind import kind_of
 from search_space.files import FileError, read_json
 
 LOCK_SECONDS = 2
 """`nasfpn status` holds the lock for an instant; a search holds it for as long as it runs."""
 
 PACKAGES = ("nas-fpn", "torch", "torchvision", "ray", "optuna", "pycocotools", "numpy")
+
+
+RECORDS = ("config.json", "config.partial", "search.lock")
+"""Files of a search that has not begun."""
 
 
 class RunDirectoryError(UserError):
@@ -148,7 +154,7 @@ class RunDirectory:
         Raises:
             RunDirectoryError: if another process has it, or it belongs to a search with other settings.
         """
-        with self._locked(), ExitStack() as stack:
+        with self._made(config), self._locked(), ExitStack() as stack:
             try:
                 if self.config_file.is_file():
                     self._refuse_lost_journal()
@@ -161,13 +167,24 @@ class RunDirectory:
             yield
 
     @contextmanager
+    def _made(self, config: SearchConfig) -> Iterator[None]:
+        """The directory, which is gone again if the search is refused; a journal in a database is looked for here."""
+        with ExitStack() as stack:
+            try:
+                if self.path.exists() and not self.path.is_dir():
+                    raise RunDirectoryError(f"{self.path} is a file; give --run-dir a directory")
+                if self.path.is_dir() and not self.config_file.exists() and _foreign(self.path):
+                    raise RunDirectoryError(
+                        f"{self.path} has other things in it; give --run-dir a new or empty directory"
+                    )
+                stack.enter_context(made(self.path, RECORDS if config.storage is None else ()))
+            except OSError as error:
+                raise RunDirectoryError(f"{self.path} cannot be written to: {error}") from error
+            yield
+
+    @contextmanager
     def _locked(self) -> Iterator[None]:
         try:
-            if self.path.exists() and not self.path.is_dir():
-                raise RunDirectoryError(f"{self.path} is a file; give --run-dir a directory")
-            if self.path.is_dir() and not self.config_file.exists() and _foreign(self.path):
-                raise RunDirectoryError(f"{self.path} has other things in it; give --run-dir a new or empty directory")
-            self.path.mkdir(parents=True, exist_ok=True)
             self._lock.acquire(timeout=LOCK_SECONDS)
         except Timeout:
             raise self._in_use() from None
@@ -188,14 +205,18 @@ class RunDirectory:
             raise self._in_use()
         new = without_credentials_in(to_dict(config))
         study = f"{config.name}-{uuid4().hex[:8]}"
+        commands = [tuple(without_credentials_in(sys.argv))]
         if self._has_search():
-            study = self._read().study or study
-            before = self.read_config()
+            latest = self._read()
+            study, before = latest.study or study, latest.config
+            is_new = without_credentials_in(to_dict(before)) != new
+            commands = [latest.command, *latest.later_commands, *(commands if is_new else ())]
             changed = differences(_identity(to_dict(before)), _identity(new))
             if changed:
                 raise RunDirectoryError(
                     f"{self.path} belongs to a search with other settings ({'; '.join(changed[:5])}); use another "
-                    "--run-dir, or the settings that it was started with"
+                    "--run-dir, or the settings that it was started with; to go on as it was configured, with N "
+                    f"candidates more: nasfpn extend {self.path} --trials +N"
                 )
             if tighter := tightened(before.constraints, config.constraints):
                 raise RunDirectoryError(
@@ -204,7 +225,8 @@ class RunDirectory:
                 )
         record = {
             "config": new,
-            "command": without_credentials_in(sys.argv),
+            "command": commands[0],
+            "later_commands": commands[1:],
             "environment": environment(),
             "study": study,
         }
@@ -217,12 +239,18 @@ class RunDirectory:
             yield
 
     def read_record(self) -> dict[str, Any]:
-        """Configuration, command and environment of the latest start."""
+        """Configuration and environment of the latest start, and the commands of all."""
         return to_dict(self._read())
 
     def _read(self) -> RunRecord:
         try:
-            return from_dict(RunRecord, _completed(read_json(self.config_file)))
+            record = read_json(self.config_file)
+            if kind_of(record) == "training":
+                raise RunDirectoryError(
+                    f"{self.path} is the directory of a training (nasfpn train), not of a search; its detector is in "
+                    f"{self.path / 'model'}: nasfpn evaluate and nasfpn export take that"
+                )
+            return from_dict(RunRecord, _completed(record))
         except (FileError, ConfigError) as error:
             raise RunDirectoryError(
                 f"{self.config_file} cannot be read ({error}); it was written by another version or damaged"
@@ -238,13 +266,15 @@ class RunRecord:
     """The content of `config.json`.
 
     Args:
-        command: words of the command line that started the search last.
+        command: words of the command line that started the search.
+        later_commands: of those that went on with it and changed a setting, such as `nasfpn extend`.
         environment: versions and hardware, as `environment` gives them.
         study: name of the search among those in the same database.
     """
 
     config: SearchConfig
     command: tuple[str, ...] = ()
+    later_commands: tuple[tuple[str, ...], ...] = ()
     environment: dict[str, Any] = Field(default_factory=dict)
     study: str | None = None
 
@@ -286,4 +316,4 @@ def _identity(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _foreign(path: Path) -> bool:
-    return any(entry.name not in ("search.lock", "config.partial") for entry in path.iterdir())
+    return any(entry.name not in RECORDS for entry in path.iterdir())

@@ -11,7 +11,6 @@ from typing import TypeVar
 
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from nas import interruption
 from nas.credentials import reason, without_credentials
@@ -48,6 +47,9 @@ class Connection:
         self.retrying = False
         self._file: SoleWriter | Reader | None = None
         self._waits: tuple[float, ...] = () if isinstance(place, Path) else RETRY_SECONDS
+        self._errors: tuple[type[Exception], ...] = (
+            (StorageInternalError,) if isinstance(place, Path) else _errors_of_databases()
+        )
         self._url = str(place)
         self.name = without_credentials(self._url)
         self.storage = self.do(lambda: self._open(place, writable))
@@ -115,7 +117,7 @@ class Connection:
         for wait in (*self._waits, None):
             try:
                 return operation()
-            except (StorageInternalError, SQLAlchemyError) as error:
+            except self._errors as error:
                 why = reason(error.__cause__ or error, self._url)
                 if wait is None or not _may_come_back(error):
                     raise JournalError(f"the database {self.name} cannot be used: {why}; {GO_ON}") from error
@@ -132,7 +134,15 @@ class Connection:
         raise AssertionError
 
 
+def _errors_of_databases() -> tuple[type[Exception], ...]:
+    from sqlalchemy.exc import SQLAlchemyError  # for databases alone: its import takes as long as all of the journal's
+
+    return StorageInternalError, SQLAlchemyError
+
+
 def _may_come_back(error: BaseException) -> bool:
     """Whether it is about the connection; a URL with an unknown dialect, say, stays wrong."""
+    from sqlalchemy.exc import DBAPIError
+
     chain = [error, error.__cause__, error.__context__]
     return any(isinstance(one, DBAPIError | StorageInternalError) for one in chain)

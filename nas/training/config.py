@@ -35,8 +35,9 @@ LAUNCH_FIELDS = ("resources", "epochs")
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class TrainNeckConfig:
     name: str = "nas_fpn"
-    """A known neck (`nas_fpn`, `bifpn`, `nas_fpn@tf`, ...), a genotype's JSON file, or a directory that
-    `nasfpn export` wrote, whose topology is taken."""
+    """A known neck (`nas_fpn`, `bifpn`, `nas_fpn@tf`, ...), or one whose topology is taken: a trial of a search
+    (`RUN_DIR:NUMBER`), a search (`RUN_DIR`, its best found), a directory that `nasfpn export` wrote, or a genotype's
+    JSON file."""
 
     channels: Int = Field(default=256, ge=1, le=MAX_CHANNELS)
     repeats: Int = Field(default=1, ge=1, le=MAX_REPEATS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,14 @@ from nas.configuration import ConfigError, differences, from_dict, to_dict
 from nas.credentials import without_credentials_in
 from nas.errors import UserError
 from nas.plain_json import dumps
+from nas.search.made_directory import made
+from nas.search.record_kind import kind_of
 from nas.search.run_directory import LOCK_SECONDS, environment
 from nas.training.config import LAUNCH_FIELDS, TrainConfig
 from search_space.files import read_json
+
+RECORDS = ("config.json", "config.partial", "training.lock")
+"""Files of a training that has not begun."""
 
 
 class TrainingDirectoryError(UserError):
@@ -49,23 +54,33 @@ class TrainingDirectory:
             TrainingDirectoryError: if another process has it, or it holds other things or another training.
         """
         lock = FileLock(self.path / "training.lock")
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            foreign = not self.config_file.exists() and any(
-                entry.name not in ("training.lock", "config.partial") for entry in self.path.iterdir()
-            )
-            lock.acquire(timeout=LOCK_SECONDS)
-        except Timeout:
-            raise TrainingDirectoryError(f"a training is running in {self.path}; use another --run-dir") from None
-        except OSError as error:
-            raise TrainingDirectoryError(f"{self.path} cannot be written to: {error}") from error
-        try:
-            if foreign:
-                raise TrainingDirectoryError(f"{self.path} has other things in it; give --run-dir a new directory")
+        with ExitStack() as stack:
+            try:
+                if self.path.is_dir():
+                    self._refuse_others()
+                stack.enter_context(made(self.path, RECORDS))
+                lock.acquire(timeout=LOCK_SECONDS)
+                stack.callback(lock.release)
+            except Timeout:
+                raise TrainingDirectoryError(f"a training is running in {self.path}; use another --run-dir") from None
+            except OSError as error:
+                raise TrainingDirectoryError(f"{self.path} cannot be written to: {error}") from error
             self._write_config(config)
             yield
-        finally:
-            lock.release()
+
+    def _refuse_others(self) -> None:
+        """
+        Raises:
+            TrainingDirectoryError: if the directory is that of a search, or holds other things.
+        """
+        if not self.config_file.exists():
+            if any(entry.name not in RECORDS for entry in self.path.iterdir()):
+                raise TrainingDirectoryError(f"{self.path} has other things in it; give --run-dir a new directory")
+        elif kind_of(read_json(self.config_file, TrainingDirectoryError)) == "search":
+            raise TrainingDirectoryError(
+                f"{self.path} is the directory of a search; give --run-dir a new directory, and to train the neck that "
+                f"the search found: --neck {self.path}"
+            )
 
     def read_config(self) -> TrainConfig:
         """
@@ -76,6 +91,14 @@ class TrainingDirectory:
             return from_dict(TrainConfig, read_json(self.config_file, TrainingDirectoryError)["config"])
         except (KeyError, TypeError, ConfigError) as error:
             raise TrainingDirectoryError(f"{self.config_file} is no configuration of a training: {error}") from error
+
+    def read_epochs(self) -> list[dict[str, float]]:
+        """What `write_epochs` wrote, up to the first line that is damaged."""
+        entries: list[dict[str, float]] = []
+        with suppress(OSError, ValueError):
+            for line in self.epochs_file.read_text().splitlines():
+                entries.append(json.loads(line))
+        return entries
 
     def write_epochs(self, history: list[dict[str, float]]) -> None:
         """One line of JSON per epoch; those of an earlier start are written anew."""

@@ -16,6 +16,9 @@ from nas.configuration import ConfigError
 from nas.data.coco import CocoSplit
 from nas.detection.backbone import build_backbone
 from nas.detection.saved import DetectorSpec
+from nas.search.journal import open_journal
+from nas.search.places import fetched
+from nas.search.trial_names import chosen_trial, split_name
 from nas.training.config import TrainConfig, TrainNeckConfig
 from necks import NECKS, MergeNeck, Neck, Recipe, build_neck
 from necks.exported import GENOTYPE_FILE, neck_to_dict, read_genotype
@@ -91,11 +94,15 @@ def _build(config: TrainNeckConfig, in_channels: tuple[int, ...], in_levels: tup
 
 
 def _genotype(name: str) -> Genotype:
+    run_dir, number = split_name(name)
+    if number is not None:
+        with fetched(run_dir) as run:
+            return chosen_trial(open_journal(run).trials(), number, run_dir).candidate.genotype
     path = Path(name)
     if not is_there(path / GENOTYPE_FILE if path.is_dir() else path):
         raise ConfigError(
-            f"{name!r} is neither a known neck ({', '.join(NECKS)}) nor a genotype's JSON file nor a directory with "
-            f"{GENOTYPE_FILE}"
+            f"{name!r} is neither a known neck ({', '.join(NECKS)}) nor a trial (RUN_DIR:NUMBER) nor a genotype's JSON "
+            f"file nor a directory with {GENOTYPE_FILE}"
         )
     return read_genotype(path)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -11,8 +12,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from nas.configuration import override
 from nas.data.config import SignsConfig
 from nas.data.signs import make_signs
+from nas.experiment import load_experiment
 from nas.search.journal import Journal
 from necks import MergeNeck, load_exported
 
@@ -210,7 +213,24 @@ def test_what_users_can_mend_is_one_line(arguments, message, tmp_path, in_proces
     assert message in errors
     assert errors.startswith("error: ")
     assert len(errors.strip().splitlines()) == 1
-    assert not (tmp_path / "r" / "journal.log").exists()
+    assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "experiment"),
+    [
+        ("search", "nasfpn.signs:smoke"),
+        ("submit", "nasfpn.signs:smoke"),
+        ("train", "nasfpn.signs:train"),
+        ("reproduce", "nasfpn.coco:nas_fpn"),
+        ("reproduce", "nasfpn.coco:search"),
+    ],
+)
+def test_the_setting_that_help_names_can_be_set(command, experiment, in_process):
+    """Beside `--set`, such as `proxy.steps=600`."""
+    text = re.sub(r"[\s│]+", " ", in_process(command, "--help")[1])
+    config = load_experiment(experiment)
+    assert override(config, [re.search(r"Any field, such as (\S+)\.", text)[1]]) != config
 
 
 def test_a_mistake_in_an_experiment_file_is_one_line(tmp_path, in_process):
@@ -266,7 +286,7 @@ def test_broken_data_stops_a_search_before_it_costs_anything(kind, message, tmp_
     status, shown, errors = in_process(*command)
     assert status == 2
     assert message in shown + errors
-    assert not (tmp_path / "run" / "journal.log").exists()
+    assert not (tmp_path / "run").exists()
     status, shown, _ = in_process("data", "check", root)
     assert status == 1
     assert message in shown

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from experiments import signs
-from nas.configuration import ConfigError, differences, from_dict, load_experiment, override, to_dict
+from nas.configuration import ConfigError, differences, from_dict, override, to_dict
 from nas.search.config import SearchConfig
 
 
@@ -25,6 +25,9 @@ def test_overrides_reach_any_depth_and_leave_the_original_alone():
     )
     assert (changed.trials, changed.proxy.neck.channels, changed.known) == (3, 48, ("fpn",))
     assert changed.data.root == "/tmp/a=b"
+    assert override(config, ["known=[fpn, bifpn]"]).known == ("fpn", "bifpn")
+    assert override(config, ["proxy.head.ratios=[1,2]"]).proxy.head.ratios == (1.0, 2.0)
+    assert override(config, ["data.root=[a]"]).data.root == "[a]"
     assert config == signs.search()
 
 
@@ -40,6 +43,11 @@ def test_overrides_reach_any_depth_and_leave_the_original_alone():
         ("proxy.steps=-1", "proxy.steps: .* greater than or equal to 0, got -1"),
         ("controller.name=evolutoin", "controller must be one of random, evolution"),
         ('known=["fpnn"]', "known necks are .*bifpn.*; got 'fpnn'"),
+        ("known=[fpn,bifpm]", "known necks are .*bifpn.*; got 'bifpm'"),
+        ("known=fpn", r"^known: must be a list, such as \[a,b\], got 'fpn'$"),
+        ("reward=none", r"^reward: is a group of fields, to be set one by one \(reward.\w+, .*\), got 'none'$"),
+        ("proxy.head=3", r"^proxy.head: is a group of fields, to be set one by one \(proxy.head.convs, .*\), got 3$"),
+        ("controller.options=[]", r"^controller.options: must be fields and values in JSON, such as .*, got \[\]$"),
         ("trials", "write --set field=value"),
         ("data.reward=null", "reward is None and holdout is 0"),
     ],
@@ -53,33 +61,3 @@ def test_differences_name_fields_by_path():
     config = signs.search()
     other = replace(config, trials=99, proxy=replace(config.proxy, steps=1))
     assert differences(to_dict(config), to_dict(other)) == ["proxy.steps: 400 -> 1", f"trials: {config.trials} -> 99"]
-
-
-def test_experiments_are_found_in_modules_files_and_the_working_directory(tmp_path, monkeypatch):
-    text = "from experiments import signs\ndef mine():\n    return signs.smoke()\n"
-    (tmp_path / "my_own_search.py").write_text(text)
-    monkeypatch.chdir(tmp_path)
-    assert load_experiment("experiments.signs:smoke") == signs.smoke()
-    assert load_experiment("my_own_search:mine") == signs.smoke()
-    assert load_experiment(f"{tmp_path}/my_own_search.py:mine") == signs.smoke()
-
-
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("experiments.signs", "module:function or file.py:function"),
-        ("experiments.signs:serch", "no function 'serch'; it has .*search, smoke"),
-        ("experiments.sings:search", "no module 'experiments.sings'"),
-        ("nowhere.py:search", "no file nowhere.py"),
-    ],
-)
-def test_experiments_that_are_not_there_say_what_is(name, message):
-    with pytest.raises(ConfigError, match=message):
-        load_experiment(name)
-
-
-def test_an_experiment_whose_own_import_fails_shows_that_error(tmp_path, monkeypatch):
-    (tmp_path / "broken_search.py").write_text("import no_such_package\n")
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(ModuleNotFoundError, match="no_such_package"):
-        load_experiment("broken_search:mine")

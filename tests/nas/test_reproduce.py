@@ -9,8 +9,9 @@ import pytest
 
 from nas.commands import reproduce
 from nas.commands.reproduce import COCO, check_coco
-from nas.configuration import load_experiment, override
+from nas.configuration import override
 from nas.data.config import DataError
+from nas.experiment import load_experiment
 from nas.results.published import PUBLISHED, built_cost, deviation
 from nas.search.config import SearchConfig, load_search
 from nas.training.config import TrainConfig

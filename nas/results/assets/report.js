@@ -148,7 +148,7 @@
       element("p", {}, trial.facts.map(shown).join(", ")),
       drawing(trial),
       cellTable(trial),
-      element("p", {}, "Weights and files of it: ", element("code", {}, `nasfpn export ${data.run} --trial ${number} --output DIR`)),
+      element("p", {}, `${trial.usage[0]} `, element("code", {}, trial.usage[1])),
       element("details", {}, element("summary", {}, "genotype as JSON"), json),
     );
     tip.style.display = "none";

@@ -34,10 +34,11 @@ from nas.data.evaluate import Detections, coco_ap
 from nas.data.letterboxed import Letterboxed
 from nas.detection.config import BackboneConfig
 from nas.proxy import scoring, training, warm
+from nas.proxy.candidate import candidate_neck
 from nas.proxy.config import OptimizerConfig, ProxyConfig
 from nas.proxy.inputs import TargetCache
 from nas.proxy.phases import PHASES, Phases
-from nas.proxy.task import ProxyTask, candidate_neck
+from nas.proxy.task import ProxyTask
 from nas.proxy.trial import Trained
 from nas.proxy.warm import WarmError
 from search_space import known

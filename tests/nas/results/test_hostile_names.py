@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import re
+import shlex
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
@@ -102,11 +103,12 @@ def test_the_page_has_no_element_and_no_attribute_but_the_templates(text, tmp_pa
 
 
 def test_the_data_of_the_script_are_what_they_were(hostile, text):
-    _, _, trials = hostile
+    run, _, trials = hostile
     data, _ = Page(text).raw["script"]
     found = json.loads(data)
     shown = re.sub("\u2028", "\n", EVIL)
-    assert found["run"] == IN_A_FILE_NAME
+    assert shlex.split(found["trials"][0]["usage"][1])[2] == f"{run.path}:0"
+    assert run.path.name == IN_A_FILE_NAME
     assert ["failed:", shown] in next(trial for trial in found["trials"] if trial["state"] == "failed")["facts"]
     assert {trial["facts"][0][0] for trial in found["trials"] if trial["state"] == "complete"} == {f"AP/{shown}"}
     assert len(found["trials"]) == len(trials)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -13,6 +15,7 @@ from rich.console import Console
 from nas.commands import logs, progress
 from nas.commands.logs import logged
 from nas.commands.progress import Progress
+from nas.results.time_left import estimated_left
 from nas.search.proposing import build_controller
 from nas.search.records import SEARCH
 from nas.search.run_directory import RunDirectory
@@ -51,13 +54,19 @@ def test_elsewhere_than_on_a_terminal_it_is_one_plain_line_per_trial(run, monkey
         == "8 trials to go, 2 at once; 10 s per trial (estimated from a few steps): about 40 s, 1.3 CPU-minutes"
     )
     assert [line[:7] for line in lines[1:-1]] == [f"[  {number}/8]" for number in range(1, 8)]
+    assert [line.rpartition("; ")[2] for line in lines[1:4]] == [
+        "about 40 s left",
+        "about 30 s left",
+        "about 30 s left",
+    ]
+    assert all(re.search(r"; about [\d.]+ s left$", line) for line in lines[4:-1])
     assert lines[-1].startswith("took 70 s, 2.2 CPU-minutes on up to 2 workers")
 
 
 def test_a_terminal_has_a_bar_below_the_lines_that_goes_away(run, monkeypatch):
     text = said(run, monkeypatch, terminal=True)
     assert "7/8 trials, best AP" in text
-    assert ", 1 failed, left:" in text
+    assert ", 1 failed, about " in text
     assert text.count("\x1b[?25l") == text.count("\x1b[?25h") == 1, "the cursor is shown again"
 
 
@@ -74,6 +83,20 @@ def test_verbose_adds_what_cells_compute(run, monkeypatch):
     assert "      AP50 " in text
     assert "p6_a = sum(p6, p7); p5_a = sum(p5, p6_a)" in text
     assert len(text.splitlines()) == 2 + 2 * 7
+
+
+def test_status_says_how_long_a_search_has_yet_to_go(run, in_process):
+    directory, _, trials = run
+    now = json.loads(in_process("status", directory.path, "--json")[1])
+    assert sum(trial.state == "running" for trial in trials) == 1
+    assert now["seconds_left"] == 12.0 * (now["total"] - 7) == 12.0
+    assert in_process("status", directory.path)[1].splitlines()[0].endswith("; about 12 s left")
+
+
+def test_the_latest_trials_say_how_long_one_takes():
+    trials = [SimpleNamespace(metrics={"seconds": float(k > 30)}, copied_from=None) for k in range(60)]
+    assert estimated_left(trials, 7, 2) == 4.0
+    assert estimated_left([], 7, 2) is None
 
 
 def test_the_log_is_kept_and_bounded(tmp_path, monkeypatch):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import random
 import re
+import shlex
+import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
 
@@ -99,6 +101,31 @@ def test_every_marker_has_its_trial(made_up, text):
     assert len(ids) == len(set(ids)) == len(data["points"])
     assert [Genotype.from_dict(trial["genotype"]) for trial in data["trials"]] == [t.candidate.genotype for t in trials]
     assert {figure.name for figure in report_figures(config, trials)} == set(FILES)
+
+
+def test_the_command_of_a_trial_works_and_says_what_its_weights_are(made_up, text, tmp_path, in_process):
+    run, _, trials = made_up
+    usages = {trial["number"]: trial["usage"] for trial in embedded(text)["trials"]}
+    for trial in trials:
+        why, command = usages[trial.number]
+        if trial.state == "complete":
+            assert why == "Weights and files of it:"
+            words = shlex.split(command.replace("DIR", str(tmp_path / str(trial.number))))
+            assert in_process(*words[1:])[0] == 0
+        else:
+            assert why == "It has no trained weights. To train its topology:"
+            assert command == f"nasfpn train EXPERIMENT --neck {run.path}:{trial.number} --run-dir DIR"
+
+
+def test_a_trial_whose_weights_were_not_kept_has_no_export(tmp_path):
+    run, config, trials = made_up_run(tmp_path / "my run")
+    shutil.rmtree(run.trial(0))
+    usages = [trial["usage"] for trial in embedded(write_report(run, config, trials).read_text())["trials"]]
+    assert usages[0] == [
+        "Its weights were not kept (keep_weights). To train its topology:",
+        f"nasfpn train EXPERIMENT --neck '{run.path}:0' --run-dir DIR",
+    ]
+    assert usages[1][1] == f"nasfpn export '{run.path}:1' --output DIR"
 
 
 def test_every_trial_is_a_line_of_json(made_up, text):

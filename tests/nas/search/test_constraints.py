@@ -193,7 +193,7 @@ def test_tightened_names_what_changed():
 @pytest.mark.parametrize("separable", [False, True])
 def test_the_count_is_that_of_the_neck_which_is_trained(tmp_path, separable):
     from nas.detection.cost import neck_cost
-    from nas.proxy.task import candidate_neck
+    from nas.proxy.candidate import candidate_neck
 
     config = toy_config(tmp_path)
     neck_config = replace(config.proxy.neck, channels=16, separable=separable)

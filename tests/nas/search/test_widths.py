@@ -77,7 +77,7 @@ def test_a_width_beyond_a_dearer_one_is_found_where_a_convolution_is_left_out():
 def test_known_necks_meet_the_multiply_adds_that_are_counted_of_the_real_neck(name, head):
     from nas.detection.backbone import build_backbone
     from nas.detection.cost import feature_shapes, neck_cost
-    from nas.proxy.task import candidate_neck
+    from nas.proxy.candidate import candidate_neck
 
     config = replace(signs.wide(), constraints=ConstraintConfig(max_macs=20_172_800))
     config = replace(config, proxy=replace(config.proxy, head=head))

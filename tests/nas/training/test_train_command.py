@@ -13,6 +13,7 @@ import tiny_training
 from ends import END_SECONDS, TRACES, Command
 from filelock import FileLock
 from listeners import watched
+from made_up_run import made_up_run
 
 from experiments.benchmarks.broken import break_twice, epochs, finish, launch
 from nas.cli import main
@@ -69,6 +70,12 @@ def test_a_training_is_extended_by_more_epochs(trained, root, in_process):
     assert after[:2] == before
     assert [entry["epoch"] for entry in after] == [1, 2, 3]
     assert "[  3/3]" in said
+    assert "the training goes on with epoch 3: 2 of 3 epochs are done" in said
+    assert "[  1/3]" not in said, "it was printed by the first start"
+    status, said, _ = in_process(*command(run_dir, root, "--epochs", 3))
+    assert status == 0
+    assert "the training has nothing left to train: 3 of 3 epochs are done" in said
+    assert "[  3/3]" not in said
 
 
 def test_other_settings_are_refused(trained, root, in_process):
@@ -92,6 +99,36 @@ def test_a_directory_with_other_things_is_left_alone(root, tmp_path, in_process)
     assert status == 2
     assert "has other things in it" in complained
     assert {entry.name for entry in tmp_path.iterdir()} <= {"thesis.txt", "training.lock"}
+
+
+def test_the_directory_of_a_search_is_named_and_what_to_do_with_it(root, tmp_path, in_process):
+    run, *_ = made_up_run(tmp_path / "searched")
+    status, _, complained = in_process(*command(run.path, root))
+    assert status == 2
+    assert f"{run.path} is the directory of a search; give --run-dir a new directory" in complained
+    assert f"--neck {run.path}" in complained
+    assert complained.count("\n") == 1
+    assert len(complained) < 300
+
+
+def test_the_directory_of_a_training_is_named_to_commands_of_searches(trained, in_process):
+    run_dir, _ = trained
+    for words in (
+        ("status", run_dir),
+        ("report", run_dir),
+        ("search", "experiments.signs:smoke", "--run-dir", run_dir),
+    ):
+        status, _, complained = in_process(*words)
+        assert status == 2
+        assert f"{run_dir} is the directory of a training (nasfpn train), not of a search" in complained
+
+
+@pytest.mark.usefixtures("one_ray")
+def test_a_refused_training_leaves_no_directory(root, tmp_path, in_process):
+    status, _, complained = in_process(*command(tmp_path / "runs" / "run", root, "--neck", "bifpm"))
+    assert status == 2
+    assert "'bifpm' is neither a known neck" in complained
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_search_is_no_training(root, tmp_path, in_process):
