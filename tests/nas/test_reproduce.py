@@ -86,7 +86,7 @@ def test_missing_files_are_all_named(root):
 @pytest.mark.parametrize("wrong", [{"images": 1}, {"boxes": 4}, {"categories": 79}])
 def test_other_counts_are_refused_with_a_way_to_train_on_other_data(root, wrong):
     _write(root / COCO[0].file, **wrong)
-    with pytest.raises(DataError, match=r"To train on other data: nasfpn train experiments\.coco:nas_fpn --set"):
+    with pytest.raises(DataError, match=r"To train on other data: nasfpn train nasfpn\.coco:nas_fpn --set"):
         check_coco(root)
 
 

@@ -323,7 +323,7 @@ def test_zero_area_boxes_are_no_error(split):
         (["--scorer", "mine"], "--scorer is one of pycocotools, faster_coco_eval, got 'mine'"),
         (["--device", "tpu9"], "--device tpu9: "),
         (["--device", "cuda:77"], "--device cuda:77: "),
-        (["--annotations", "nowhere.json"], "annotation file nowhere.json cannot be read"),
+        (["--annotations", "nowhere.json"], "there is no file nowhere.json; give --annotations"),
     ],
 )
 def test_wrong_options_are_one_line(tmp_path, directory, split, in_process, arguments, message):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from made_up_run import made_up_run
@@ -14,6 +15,7 @@ from nas.configuration import ConfigError
 from nas.data.coco import open_splits
 from nas.data.config import DataConfig, SignsConfig
 from nas.data.signs import make_signs
+from nas.evaluation.evaluate import EvaluationError, open_split
 from nas.search.trial_names import split_name
 from nas.training.config import TrainNeckConfig
 from nas.training.model import detector_spec
@@ -127,7 +129,7 @@ def test_evaluate_says_where_a_detector_is_or_how_to_come_by_one(run, data, tmp_
         directory.path: f"is a search, {no_detector} {directory.path}",
         f"{directory.path}:1": f"is a trial, {no_detector} {directory.path}:1",
         directory.trial(1): f"is an exported neck, {no_detector} {directory.trial(1)}",
-        tmp_path / "nowhere": f"there is no {tmp_path}/nowhere; give what nasfpn train (DIR/model)",
+        tmp_path / "nowhere": f"there is no directory {tmp_path}/nowhere; give one that nasfpn train (DIR/model)",
         tmp_path / "empty": "is no saved detector",
     }
     files = ("--annotations", f"{data.root}/annotations/instances_test.json", "--images", f"{data.root}/test")
@@ -136,3 +138,12 @@ def test_evaluate_says_where_a_detector_is_or_how_to_come_by_one(run, data, tmp_
         assert status == 2
         assert message in complained
         assert complained.count("\n") == 1
+
+
+def test_files_and_folders_of_an_evaluation_that_are_not_there_are_named_with_their_options(data, tmp_path):
+    annotations, images = Path(data.root) / "annotations" / "instances_test.json", Path(data.root) / "test"
+    with pytest.raises(EvaluationError, match=r"there is no file .*gone; give --annotations a COCO instances file"):
+        open_split(tmp_path / "gone", images)
+    with pytest.raises(EvaluationError, match=r"there is no folder .*gone; give --images the folder"):
+        open_split(annotations, tmp_path / "gone")
+    assert len(open_split(annotations, images)) == 2
