@@ -166,7 +166,7 @@ def test_the_error_line_and_the_log_are_plain(tmp_path, monkeypatch, capsys):
     assert not FORBIDDEN & set(output)
     monkeypatch.setattr(logging.getLogger("nas"), "propagate", False)  # pytest-xdist cannot send half characters
     with logged(tmp_path / "search.log"):
-        logging.getLogger("nas.search.pool").warning("%s", f"{ESCAPES} s3://me:pa55@bucket {HUGE}")
+        logging.getLogger("nas.workers.pool").warning("%s", f"{ESCAPES} s3://me:pa55@bucket {HUGE}")
     written = (tmp_path / "search.log").read_text()
     assert CLEAN in written
     assert not FORBIDDEN & set(written)

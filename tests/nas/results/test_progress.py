@@ -102,7 +102,7 @@ def test_the_latest_trials_say_how_long_one_takes():
 def test_the_log_is_kept_and_bounded(tmp_path, monkeypatch):
     monkeypatch.setattr(logs, "BYTES", 10_000)
     run = RunDirectory(tmp_path)
-    logger = logging.getLogger("nas.search.pool")
+    logger = logging.getLogger("nas.workers.pool")
     monkeypatch.setattr(logging.getLogger("nas"), "level", logging.INFO)
     with logged(run.log):
         for number in range(1000):
@@ -110,4 +110,4 @@ def test_the_log_is_kept_and_bounded(tmp_path, monkeypatch):
     logger.warning("not any more")
     kept = sorted(tmp_path.glob("search.log*"))
     assert sum(path.stat().st_size for path in kept) < 25_000
-    assert run.log.read_text().endswith("WARNING nas.search.pool: worker 999 was lost\n")
+    assert run.log.read_text().endswith("WARNING nas.workers.pool: worker 999 was lost\n")

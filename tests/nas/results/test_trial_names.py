@@ -89,7 +89,7 @@ def test_export_takes_either_way_to_name_a_trial(run, tmp_path, in_process):
 
 def test_rerun_takes_either_way_to_name_a_trial(run, in_process, monkeypatch):
     directory, *_ = run
-    monkeypatch.setattr("nas.search.again.train_again", lambda config, trial, start: trial.reward)
+    monkeypatch.setattr("nas.engine.again.train_again", lambda config, trial, start: trial.reward)
     for words in ((f"{directory.path}:1",), (directory.path, 1)):
         status, said, _ = in_process("rerun", *words)
         assert status == 0
