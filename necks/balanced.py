@@ -14,7 +14,8 @@ from torch.nn import functional as F
 
 from necks.contract import Neck
 from necks.merge import sum_maps
-from necks.resample import Size, adaptive_max_pool, size_of
+from necks.resample import adaptive_max_pool
+from necks.sizes import Size, size_of
 from search_space.bounds import shown
 
 Refine = Literal["non_local", "conv"] | None

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from necks.blocks import lateral
 from necks.recipe import Recipe
-from necks.resample import Size, StridedConv, laid_out, resample
+from necks.resample import StridedConv, laid_out, resample
+from necks.sizes import Size
 
 
 class Owned(NamedTuple):

@@ -19,7 +19,8 @@ from torch.nn import functional as F
 from necks.asff import conv_norm_act
 from necks.bounds import check_count
 from necks.contract import Neck
-from necks.resample import resample, size_of
+from necks.resample import resample
+from necks.sizes import size_of
 
 MAX_MAXOUT, MAX_KERNEL = 64, 31
 """Largest `maxout` and `fuse_kernel`; the paper's are 2 and 3."""

@@ -56,7 +56,7 @@ def read_tensors(
             f"{path} cannot be read as weights ({reason:.200}); it may have been cut off: copy it again"
         ) from caught
     if like is not None:
-        check_fit(str(path), found, like, owner, error)
+        check_compatibility(str(path), found, like, owner, error)
     if digest is not None and digest != hashlib.sha256(raw).hexdigest():
         raise error(
             f"{path} is not the file that was written with its description: its SHA-256 differs; it was changed or "
@@ -66,7 +66,7 @@ def read_tensors(
     return found
 
 
-def check_fit(
+def check_compatibility(
     source: str, found: Mapping[str, Tensor], like: Mapping[str, Tensor], owner: str, error: type[ValueError]
 ) -> None:
     """

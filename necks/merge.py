@@ -14,9 +14,10 @@ from torch.nn import functional as F
 from necks.blocks import transform
 from necks.choices import Activation
 from necks.edge import Edge, Operand, Owned, Shared
-from necks.gpu.terms import Term, at_size, merged, term, usable
+from necks.gpu.term import Term
+from necks.kernel_terms import at_size, merged, term, usable
 from necks.recipe import Recipe
-from necks.resample import Size
+from necks.sizes import Size
 from search_space import MergeCell
 
 FUSION_EPS = 1e-4

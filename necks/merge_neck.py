@@ -18,7 +18,7 @@ from necks.contract import Neck
 from necks.edge import Shared
 from necks.merge import Cell
 from necks.recipe import Recipe
-from necks.resample import size_of
+from necks.sizes import size_of
 from necks.stem import ExtraOutputs, Stem
 from search_space import MAX_REPEATS, Genotype
 

@@ -6,7 +6,6 @@ Shapes: a map is (N, C, H, W); a size is (H, W).
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,28 +14,10 @@ from torch.nn import functional as F
 from necks.blocks import transform
 from necks.gpu.fit import kernels_fit
 from necks.recipe import Recipe
-
-Size = tuple[int, int]
+from necks.sizes import Size, Window, size_of
 
 LARGEST_WINDOW = 2**15
 """Places in a window that a GPU's kernel of ours pools: it counts them in 16 bits."""
-
-
-class Window(NamedTuple):
-    """Max-pooling by hand: output row i is the largest of the rows from i * stride - before on, `kernel` of them.
-
-    Attributes:
-        fill: what is taken beyond the border.
-    """
-
-    kernel: Size
-    stride: Size
-    before: Size
-    fill: float
-
-
-def size_of(x: Tensor) -> Size:
-    return x.shape[-2], x.shape[-1]
 
 
 def halved(size: Size) -> Size:

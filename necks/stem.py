@@ -10,7 +10,8 @@ from torch.nn import functional as F
 
 from necks.blocks import Chain, lateral, norm
 from necks.recipe import Recipe
-from necks.resample import Size, halved, laid_out, resample, size_of
+from necks.resample import halved, laid_out, resample
+from necks.sizes import Size, size_of
 
 
 class Stem(nn.Module):

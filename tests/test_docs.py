@@ -157,7 +157,7 @@ def test_extensions_work_as_the_page_says(extended):
 import necks
 from pathlib import Path
 from nas.export.python_file import write_python
-from nas.results.architecture import architecture
+from nas.drawing.architecture import architecture
 from nas.results.compare import cell_lines
 assert Path(necks.__file__).is_relative_to(Path.cwd()), necks.__file__
 assert "max" in {cell.merge for cell in genotype.cells}

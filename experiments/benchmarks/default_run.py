@@ -21,15 +21,15 @@ from typing import Literal
 
 from experiments.benchmarks.results import write_result
 from nas.commands.trainings import train
-from nas.comparison.case import Case
 from nas.comparison.content import content_of
 from nas.comparison.final import T_QUANTILES
+from nas.comparison.training_job import TrainingJob
 from nas.results.confirmed import verdict_of
 from nas.results.labels import neck_name
+from nas.runs.journal import open_journal
+from nas.runs.run_directory import RunDirectory
 from nas.search.config import SearchConfig
-from nas.search.journal import open_journal
 from nas.search.records import Trial
-from nas.search.run_directory import RunDirectory
 
 FRESH = 1_000_000_000
 """First of the fresh seeds; those of a search's trials are smaller."""
@@ -131,13 +131,13 @@ def judge(run: RunDirectory, fresh: int, out: Path) -> Judged:
     if verdict is None:
         raise SystemExit(f"{run.path} has no confirmed answer")
     content = content_of(config)
-    cases = {
-        (name, split): _cases(config, standing.trial, split, fresh, content)
+    jobs = {
+        (name, split): _jobs(config, standing.trial, split, fresh, content)
         for name, standing in (("found", verdict.best_found), ("known", verdict.best_known))
         for split in SPLITS
     }
-    bank = train([case for own in cases.values() for case in own], config.resources, out, None)
-    aps = {key: [float(bank.metrics(case)["AP"]) for case in own] for key, own in cases.items()}
+    store = train([job for own in jobs.values() for job in own], config.resources, out, None)
+    aps = {key: [float(store.metrics(job)["AP"]) for job in own] for key, own in jobs.items()}
     minutes = _minutes_file(run.path)
     return Judged(
         seed=config.seed,
@@ -155,12 +155,12 @@ def judge(run: RunDirectory, fresh: int, out: Path) -> Judged:
     )
 
 
-def _cases(config: SearchConfig, trial: Trial, split: Split, fresh: int, content: str) -> list[Case]:
+def _jobs(config: SearchConfig, trial: Trial, split: Split, fresh: int, content: str) -> list[TrainingJob]:
     channels = trial.candidate.channels or config.proxy.neck.channels
     proxy = replace(config.proxy, neck=replace(config.proxy.neck, channels=channels))
     genotype = trial.candidate.genotype
     label = neck_name(config, trial)
-    return [Case(label, "", genotype, proxy, config.data, FRESH + seed, content, split) for seed in range(fresh)]
+    return [TrainingJob(label, "", genotype, proxy, config.data, FRESH + seed, content, split) for seed in range(fresh)]
 
 
 def report(judged: Sequence[Judged]) -> str:

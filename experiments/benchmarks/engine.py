@@ -18,20 +18,20 @@ import ray
 
 from experiments.benchmarks.results import write_result
 from nas.data.config import DataConfig
-from nas.engine.engine import TrialPool, drive, run_search
+from nas.engine.run import TrialPool, drive, run_search
+from nas.engine.scheduler import TrialScheduler
 from nas.engine.trial import Scored, TrialRequest
+from nas.engine.usage import Usage
 from nas.proxy.config import ProxyConfig
 from nas.proxy.trial import Trained
-from nas.search.cluster import Node, connected
+from nas.runs.journal import Journal
+from nas.runs.run_directory import RunDirectory
 from nas.search.config import ControllerConfig, ResourceConfig, SearchConfig
 from nas.search.confirmation import ConfirmConfig
-from nas.search.journal import Journal
-from nas.search.plan import Plan
 from nas.search.records import Trial
-from nas.search.run_directory import RunDirectory
-from nas.search.usage import Usage
 from nas.workers.answers import Ready
 from nas.workers.pool import Pool
+from nas.workers.ray_session import Node, connected
 from search_space import Genotype
 
 Search = Callable[[SearchConfig, RunDirectory, "Notes"], None]
@@ -84,10 +84,10 @@ class Notes:
         self.times: list[float] = []
         self.memory: list[float] = []
 
-    def expect(self, plan: Plan, workers: int, estimate: float | None) -> None:
+    def expect(self, scheduler: TrialScheduler, workers: int, estimate: float | None) -> None:
         pass
 
-    def finished(self, trial: Trial, plan: Plan) -> None:
+    def finished(self, trial: Trial, scheduler: TrialScheduler) -> None:
         self.times.append(time.perf_counter())
         self.memory.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / KIB_PER_MIB)
 
@@ -142,15 +142,17 @@ def run_processes(config: SearchConfig, run: RunDirectory, notes: Notes) -> None
 
 
 def run_crowd(config: SearchConfig, run: RunDirectory, notes: Notes) -> None:
-    """Plan, journal, controller and pool as in the engine; the workers are simulated."""
+    """TrialScheduler, journal, controller and pool as in the engine; the workers are simulated."""
     slots, seconds = config.resources.workers or 1, config.proxy.steps / 1000
-    plan = Plan(config, Journal(run.journal_file, writable=True), lambda trial: notes.finished(trial, plan))
+    scheduler = TrialScheduler(
+        config, Journal(run.journal_file, writable=True), lambda trial: notes.finished(trial, scheduler)
+    )
     with connected(replace(config.resources, workers=1), None):
         crowd = ray.remote(Crowd).options(max_concurrency=2 * slots).remote()
         pool: TrialPool = Pool(
             lambda _: _Slot(crowd, seconds), config.resources, lambda: [Node("0" * 56, "simulated", slots)]
         )
-        drive(plan, pool, run, lambda: None)
+        drive(scheduler, pool, run, lambda: None)
         ray.kill(crowd)
 
 

@@ -15,13 +15,13 @@ from typing import Any
 from experiments import signs
 from experiments.benchmarks.results import RESULTS
 from nas.commands.retrain import train_and_compare
-from nas.commands.trainings import BANK
-from nas.comparison.bank import Bank
-from nas.comparison.case import Case, Result
+from nas.commands.trainings import STORE
 from nas.comparison.check import longer
 from nas.comparison.content import content_of
-from nas.comparison.final import Contender, final_cases, sized
+from nas.comparison.final import Contender, final_jobs, sized
 from nas.comparison.necks import KNOWN_GROUP, NamedNeck
+from nas.comparison.result_store import ResultStore
+from nas.comparison.training_job import Result, TrainingJob
 from nas.configuration import override
 from search_space import Genotype, known_genotype
 
@@ -44,29 +44,29 @@ def main() -> None:
     more = [NamedNeck(name, KNOWN_GROUP, known_genotype(name)) for name in arguments.add if name not in known]
     proxy = longer(config.proxy, record["steps"] / config.proxy.steps)
     entries = sized(config, [*necks, *more], goal_of=necks)
-    cases = final_cases(config, proxy, entries, arguments.seeds, content_of(config))
-    _restore(arguments.out / BANK, cases, known)
-    train_and_compare(config, cases, record["chosen_from"], arguments.out, None)
+    jobs = final_jobs(config, proxy, entries, arguments.seeds, content_of(config))
+    _restore(arguments.out / STORE, jobs, known)
+    train_and_compare(config, jobs, record["chosen_from"], arguments.out, None)
 
 
 def _genotype(entry: Record) -> Genotype:
     return Genotype.from_json(json.dumps(entry["genotype"]))
 
 
-def _restore(path: Path, cases: Mapping[Contender, Sequence[Case]], known: Mapping[str, Record]) -> None:
+def _restore(path: Path, jobs: Mapping[Contender, Sequence[TrainingJob]], known: Mapping[str, Record]) -> None:
     """Write what was recorded as results of the same trainings."""
-    bank = Bank(path)
-    with bank.claim():
-        for contender, own in cases.items():
+    store = ResultStore(path)
+    with store.claim():
+        for contender, own in jobs.items():
             if (entry := known.get(contender.neck.label)) is None:
                 continue
             if entry["channels"] != contender.channels:
                 print(f"{contender.neck.label}: {contender.channels} channels now, {entry['channels']} recorded")
                 continue
             rest = {name: entry[name] for name in ("params", "latency_ms")}
-            for case, ap in zip(own, entry["AP"], strict=False):
-                if not bank.metrics(case):
-                    bank.add(case, Result({"AP": ap, **rest}))
+            for job, ap in zip(own, entry["AP"], strict=False):
+                if not store.metrics(job):
+                    store.add(job, Result({"AP": ap, **rest}))
 
 
 if __name__ == "__main__":

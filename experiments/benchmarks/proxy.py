@@ -21,16 +21,16 @@ from typing import Any
 
 from experiments.benchmarks.results import RESULTS, write_result
 from experiments.signs import search
-from nas.commands.trainings import BANK, train
-from nas.comparison.bank import Bank
-from nas.comparison.case import Case
+from nas.commands.trainings import STORE, train
 from nas.comparison.check import CheckPlan, CheckResult, check, longer
 from nas.comparison.content import content_of
 from nas.comparison.necks import KNOWN_GROUP, diverse_necks
 from nas.comparison.pictures import proxy_against_reference
+from nas.comparison.result_store import ResultStore
+from nas.comparison.training_job import TrainingJob
 from nas.proxy.config import ProxyConfig
-from nas.search.cluster import ENVIRONMENT
 from nas.search.config import ResourceConfig
+from nas.workers.ray_session import ENVIRONMENT
 from search_space import NasFpnSpace, PyramidSpace, known_genotype
 
 CONFIG = search()
@@ -85,10 +85,10 @@ def plan_of(proxy: ProxyConfig) -> CheckPlan:
 
 def rank(out: Path) -> None:
     """Train every neck under every setting, and record how each setting ranks them."""
-    cases = plan_of(PROXY).reference_cases()
-    cases += [case for proxy in RANKED.values() for case in plan_of(proxy).proxy_cases()]
-    bank = train(cases, ResourceConfig(workers=WORKERS), out, None)
-    results = {name: check(plan_of(proxy), bank) for name, proxy in RANKED.items()}
+    jobs = plan_of(PROXY).reference_jobs()
+    jobs += [job for proxy in RANKED.values() for job in plan_of(proxy).proxy_jobs()]
+    store = train(jobs, ResourceConfig(workers=WORKERS), out, None)
+    results = {name: check(plan_of(proxy), store) for name, proxy in RANKED.items()}
     found = results["as it is"]
     labels = f"{PROXY.steps} steps", f"{LONGER * PROXY.steps} steps"
     proxy_against_reference(found.scores, *labels).savefig(RESULTS / "proxy_ranking.png", dpi=150)
@@ -119,17 +119,17 @@ def time_settings(out: Path, repeats: int, only: Sequence[str]) -> dict[str, lis
     }
     names = [name for _ in range(1 + repeats) for name in settings] + list(UNCACHED)
     genotype = known_genotype(TIMED_NECK)
-    cases = [
-        Case(name, TIMED_NECK, genotype, {**settings, **UNCACHED}[name], CONFIG.data, WORKERS * place + worker)
+    jobs = [
+        TrainingJob(name, TIMED_NECK, genotype, {**settings, **UNCACHED}[name], CONFIG.data, WORKERS * place + worker)
         for place, name in enumerate(names)
         for worker in range(WORKERS)
     ]
     path = out / "timings"
-    (path / BANK).unlink(missing_ok=True)
-    bank = train(cases, ResourceConfig(workers=WORKERS), path, None)
+    (path / STORE).unlink(missing_ok=True)
+    store = train(jobs, ResourceConfig(workers=WORKERS), path, None)
     seconds: dict[str, list[float]] = {name: [] for name in names}
-    for case in cases[len(settings) * WORKERS :]:
-        seconds[case.label].append(_whole_trial(bank, case))
+    for job in jobs[len(settings) * WORKERS :]:
+        seconds[job.label].append(_whole_trial(store, job))
     return seconds
 
 
@@ -183,14 +183,14 @@ def speed(out: Path, repeats: int, only: Sequence[str], baseline_steps: int) -> 
     print(write_result("proxy_speed", "Candidates per hour", body, {"baseline": baseline, "seconds": seconds}))
 
 
-def _whole_trial(bank: Bank, case: Case) -> float:
+def _whole_trial(store: ResultStore, job: TrainingJob) -> float:
     """Seconds of a trial; of one with few steps, those of one with all."""
-    metrics = bank.metrics(case)
-    return float(metrics["seconds"] + metrics["train_seconds"] * (PROXY.steps / case.proxy.steps - 1) * _is_cut(case))
+    metrics = store.metrics(job)
+    return float(metrics["seconds"] + metrics["train_seconds"] * (PROXY.steps / job.proxy.steps - 1) * _is_cut(job))
 
 
-def _is_cut(case: Case) -> bool:
-    return case.label in UNCACHED
+def _is_cut(job: TrainingJob) -> bool:
+    return job.label in UNCACHED
 
 
 def _hourly(seconds: float) -> str:

@@ -16,10 +16,10 @@ import torch
 
 from experiments.benchmarks.results import write_result
 from experiments.signs import search
-from nas.commands.trainings import BANK
-from nas.comparison.bank import Bank
-from nas.comparison.case import Case, Result
-from nas.comparison.fleet import train_all
+from nas.commands.trainings import STORE
+from nas.comparison.result_store import ResultStore
+from nas.comparison.run_all import run_all
+from nas.comparison.training_job import Result, TrainingJob
 from nas.configuration import override
 from nas.proxy.config import ProxyConfig
 from nas.search.config import ResourceConfig
@@ -66,16 +66,16 @@ def measure(out: Path, name: str, proxy: ProxyConfig, workers: int, each: int) -
     """
     config, rng = search(), random.Random(0)
     genotypes = [NasFpnSpace().sample(rng) for _ in range(each * workers)]
-    cases = [Case(str(index), name, genotype, proxy, config.data, 0) for index, genotype in enumerate(genotypes)]
+    jobs = [TrainingJob(str(index), name, genotype, proxy, config.data, 0) for index, genotype in enumerate(genotypes)]
     path = out / f"{name.replace(' ', '_').replace(',', '')}-{workers}"
-    (path / BANK).unlink(missing_ok=True)
+    (path / STORE).unlink(missing_ok=True)
     ended: list[tuple[float, Result]] = []
     watch = Watch()
     watch.start()
-    bank = Bank(path / BANK)
-    with bank.claim():
+    store = ResultStore(path / STORE)
+    with store.claim():
         resources = ResourceConfig(workers=workers, gpus=1 / workers)
-        train_all(cases, bank, resources, lambda case, result, left: ended.append((time.perf_counter(), result)))
+        run_all(jobs, store, resources, lambda job, result, left: ended.append((time.perf_counter(), result)))
     watch.end()
     counted = ended[2 * workers - 1 : len(ended) - workers]
     start, end = counted[0][0], counted[-1][0]

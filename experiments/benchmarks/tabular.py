@@ -18,8 +18,8 @@ from sklearn.model_selection import cross_val_predict
 from experiments.benchmarks.recorded import TABLE, Row, measured, model, read_table, table_features
 from experiments.benchmarks.results import write_result
 from nas.results.trials import trial_record
-from nas.search.journal import open_journal
-from nas.search.run_directory import RunDirectory
+from nas.runs.journal import open_journal
+from nas.runs.run_directory import RunDirectory
 
 FOLDS = 10
 

@@ -1,1 +1,1 @@
-"""Searches on a Ray cluster that runs elsewhere: as jobs, and manifests to start such clusters with."""
+"""Searches on a Ray cluster that others started: sending them there, and manifests to start one."""

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-from nas.cluster import unprotected
 from nas.credentials import reason, scrubbed, without_credentials
 from nas.errors import UserError
+from nas.workers import unprotected
 
 CONNECT_SECONDS = 8
 """Ray's own client waits for a silent address for minutes."""

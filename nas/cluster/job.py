@@ -12,7 +12,7 @@ from typing import Any
 
 from nas.credentials import has_credentials, without_credentials
 from nas.errors import UserError
-from nas.search.remote import is_url
+from nas.runs.remote.files import is_url
 
 EXCLUDES = (
     "/runs",

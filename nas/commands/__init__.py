@@ -1,1 +1,1 @@
-"""What the commands of `nas.cli` do; one module each, imported when the command is called."""
+"""Subcommands of `nasfpn`, one module each: from a configuration or a run directory to output and files."""

@@ -13,7 +13,7 @@ from nas.cluster.client import ClusterError, Jobs, connect, follow, submit_when_
 from nas.cluster.job import holds_project, quoted, require_experiment, runtime_env
 from nas.cluster.manifests import Manifest, render
 from nas.credentials import without_credentials
-from nas.search.remote import is_url
+from nas.runs.remote.files import is_url
 from nas.terminal import shown
 
 

@@ -8,8 +8,8 @@ import threading
 from collections.abc import Callable
 
 from nas.errors import UserError
-from nas.search.journal import open_journal
-from nas.search.places import fetched
+from nas.runs.journal import open_journal
+from nas.runs.places import fetched
 from nas.terminal import console
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")

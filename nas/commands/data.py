@@ -12,10 +12,10 @@ from nas.data.config import DataConfig, DataError, SignsConfig
 from nas.data.signs import make_signs
 from nas.errors import UserError
 from nas.experiment import load_experiment
+from nas.runs.places import fetched
+from nas.runs.remote.files import is_url
+from nas.runs.run_directory import RunDirectory
 from nas.search.config import SearchConfig
-from nas.search.places import fetched
-from nas.search.remote import is_url
-from nas.search.run_directory import RunDirectory
 from nas.terminal import console
 from nas.training.config import TrainConfig
 from nas.training.directory import TrainingDirectory

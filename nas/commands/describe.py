@@ -149,7 +149,7 @@ def describe_all(wishes: Wishes) -> None:
 
 
 def _draw(genotype: Genotype, picture: Path) -> None:
-    from nas.results.architecture import architecture
+    from nas.drawing.architecture import architecture
 
     options: dict[str, Any] = {"metadata": {"Date": None}} if picture.suffix.lower() == ".svg" else {}
     try:

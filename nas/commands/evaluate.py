@@ -31,9 +31,9 @@ from nas.evaluation.evaluate import (
 from nas.evaluation.pictures import ap_against_macs, detections_on_images
 from nas.export.sources import is_detector, is_exported_neck
 from nas.plain_json import dumps
-from nas.search.run_directory import environment
-from nas.search.staging import CONFIG
-from nas.search.trial_names import split_name
+from nas.runs.remote.staging import CONFIG
+from nas.runs.run_directory import environment
+from nas.runs.trial_names import split_name
 from nas.terminal import console
 from nas.text import NAME_LIMIT, plain
 from search_space.files import is_there

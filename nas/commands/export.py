@@ -11,9 +11,9 @@ from nas.export.files import prepared, written_to
 from nas.export.formats import chosen, write_formats
 from nas.export.sources import detector_source, is_detector, is_exported_neck, neck_source, save_plain
 from nas.results.export import export
-from nas.search.journal import open_journal
-from nas.search.places import fetched
-from nas.search.trial_names import named_trial
+from nas.runs.journal import open_journal
+from nas.runs.places import fetched
+from nas.runs.trial_names import named_trial
 from nas.terminal import console
 
 

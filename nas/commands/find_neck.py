@@ -10,12 +10,12 @@ from nas.errors import UserError
 from nas.export.sources import read_neck
 from nas.results.confirmed import answer
 from nas.results.labels import width_note
+from nas.runs.journal import open_journal
+from nas.runs.places import fetched
+from nas.runs.remote.staging import CONFIG
+from nas.runs.trial_names import chosen_trial, split_name
 from nas.search.config import SearchConfig
-from nas.search.journal import open_journal
-from nas.search.places import fetched
 from nas.search.records import Trial
-from nas.search.staging import CONFIG
-from nas.search.trial_names import chosen_trial, split_name
 from necks import NECKS, MergeNeck, Neck
 from necks.exported import NECK_FILE, read_genotype
 from search_space import Genotype

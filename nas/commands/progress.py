@@ -12,6 +12,8 @@ from typing import Self
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 
+from nas.engine.scheduler import TrialScheduler
+from nas.engine.usage import Usage
 from nas.results.compare import cell_lines
 from nas.results.labels import width_note
 from nas.results.summary import cell
@@ -19,11 +21,9 @@ from nas.results.time_left import latest_seconds, left_phrase, seconds_left
 from nas.results.units import duration, resource_hours
 from nas.search.config import SearchConfig
 from nas.search.inheritance import INHERITED_FROM
-from nas.search.plan import Plan
 from nas.search.proposing import staleness
 from nas.search.records import SEARCH, Trial
 from nas.search.standings import scored
-from nas.search.usage import Usage
 from nas.terminal import console, shown
 from nas.text import MESSAGE_LIMIT, plain
 
@@ -82,34 +82,36 @@ class Progress:
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
-    def expect(self, plan: Plan, workers: int, estimate: float | None) -> None:
+    def expect(self, scheduler: TrialScheduler, workers: int, estimate: float | None) -> None:
         """What is left will take so long.
 
         Args:
             workers: trials at once.
             estimate: seconds per trial, for a search that has measured none yet.
         """
-        self._done = self._done_before = plan.total - plan.left
+        self._done = self._done_before = scheduler.total - scheduler.left
         self._workers, self._start = workers, time.monotonic()
-        measured = latest_seconds(plan.journal.trials())
+        measured = latest_seconds(scheduler.journal.trials())
         seconds = self._per_trial = statistics.median(measured) if measured else estimate
-        line = f"{plan.left} trials to go, {workers} at once"
+        line = f"{scheduler.left} trials to go, {workers} at once"
         if seconds is not None:
             how = f"median of {len(measured)}" if measured else "estimated from a few steps"
-            whole = duration(seconds_left(seconds, plan.left, workers))
+            whole = duration(seconds_left(seconds, scheduler.left, workers))
             line += f"; {duration(seconds)} per trial ({how}): about {whole}"
-            line += f", {resource_hours(self.config.resources, plan.left * seconds)}"
+            line += f", {resource_hours(self.config.resources, scheduler.left * seconds)}"
         console.print(line, soft_wrap=True)
-        if (warning := staleness(plan.controllers[SEARCH], workers)) is not None:
+        if (warning := staleness(scheduler.controllers[SEARCH], workers)) is not None:
             console.print(f"warning: {warning}", soft_wrap=True)
-        self._bar.reset(self._task, total=plan.total, completed=self._done, description=shown(self._state(plan.total)))
+        self._bar.reset(
+            self._task, total=scheduler.total, completed=self._done, description=shown(self._state(scheduler.total))
+        )
 
-    def finished(self, trial: Trial, plan: Plan) -> None:
+    def finished(self, trial: Trial, scheduler: TrialScheduler) -> None:
         """Rejected candidates get no line: there may be many for each that is trained."""
         if trial.rejected:
             return
         if self._best == -math.inf:
-            self._best = max((t.reward or 0.0 for t in scored(plan.journal.trials())), default=-math.inf)
+            self._best = max((t.reward or 0.0 for t in scored(scheduler.journal.trials())), default=-math.inf)
         if trial in scored([trial]) and trial.reward is not None:
             self._best = max(self._best, trial.reward)
         if self._board is not None and trial.reward is not None:
@@ -117,12 +119,14 @@ class Progress:
         self._done += 1
         self._failed += trial.state == "failed"
         name = f"trial {trial.number} {trial.candidate.origin}"
-        left = self._left(plan.total)
-        line = f"[{self._done:3d}/{plan.total}] {name:23s} {self._result(trial)}{f'; {left}' if left else ''}"
+        left = self._left(scheduler.total)
+        line = f"[{self._done:3d}/{scheduler.total}] {name:23s} {self._result(trial)}{f'; {left}' if left else ''}"
         console.print(line, soft_wrap=True)
         if self._verbose:
             console.print(f"      {_details(trial)}", soft_wrap=True)
-        self._bar.update(self._task, completed=self._done, total=plan.total, description=shown(self._state(plan.total)))
+        self._bar.update(
+            self._task, completed=self._done, total=scheduler.total, description=shown(self._state(scheduler.total))
+        )
 
     def ended(self, usage: Usage) -> None:
         """What it took."""

@@ -33,8 +33,8 @@ class Effort:
 
 def check_proxy(experiment: str, out: Path, assignments: Sequence[str], effort: Effort, address: str | None) -> None:
     plan = _plan(with_precision(override(load_search(experiment), assignments)), effort)
-    bank = train(plan.cases(), plan.config.resources, out, address)
-    result = check(plan, bank)
+    store = train(plan.jobs(), plan.config.resources, out, address)
+    result = check(plan, store)
     _print_scores(result)
     _print_shares(result)
     _print_verdict(plan, result)
@@ -53,9 +53,9 @@ def choose_proxy(
     config = with_precision(override(load_search(experiment), assignments))
     settings = grid(config.proxy, variations)
     plan = _plan(config, effort)
-    cases = [case for setting in settings for case in replace(plan, proxy=setting.proxy).proxy_cases()]
-    bank = train([*plan.reference_cases(), *cases], plan.config.resources, out, address)
-    judged = judge(plan, settings, bank)
+    jobs = [job for setting in settings for job in replace(plan, proxy=setting.proxy).proxy_jobs()]
+    store = train([*plan.reference_jobs(), *jobs], plan.config.resources, out, address)
+    judged = judge(plan, settings, store)
     _print_settings(judged)
     entry, why = recommended(judged)
     flags = " ".join(f"--set proxy.{assignment}" for assignment in entry.setting.assignments)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from nas.commands.trainings import make_table, train, write_record
-from nas.comparison.case import Case
 from nas.comparison.check import longer
 from nas.comparison.final import (
     FOUND_GROUP,
@@ -17,17 +16,18 @@ from nas.comparison.final import (
     Standing,
     contenders,
     counts,
-    final_cases,
+    final_jobs,
     off_goal,
     sized,
     standings,
 )
 from nas.comparison.necks import RANDOM_GROUP
+from nas.comparison.training_job import TrainingJob
 from nas.configuration import ConfigError, override
 from nas.data.config import DataError
+from nas.runs.journal import open_journal
+from nas.runs.places import opened, shown
 from nas.search.config import SearchConfig
-from nas.search.journal import open_journal
-from nas.search.places import opened, shown
 from nas.terminal import console
 
 
@@ -46,14 +46,14 @@ def retrain(
             config = override(config, [f"resources.workers={workers}"])
         trials = open_journal(run).trials()
         entries = sized(config, contenders(trials, top), same_width=same_width)
-        cases = final_cases(config, longer(config.proxy, times), entries, seeds, content_of(config))
-        train_and_compare(config, cases, counts(trials), run.final, address)
+        jobs = final_jobs(config, longer(config.proxy, times), entries, seeds, content_of(config))
+        train_and_compare(config, jobs, counts(trials), run.final, address)
         console.print(f"everything is in {shown(run_dir, run, run.final)}", soft_wrap=True)
 
 
 def train_and_compare(
     config: SearchConfig,
-    cases: Mapping[Contender, Sequence[Case]],
+    jobs: Mapping[Contender, Sequence[TrainingJob]],
     chosen_from: Mapping[str, int],
     out: Path,
     address: str | None,
@@ -61,18 +61,18 @@ def train_and_compare(
     """Train what `out` does not hold, one seed of all after the other; print, draw and record what came of them.
 
     Args:
-        cases: as of `final_cases`.
+        jobs: as of `final_jobs`.
         chosen_from: see `counts`.
     """
-    turns = zip(*cases.values(), strict=True)
-    bank = train([case for turn in turns for case in turn], config.resources, out, address)
-    found, failed = standings(cases, bank)
-    steps = next(iter(cases.values()))[0].proxy.steps
+    turns = zip(*jobs.values(), strict=True)
+    store = train([job for turn in turns for job in turn], config.resources, out, address)
+    found, failed = standings(jobs, store)
+    steps = next(iter(jobs.values()))[0].proxy.steps
     _print(found, failed, steps)
     console.print(_budgets(chosen_from), soft_wrap=True)
     data = {"steps": steps, "chosen_from": dict(chosen_from), "standings": [_plain(entry) for entry in found]}
     write_record(out, "final", config, {**data, "failed": failed})
-    _draw(out, list(cases), found)
+    _draw(out, list(jobs), found)
 
 
 def _print(found: Sequence[Standing], failed: dict[str, str], steps: int) -> None:
@@ -121,7 +121,7 @@ def _plain(entry: Standing) -> dict[str, Any]:
 
 def _draw(out: Path, entries: Sequence[Contender], found: Sequence[Standing]) -> None:
     from nas.comparison.pictures import means_with_intervals
-    from nas.results.architecture import architecture
+    from nas.drawing.architecture import architecture
 
     means_with_intervals(found).savefig(out / "final.png", dpi=150)
     for entry in entries:

@@ -10,13 +10,13 @@ from nas.plain_json import dumps
 from nas.results.confirmed import conclusion, verdict_of
 from nas.results.summary import status
 from nas.results.time_left import left_phrase
+from nas.runs.journal import open_journal
+from nas.runs.places import fetched, publish, shown
+from nas.runs.run_directory import RunDirectory
+from nas.runs.start_weights import StartWeights
+from nas.runs.trial_names import chosen_trial, named_trial
 from nas.search.config import SearchConfig
-from nas.search.journal import open_journal
-from nas.search.places import fetched, publish, shown
 from nas.search.records import Trial
-from nas.search.run_directory import RunDirectory
-from nas.search.start_weights import StartWeights
-from nas.search.trial_names import chosen_trial, named_trial
 from nas.terminal import console
 from nas.text import MESSAGE_LIMIT, plain
 
@@ -71,7 +71,7 @@ def rerun_trial(name: str, number: int | None) -> None:
     run_dir, number = named_trial(name, number)
     if number is None:
         raise UserError(f"name the trial to train again, such as {without_credentials(run_dir)}:0")
-    from nas.engine.again import observed_reward, start_of, train_again
+    from nas.engine.rerun import observed_reward, start_of, train_again
 
     with fetched(run_dir) as run:
         config, trials = _read(run)

@@ -28,12 +28,12 @@ from nas.results.summary import (
     searcher_name,
     steps_line,
 )
+from nas.runs.places import opened, shown
+from nas.runs.run_directory import RunDirectory
 from nas.search.config import SearchConfig, build_space, load_search
 from nas.search.confirmation import Verdict
-from nas.search.places import opened, shown
 from nas.search.proposing import build_controller, known_neck
 from nas.search.records import Trial
-from nas.search.run_directory import RunDirectory
 from nas.search.standings import best_found
 from nas.terminal import console, heading
 
@@ -118,7 +118,7 @@ def _search(
 def _run(
     config: SearchConfig, run: RunDirectory, place: str, address: str | None, tensorboard: bool, verbose: bool
 ) -> list[Trial]:
-    from nas.engine.engine import run_search
+    from nas.engine.run import run_search
 
     parts = [f"{len(set(config.known))} known necks", f"{config.random_trials} random"]
     parts.append(f"{config.trials} by {searcher_name(config)}")

@@ -13,9 +13,9 @@ from nas.commands.checked_data import check_command, require_good_data
 from nas.commands.find_neck import find_neck
 from nas.configuration import ConfigError, override
 from nas.experiment import load_experiment
-from nas.search.remote import is_url
-from nas.search.staging import CONFIG
-from nas.search.trial_names import split_name
+from nas.runs.remote.files import is_url
+from nas.runs.remote.staging import CONFIG
+from nas.runs.trial_names import split_name
 from nas.terminal import console, heading
 from nas.training.config import TrainConfig
 from nas.training.directory import TrainingDirectory

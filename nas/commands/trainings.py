@@ -10,31 +10,31 @@ from typing import Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from nas.comparison.bank import Bank
-from nas.comparison.case import Case, Result
+from nas.comparison.result_store import ResultStore
+from nas.comparison.training_job import Result, TrainingJob
 from nas.plain_json import dumps
 from nas.results.units import duration
+from nas.runs.run_directory import environment
 from nas.search.config import ResourceConfig, SearchConfig
-from nas.search.run_directory import environment
 from nas.terminal import console
 
-BANK = "trainings.jsonl"
+STORE = "trainings.jsonl"
 
 
-def train(cases: Sequence[Case], resources: ResourceConfig, out: Path, address: str | None) -> Bank:
+def train(jobs: Sequence[TrainingJob], resources: ResourceConfig, out: Path, address: str | None) -> ResultStore:
     """Train what is not in `out` yet, and say how it gets on."""
-    from nas.comparison.fleet import train_all
+    from nas.comparison.run_all import run_all
 
-    bank = Bank(out / BANK)
-    with bank.claim():
-        left = [case for case in cases if not bank.metrics(case)]
+    store = ResultStore(out / STORE)
+    with store.claim():
+        left = [job for job in jobs if not store.metrics(job)]
         console.print(
-            f"{len(cases)} trainings, {len(left)} of them to do; results are kept in {bank.path}, and the same "
+            f"{len(jobs)} trainings, {len(left)} of them to do; results are kept in {store.path}, and the same "
             "command goes on with them",
             soft_wrap=True,
         )
-        train_all(cases, bank, resources, _Progress(left), address=address)
-    return bank
+        run_all(jobs, store, resources, _Progress(left), address=address)
+    return store
 
 
 def write_record(out: Path, name: str, config: SearchConfig, data: dict[str, Any]) -> Path:
@@ -62,16 +62,16 @@ def listed(values: Sequence[float]) -> str:
 class _Progress:
     """One line per training, with the time that is left by the steps that are."""
 
-    def __init__(self, left: Sequence[Case]) -> None:
+    def __init__(self, left: Sequence[TrainingJob]) -> None:
         self._start = time.monotonic()
-        self._steps = sum(case.proxy.steps for case in left)
+        self._steps = sum(job.proxy.steps for job in left)
         self._done = 0
 
-    def __call__(self, case: Case, result: Result, left: int) -> None:
-        self._done += case.proxy.steps
+    def __call__(self, job: TrainingJob, result: Result, left: int) -> None:
+        self._done += job.proxy.steps
         passed = time.monotonic() - self._start
         rest = passed / max(1, self._done) * (self._steps - self._done)
         said = f"failed: {result.error}" if result.ap is None else f"AP {result.ap:.1f}"
         more = f"; {left} left, about {duration(rest)}" if left else ""
-        line = f"{case.label}, {case.proxy.steps} steps, seed {case.seed}: {said}{more}"
+        line = f"{job.label}, {job.proxy.steps} steps, seed {job.seed}: {said}{more}"
         console.print(line, soft_wrap=True)

@@ -1,1 +1,4 @@
-"""Many trainings of given necks beside each other: is the proxy true, is a cheaper one, what is best in the end?"""
+"""Comparison of necks and of proxy tasks by trainings on all workers, each kept in a file so that none is done twice.
+
+For others: `run_all.run_all`, `TrainingJob`, `ResultStore`.
+"""

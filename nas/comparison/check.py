@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from nas.comparison.bank import Bank
-from nas.comparison.case import Case, Result
-from nas.comparison.fleet import PHASE_METRIC
 from nas.comparison.necks import KNOWN_GROUP, RANDOM_GROUP, NamedNeck
 from nas.comparison.ranking import Agreement, Scores, agreement, seed_std, spread
+from nas.comparison.result_store import ResultStore
+from nas.comparison.run_all import PHASE_METRIC
+from nas.comparison.training_job import Result, TrainingJob
 from nas.errors import UserError
 from nas.proxy.config import ProxyConfig
 from nas.search.config import SearchConfig
@@ -32,7 +32,7 @@ class CheckPlan:
     """What is trained for a check: every neck with every seed, by the proxy and by the reference.
 
     Args:
-        content: see `Case`.
+        content: see `TrainingJob`.
     """
 
     config: SearchConfig
@@ -43,21 +43,21 @@ class CheckPlan:
     reference_seeds: int = 2
     content: str = ""
 
-    def cases(self) -> list[Case]:
+    def jobs(self) -> list[TrainingJob]:
         """Those of the reference first, which take longest."""
-        return [*self.reference_cases(), *self.proxy_cases()]
+        return [*self.reference_jobs(), *self.proxy_jobs()]
 
-    def proxy_cases(self) -> list[Case]:
+    def proxy_jobs(self) -> list[TrainingJob]:
         """Other seeds than the reference has, with which they would share initial weights and first batches."""
         seeds = range(self.reference_seeds, self.reference_seeds + self.seeds)
-        return self._cases(self.proxy, seeds, profiled=seeds[0])
+        return self._jobs(self.proxy, seeds, profiled=seeds[0])
 
-    def reference_cases(self) -> list[Case]:
-        return self._cases(self.reference, range(self.reference_seeds))
+    def reference_jobs(self) -> list[TrainingJob]:
+        return self._jobs(self.reference, range(self.reference_seeds))
 
-    def _cases(self, proxy: ProxyConfig, seeds: range, profiled: int | None = None) -> list[Case]:
+    def _jobs(self, proxy: ProxyConfig, seeds: range, profiled: int | None = None) -> list[TrainingJob]:
         return [
-            Case(
+            TrainingJob(
                 neck.label,
                 neck.group,
                 neck.genotype,
@@ -135,13 +135,13 @@ class CheckResult:
         return self.separation >= SEPARATION
 
 
-def check(plan: CheckPlan, bank: Bank) -> CheckResult:
-    """What the trainings in the bank say.
+def check(plan: CheckPlan, store: ResultStore) -> CheckResult:
+    """What the trainings in the store say.
 
     Raises:
         UserError: if too few necks could be trained, with the first reason.
     """
-    scores, failed = collect(plan, bank)
+    scores, failed = collect(plan, store)
     if len(scores) < 3:
         reasons = "; ".join(f"{label}: {reason}" for label, reason in failed.items())
         raise UserError(f"only {len(scores)} of {len(plan.necks)} necks could be trained ({reasons})")
@@ -157,19 +157,19 @@ def check(plan: CheckPlan, bank: Bank) -> CheckResult:
         reference_std=seed_std(reference),
         known_spread=_spread(groups[KNOWN_GROUP]),
         random_spread=_spread(drawn),
-        seconds=usual_seconds(plan.proxy_cases(), bank),
-        reference_seconds=usual_seconds(plan.reference_cases(), bank),
-        shares=phase_shares(plan.proxy_cases(), bank),
+        seconds=usual_seconds(plan.proxy_jobs(), store),
+        reference_seconds=usual_seconds(plan.reference_jobs(), store),
+        shares=phase_shares(plan.proxy_jobs(), store),
     )
 
 
-def collect(plan: CheckPlan, bank: Bank) -> tuple[list[NeckScores], dict[str, str]]:
+def collect(plan: CheckPlan, store: ResultStore) -> tuple[list[NeckScores], dict[str, str]]:
     """Scores of the necks of which every training succeeded, and the reasons of the others."""
     scores, failed = [], {}
     for neck in plan.necks:
         proxy, reference = (
-            [bank.get(case) or Result(None, "not trained") for case in cases if case.genotype == neck.genotype]
-            for cases in (plan.proxy_cases(), plan.reference_cases())
+            [store.get(job) or Result(None, "not trained") for job in jobs if job.genotype == neck.genotype]
+            for jobs in (plan.proxy_jobs(), plan.reference_jobs())
         )
         if errors := [result.error or "no reason" for result in (*proxy, *reference) if result.ap is None]:
             failed[neck.label] = errors[0]
@@ -187,18 +187,18 @@ def table(scores: Sequence[NeckScores]) -> tuple[Scores, Scores]:
     return np.array([row.proxy for row in scores]), np.array([row.reference for row in scores])
 
 
-def phase_shares(cases: Sequence[Case], bank: Bank) -> dict[str, float]:
+def phase_shares(jobs: Sequence[TrainingJob], store: ResultStore) -> dict[str, float]:
     """Shares of the whole time of those trainings that were profiled; what no phase covers is `other`."""
-    found = [metrics for case in cases if _profiled(metrics := bank.metrics(case))]
+    found = [metrics for job in jobs if _profiled(metrics := store.metrics(job))]
     total = sum(metrics["seconds"] for metrics in found)
     names = sorted({name for metrics in found for name in metrics if name.startswith(PHASE_METRIC)})
     shares = {name.removeprefix(PHASE_METRIC): sum(m.get(name, 0) for m in found) / total for name in names}
     return {**shares, "other": 1 - sum(shares.values())} if found else {}
 
 
-def usual_seconds(cases: Sequence[Case], bank: Bank) -> float:
+def usual_seconds(jobs: Sequence[TrainingJob], store: ResultStore) -> float:
     """Median time of these trainings, without those that were profiled if there are others: on a GPU that is slower."""
-    found = [metrics for case in cases if (metrics := bank.metrics(case))]
+    found = [metrics for job in jobs if (metrics := store.metrics(job))]
     plain = [metrics for metrics in found if not _profiled(metrics)]
     return float(np.median([metrics["seconds"] for metrics in plain or found]))
 

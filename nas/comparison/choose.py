@@ -8,8 +8,8 @@ from itertools import product
 
 import numpy as np
 
-from nas.comparison.bank import Bank
 from nas.comparison.check import TARGET_TAU, CheckPlan, CheckResult, check
+from nas.comparison.result_store import ResultStore
 from nas.configuration import ConfigError, override
 from nas.proxy.config import ProxyConfig
 
@@ -70,13 +70,13 @@ def grid(proxy: ProxyConfig, variations: Sequence[str]) -> list[Setting]:
     return [Setting(chosen, override(proxy, chosen)) for chosen in product(*choices)]
 
 
-def judge(plan: CheckPlan, settings: Sequence[Setting], bank: Bank) -> list[Judged]:
+def judge(plan: CheckPlan, settings: Sequence[Setting], store: ResultStore) -> list[Judged]:
     """Every setting against the same reference, cheapest first.
 
     Raises:
         UserError: as `check`.
     """
-    judged = [Judged(setting, check(replace(plan, proxy=setting.proxy), bank)) for setting in settings]
+    judged = [Judged(setting, check(replace(plan, proxy=setting.proxy), store)) for setting in settings]
     return sorted(judged, key=lambda entry: entry.result.seconds)
 
 

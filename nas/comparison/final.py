@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
-from nas.comparison.bank import Bank
-from nas.comparison.case import Case
 from nas.comparison.necks import KNOWN_GROUP, RANDOM_GROUP, NamedNeck
+from nas.comparison.result_store import ResultStore
+from nas.comparison.training_job import TrainingJob
 from nas.detection.config import NORM_GROUPS
 from nas.errors import UserError
 from nas.proxy.config import ProxyConfig
@@ -134,7 +134,7 @@ class _Costs:
         self._num_classes = len(open_splits(config.data).train.classes)
         self._backbone = build_backbone(replace(config.proxy.backbone, weights="none"))
         self._shapes = feature_shapes(self._backbone, (size, size))
-        self._neck = static_cost(config)
+        self._neck = static_cost(config.proxy)
         self._head = cache(self._of_head)
 
     def __call__(self, neck: NamedNeck, channels: int) -> int:
@@ -155,18 +155,18 @@ class _Costs:
         return head_macs(head, bare, self._shapes)
 
 
-def final_cases(
+def final_jobs(
     config: SearchConfig, proxy: ProxyConfig, entries: Sequence[Contender], seeds: int, content: str = ""
-) -> dict[Contender, list[Case]]:
+) -> dict[Contender, list[TrainingJob]]:
     """The trainings of each contender, scored on the test split.
 
     Args:
         proxy: the long training.
-        content: see `Case`.
+        content: see `TrainingJob`.
     """
     return {
         entry: [
-            Case(
+            TrainingJob(
                 entry.neck.label,
                 entry.neck.group,
                 entry.neck.genotype,
@@ -182,11 +182,13 @@ def final_cases(
     }
 
 
-def standings(cases: Mapping[Contender, Sequence[Case]], bank: Bank) -> tuple[list[Standing], dict[str, str]]:
+def standings(
+    jobs: Mapping[Contender, Sequence[TrainingJob]], store: ResultStore
+) -> tuple[list[Standing], dict[str, str]]:
     """The best first, and the reasons of contenders of which a training failed."""
     found, failed = [], {}
-    for entry, own in cases.items():
-        results = [result for case in own if (result := bank.get(case)) is not None]
+    for entry, own in jobs.items():
+        results = [result for job in own if (result := store.get(job)) is not None]
         if errors := [result.error for result in results if result.metrics is None]:
             failed[entry.neck.label] = errors[0] or "no reason was given"
             continue

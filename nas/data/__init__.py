@@ -1,1 +1,1 @@
-"""Data in COCO format: configurations, splits, scores, checks, and the embedded data set "signs"."""
+"""Data sets in COCO's format: opening, checking, scoring; and the embedded data set, signs."""

@@ -1,0 +1,1 @@
+"""Detectors: backbones, necks and torchvision's heads put together, saved and loaded."""

@@ -17,10 +17,10 @@ from torchvision.models.detection import RetinaNet
 from torchvision.models.detection.retinanet import RetinaNetHead
 
 from nas.detection.backbone import Backbone
+from nas.detection.compatibility import check_compatibility
 from nas.detection.config import HeadConfig
 from nas.detection.conventions import build_anchors
 from nas.detection.detector import BackboneWithNeck, build_head, common_options
-from nas.detection.fit import check_fit
 from necks import MergeNeck, Neck
 
 Outputs = dict[str, Tensor]
@@ -107,7 +107,7 @@ def build_anytime_detector(
             "a genotype: build_neck('nas_fpn', ...), or use build_detector"
         )
     head = head or HeadConfig()
-    check_fit(backbone, neck)
+    check_compatibility(backbone, neck)
     anchors = build_anchors(neck.out_levels, head)
     num_anchors = anchors.num_anchors_per_location()[0]
     return AnytimeRetinaNet(

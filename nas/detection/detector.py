@@ -13,9 +13,9 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.retinanet import RetinaNetHead
 
 from nas.detection.backbone import Backbone
+from nas.detection.compatibility import check_compatibility
 from nas.detection.config import HeadConfig
 from nas.detection.conventions import CONVENTIONS, OWN, ConventionName, build_anchors
-from nas.detection.fit import check_fit
 from necks import Neck
 
 
@@ -48,10 +48,10 @@ def build_detector(
         convention: whose anchors and norms the head has; others than our own are for converted weights.
 
     Raises:
-        ValueError: as `check_fit`, if the neck does not take the backbone's maps or its own are not of their levels.
+        ValueError: as `check_compatibility`.
     """
     head = head or HeadConfig()
-    check_fit(backbone, neck)
+    check_compatibility(backbone, neck)
     anchors = build_anchors(neck.out_levels, head, convention)
     module = build_head(neck.out_channels, anchors.num_anchors_per_location()[0], num_classes, head, convention)
     wrapped = BackboneWithNeck(backbone, neck)

@@ -7,9 +7,9 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.ops import MultiScaleRoIAlign
 
 from nas.detection.backbone import Backbone
+from nas.detection.compatibility import check_compatibility
 from nas.detection.config import TwoStageConfig
 from nas.detection.detector import BackboneWithNeck
-from nas.detection.fit import check_fit
 from necks import Neck
 
 ROI_SIZE, ROI_SAMPLES = 7, 2
@@ -29,11 +29,10 @@ def build_faster_rcnn(
         image_size: images are resized so that both sides fit into this many pixels.
 
     Raises:
-        ValueError: for levels with gaps, and as `check_fit`, if the neck does not take the backbone's maps or its own
-            are not of their levels.
+        ValueError: for levels with gaps, and as `check_compatibility`.
     """
     config = config or TwoStageConfig()
-    check_fit(backbone, neck)
+    check_compatibility(backbone, neck)
     if neck.in_levels != tuple(range(neck.in_levels[0], neck.in_levels[0] + len(neck.in_levels))):
         raise ValueError(
             "regions are pooled from the level that fits their size, so the backbone's levels must be consecutive, "

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Protocol, runtime_checkable
 
 from nas.proxy.config import ProxyConfig
-from nas.proxy.trial import Hooks, Trained
+from nas.proxy.trial import Trained, TrialCallbacks
 from nas.search.config import SearchConfig
 from search_space import Genotype
 
@@ -15,7 +15,7 @@ from search_space import Genotype
 class Task(Protocol):
     """Training and scoring of candidates; made once per worker."""
 
-    def run(self, genotype: Genotype, seed: int, hooks: Hooks) -> Trained:
+    def run(self, genotype: Genotype, seed: int, hooks: TrialCallbacks) -> Trained:
         """
         Raises:
             TrialError: when this candidate cannot be scored; any other exception is a failed trial, too.

@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from nas.engine.hooks import TrialHooks
+from nas.engine.callbacks import SearchCallbacks
 from nas.engine.task import Task
 from nas.proxy.trial import Start, TrialError
 from nas.search.config import SearchConfig
@@ -30,7 +30,7 @@ class TrialRequest:
 
     Args:
         seed: of its training.
-        start, keeps_weights: see `Hooks`.
+        start, keeps_weights: see `TrialCallbacks`.
     """
 
     number: int
@@ -80,7 +80,7 @@ def trial_seed(config: SearchConfig, number: int) -> int:
     return config.seed * 1_000_003 + number
 
 
-def run_trial(task: Task, config: SearchConfig, request: TrialRequest, hooks: TrialHooks) -> Answer:
+def run_trial(task: Task, config: SearchConfig, request: TrialRequest, hooks: SearchCallbacks) -> Answer:
     """Train and score; an error of the candidate comes back as an answer, so that nobody tries it again.
 
     Raises:

@@ -6,7 +6,7 @@ import logging
 import platform
 from typing import TYPE_CHECKING, Any
 
-from nas.engine.hooks import TrialHooks
+from nas.engine.callbacks import SearchCallbacks
 from nas.engine.task import Estimating, MakeTask, Task
 from nas.engine.trial import Answer, TrialRequest, run_trial
 from nas.search.config import SearchConfig
@@ -26,13 +26,13 @@ class Worker:
     Args:
         config: of the search.
         make_task: a module-level function.
-        desk: see `TrialHooks`.
+        server: see `SearchCallbacks`.
     """
 
-    def __init__(self, config: SearchConfig, make_task: MakeTask, desk: ActorHandle[Any] | None) -> None:
+    def __init__(self, config: SearchConfig, make_task: MakeTask, server: ActorHandle[Any] | None) -> None:
         self._config = config
         self._make_task = make_task
-        self._desk = desk
+        self._server = server
         self._task: Task | None = None
 
     def prepare(self, *, estimate: bool) -> Ready:
@@ -53,12 +53,12 @@ class Worker:
         """See `run_trial`."""
         assert self._task is not None
         candidate = request.candidate
-        hooks = TrialHooks(
+        hooks = SearchCallbacks(
             self._config,
             request.number,
             request.key,
             candidate.is_limited,
-            self._desk,
+            self._server,
             channels=candidate.channels,
             start=request.start,
             keeps_weights=request.keeps_weights,

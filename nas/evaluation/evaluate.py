@@ -19,7 +19,7 @@ from nas.detection.anytime import AnytimeRetinaNet
 from nas.detection.cost import Cost, detector_cost
 from nas.detection.saved import DetectorSpec
 from nas.errors import UserError
-from nas.evaluation.finding import find_letterboxed, find_one_by_one
+from nas.evaluation.inference import find_letterboxed, find_one_by_one
 
 Resize = Literal["letterbox", "torchvision"]
 SCORERS = ("pycocotools", "faster_coco_eval")

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nas.detection.cost import Cost, detector_cost, neck_cost
+from nas.drawing.architecture import architecture
 from nas.export.files import CARD_FILE, PICTURE_FILE
 from nas.export.formats import Written
 from nas.export.markdown import table_row
 from nas.export.sources import Source
-from nas.results.architecture import architecture
 from necks import MergeNeck, Neck
 from necks.exported import GENOTYPE_FILE
 from search_space import Genotype

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from nas.drawing.node_names import node_names
 from nas.export.parts import Members, Shared
 from nas.export.source import assignment
-from nas.results.names import node_names
 from necks.edge import Edge
 from necks.merge import OPERATIONS, WEIGHTED, Cell
 from necks.merge_neck import MergeNeck, Pyramid

@@ -13,14 +13,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from nas.export.drawing import text_drawing
+from nas.drawing.node_names import node_names
+from nas.drawing.text_drawing import text_drawing
 from nas.export.errors import ExportError
 from nas.export.layers import WIDTH
 from nas.export.neck_source import NeckSource
 from nas.export.pyramid_source import INDENT
 from nas.export.snippets import DOWN, FIT, GATED, HALVE, SAME_MAX_POOL, SHARES, UP
 from nas.export.source import listed
-from nas.results.names import node_names
 from necks import MergeNeck, Neck
 from necks.merge import OPERATIONS
 

@@ -1,1 +1,1 @@
-"""The short training that scores a candidate."""
+"""Proxy task: the short training that scores a candidate."""

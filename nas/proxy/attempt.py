@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from nas.proxy.checkpoint import pack, unpack
 from nas.proxy.training import Training
-from nas.proxy.trial import Hooks
+from nas.proxy.trial import TrialCallbacks
 
 _log = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ class Attempt:
         stopped_at: the rung at which the hooks stopped the training.
     """
 
-    def __init__(self, training: Training, evaluate: Callable[[], dict[str, float]], hooks: Hooks) -> None:
+    def __init__(self, training: Training, evaluate: Callable[[], dict[str, float]], hooks: TrialCallbacks) -> None:
         self._training = training
         self._evaluate = evaluate
         self._hooks = hooks

@@ -37,14 +37,14 @@ from nas.proxy.phases import NO_PHASES, Phases
 from nas.proxy.precision import decided
 from nas.proxy.scoring import score
 from nas.proxy.training import Training
-from nas.proxy.trial import Hooks, Start, Trained, TrialError
+from nas.proxy.trial import Start, Trained, TrialCallbacks, TrialError
 from nas.proxy.warm import WARM_SEED, start_from, warm_config, warm_weights
 from necks import MergeNeck, Neck
 from search_space import Genotype, known
 
 BuildNeck = Callable[[tuple[int, ...], tuple[int, ...]], Neck]
 
-NO_HOOKS = Hooks()
+NO_CALLBACKS = TrialCallbacks()
 
 ESTIMATE_STEPS = 8
 
@@ -86,7 +86,7 @@ class ProxyTask:
         self._warm: dict[int, dict[str, Tensor]] = {}
         self._warmed(config.neck.channels)
 
-    def run(self, genotype: Genotype, seed: int, hooks: Hooks = NO_HOOKS) -> Trained:
+    def run(self, genotype: Genotype, seed: int, hooks: TrialCallbacks = NO_CALLBACKS) -> Trained:
         """Train and score one candidate; the same seed gives the same weights again, on the CPU to the last bit,
         whatever rungs it passes and however often it continues from a checkpoint.
 
@@ -101,7 +101,9 @@ class ProxyTask:
             config = replace(config, channels=hooks.channels)
         return self.run_neck(partial(candidate_neck, genotype, config=config), seed, hooks)
 
-    def run_neck(self, build: BuildNeck, seed: int, hooks: Hooks = NO_HOOKS, phases: Phases = NO_PHASES) -> Trained:
+    def run_neck(
+        self, build: BuildNeck, seed: int, hooks: TrialCallbacks = NO_CALLBACKS, phases: Phases = NO_PHASES
+    ) -> Trained:
         """As `run`, for any neck whose levels are those of the configuration.
 
         Args:

@@ -29,7 +29,7 @@ class Start:
     lr: float = 1.0
 
 
-class Hooks:
+class TrialCallbacks:
     """What a trial tells and asks while it runs; as it stands, nothing is asked and nothing kept.
 
     A task that knows nothing of `start` and `keeps_weights` trains from nothing and says so (`Trained.inherited`).
@@ -75,7 +75,7 @@ class Trained:
             checkpoint it continued, if it did.
         neck: trained, in evaluation mode, on the CPU; None for a task that has none to keep.
         stopped_at: the rung at which the training ended, or None if it ran to its end.
-        inherited: whether the training started from `Hooks.start`.
+        inherited: whether the training started from `TrialCallbacks.start`.
         weights: for others to start from, if they were asked for.
     """
 

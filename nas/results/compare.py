@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from itertools import zip_longest
 
-from nas.results.names import node_names
+from nas.drawing.node_names import node_names
 from search_space import Genotype
 
 

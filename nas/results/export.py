@@ -16,9 +16,9 @@ from nas.export.markdown import code, escaped
 from nas.export.sources import Source, neck_source, save_plain
 from nas.results.confirmed import answer, best_training, conclusion, observation, verdict_of
 from nas.results.labels import width_note
+from nas.runs.run_directory import RunDirectory
 from nas.search.config import SearchConfig
 from nas.search.records import Trial
-from nas.search.run_directory import RunDirectory
 from nas.search.standings import scored
 from necks import MergeNeck
 from necks.exported import WEIGHTS_FILE

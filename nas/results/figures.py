@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from nas.drawing.architecture import architecture
 from nas.results import pictures
-from nas.results.architecture import architecture
 from nas.results.confirmed import verdict_of
 from nas.results.controller_state import controller_state
 from nas.results.importance import importances

@@ -19,11 +19,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from nas.credentials import without_credentials_in
-from nas.results import layout
-from nas.results.architecture import BARE_RADIUS, DANGLING_COLOUR, MERGE_COLOURS, RADIUS
+from nas.drawing import layout
+from nas.drawing.architecture import BARE_RADIUS, DANGLING_COLOUR, MERGE_COLOURS, RADIUS
+from nas.drawing.inline_svg import inline_svg
 from nas.results.confirmed import HEADINGS, standing_rows
 from nas.results.figures import ReportFigure
-from nas.results.inline_svg import inline_svg
 from nas.results.summary import TITLES, Row, cell
 from nas.results.trials import TRIALS_FILE
 from nas.search.config import SearchConfig

@@ -25,10 +25,10 @@ from nas.results.summary import (
 )
 from nas.results.trials import TRIALS_FILE, write_trials
 from nas.results.units import resource_hours
+from nas.runs.places import shown, trials_with_weights
+from nas.runs.run_directory import RunDirectory, RunDirectoryError
 from nas.search.config import SearchConfig
-from nas.search.places import shown, trials_with_weights
 from nas.search.records import Trial
-from nas.search.run_directory import RunDirectory, RunDirectoryError
 from nas.search.standings import best, best_found, known_necks
 from search_space.files import is_there, read_json
 

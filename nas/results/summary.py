@@ -139,7 +139,7 @@ def status(config: SearchConfig, trials: Sequence[Trial], live: bool) -> dict[st
     trials = [trial for trial in trials if not trial.rejected]
     counts = {state: sum(trial.state == state for trial in trials) for state in STATES}
     finished = len(trials) - counts["running"]
-    left = trials_left(config, trials)
+    left = trials_left(config.total_trials, config.confirm, trials)
     total = finished + left
     verdict = verdict_of(config, trials)
     leader = best(scored(trials))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass as plain_dataclass
 from functools import lru_cache
 from itertools import chain, zip_longest
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import numpy as np
 from pydantic import ConfigDict, Field, model_validator
@@ -16,9 +16,6 @@ from nas.bounds import MAX_TRIALS, Int
 from nas.search.posterior import Array, Rewards, independent_draws, noise_draws, related_draws
 from nas.search.records import Trial
 from nas.search.standings import SEARCH_ORIGINS, found, known_necks, ranked
-
-if TYPE_CHECKING:
-    from nas.search.config import SearchConfig
 
 FIRST_ROUNDS = 2
 """Rounds that every contender takes part in: with one training each the noise is not known."""
@@ -203,14 +200,18 @@ class Confirmation:
         return tuple(trial.reward for trial in self._trained[contender.number] if trial.reward is not None)
 
 
-def trials_left(config: SearchConfig, trials: Sequence[Trial]) -> int:
-    """Trials that a search has yet to finish, its confirmation included."""
+def trials_left(total: int, config: ConfirmConfig, trials: Sequence[Trial]) -> int:
+    """Trials that a search has yet to finish, its confirmation included.
+
+    Args:
+        total: trials of the search before its confirmation.
+    """
     others = [trial for trial in trials if trial.candidate.is_candidate and not trial.rejected]
     finished = sum(trial.state != "running" for trial in others)
     controls = sum(trial.state == "running" and trial.candidate.kind == "control" for trial in trials)
-    if left := max(config.total_trials, len(others)) - finished:
-        return left + controls + config.confirm.trainings
-    return controls + Confirmation(config.confirm, trials).left
+    if left := max(total, len(others)) - finished:
+        return left + controls + config.trainings
+    return controls + Confirmation(config, trials).left
 
 
 @lru_cache(maxsize=64)

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass as plain_dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from nas.bounds import Float, Int
 from nas.detection.config import BackboneConfig
+from nas.proxy.config import ProxyConfig
 from search_space import Genotype, genotype_cost
-
-if TYPE_CHECKING:
-    from nas.search.config import SearchConfig
 
 MEASURES = {"max_params": "params", "max_macs": "macs", "max_latency_ms": "latency_ms"}
 _TEXTS = {"params": "{:,} params", "macs": "{:,} MACs", "latency_ms": "{:.3g} ms"}
@@ -90,8 +88,8 @@ def tightened(old: ConstraintConfig, new: ConstraintConfig) -> list[str]:
     ]
 
 
-def static_cost(config: SearchConfig) -> Callable[..., dict[str, int]]:
-    """Counts `params` and `macs` of a candidate's neck at the proxy's settings, in microseconds.
+def static_cost(proxy: ProxyConfig) -> Callable[..., dict[str, int]]:
+    """Counts `params` and `macs` of a candidate's neck under a proxy task, in microseconds.
 
     Only the backbone is built, once and without weights, for the channels and sizes of its maps.
 
@@ -101,7 +99,7 @@ def static_cost(config: SearchConfig) -> Callable[..., dict[str, int]]:
     from nas.detection.backbone import build_backbone
     from nas.detection.cost import feature_shapes
 
-    proxy, neck = config.proxy, config.proxy.neck
+    neck = proxy.neck
     backbone = build_backbone(BackboneConfig(name=proxy.backbone.name, levels=proxy.backbone.levels))
     shapes = feature_shapes(backbone, (proxy.image_size, proxy.image_size)).values()
 

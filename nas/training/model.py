@@ -16,9 +16,9 @@ from nas.configuration import ConfigError
 from nas.data.coco import CocoSplit
 from nas.detection.backbone import build_backbone
 from nas.detection.saved import DetectorSpec
-from nas.search.journal import open_journal
-from nas.search.places import fetched
-from nas.search.trial_names import chosen_trial, split_name
+from nas.runs.journal import open_journal
+from nas.runs.places import fetched
+from nas.runs.trial_names import chosen_trial, split_name
 from nas.training.config import TrainConfig, TrainNeckConfig
 from necks import NECKS, MergeNeck, Neck, Recipe, build_neck
 from necks.exported import GENOTYPE_FILE, neck_to_dict, read_genotype

@@ -14,7 +14,7 @@ from ray.train.torch import TorchConfig
 from ray.train.torch.config import _TorchBackend
 from torch import distributed as dist
 
-from nas.cluster.private import private_directory
+from nas.workers.private_ray import private_directory
 
 
 def torch_config() -> TorchConfig:

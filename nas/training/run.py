@@ -23,7 +23,6 @@ from nas.data.coco import open_splits
 from nas.detection.config import absolute_weights
 from nas.detection.saved import DETECTOR_FILE, WEIGHTS_FILE
 from nas.errors import first_line
-from nas.search.cluster import connected
 from nas.search.config import ResourceConfig
 from nas.training.config import TrainConfig
 from nas.training.directory import TrainingDirectory
@@ -31,6 +30,7 @@ from nas.training.model import detector_spec
 from nas.training.process import Failure, News, gpus_in_cluster, train_process
 from nas.training.rendezvous import torch_config
 from nas.training.trainer import Look, TrainingError
+from nas.workers.ray_session import connected
 
 POLL_SECONDS = 0.5
 KEPT_CHECKPOINTS = 2

@@ -14,7 +14,7 @@ from nas.data.evaluate import coco_ap
 from nas.detection.detector import grid_anchors
 from nas.detection.meta import meta_copy
 from nas.evaluation.evaluate import choose_exits
-from nas.evaluation.finding import find_letterboxed
+from nas.evaluation.inference import find_letterboxed
 from nas.training.config import TrainConfig
 from nas.training.optimization import autocast
 

@@ -15,11 +15,11 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from nas import interruption
 from nas.errors import first_line
-from nas.search.cluster import Node
 from nas.search.config import ResourceConfig
-from nas.search.staffing import Staffing
 from nas.text import MESSAGE_LIMIT, plain
 from nas.workers.answers import Failed, Ready
+from nas.workers.placement import Placement
+from nas.workers.ray_session import Node
 
 _log = logging.getLogger(__name__)
 
@@ -89,7 +89,7 @@ class Pool(Generic[Payload, Result]):
     ) -> None:
         self._make = make
         self._resources = resources
-        self._staffing = Staffing(resources, nodes)
+        self._placement = Placement(resources, nodes)
         self._waiting: dict[Any, _Hired[Payload]] = {}
         self._idle: list[_Hired[Payload]] = []
         self._again: deque[_Job[Payload]] = deque()
@@ -143,7 +143,7 @@ class Pool(Generic[Payload, Result]):
             WorkersError: when no machine can run a payload.
         """
         interruption.check()
-        for node in self._staffing.vacancies([worker.node for worker in (*self._waiting.values(), *self._idle)]):
+        for node in self._placement.vacancies([worker.node for worker in (*self._waiting.values(), *self._idle)]):
             self._hire(node)
         return [(job.payload, result) for job, result in self._replies()]
 
@@ -172,13 +172,13 @@ class Pool(Generic[Payload, Result]):
             ready: Ready = ray.get(ref)
         except RayError as error:
             self._lose(worker)
-            self._staffing.died_early(worker.node, _why(error))
+            self._placement.died_early(worker.node, _why(error))
             return
         if ready.failure is not None:
             self._end(worker)
-            self._staffing.cannot_start(worker.node, ready.failure)
+            self._placement.cannot_start(worker.node, ready.failure)
             return
-        self._staffing.is_ready(worker.node)
+        self._placement.is_ready(worker.node)
         self._idle.append(worker)
         if not self._any_ready:
             self._any_ready = True
@@ -233,7 +233,7 @@ class Pool(Generic[Payload, Result]):
 
     def _end(self, worker: _Hired[Payload]) -> None:
         ray.kill(worker.actor)
-        self._staffing.look_again()
+        self._placement.look_again()
 
 
 def make_workers(worker: type[Worker[Payload, Result]], *arguments: Any) -> Callable[[dict[str, Any]], Any]:

@@ -16,14 +16,14 @@ from torch import Tensor
 from necks.choices import Activation
 from necks.gpu.fit import on
 from necks.gpu.pooling import block_of, largest_of
-from necks.gpu.terms import Term
-from necks.resample import Size, size_of
+from necks.gpu.term import Term
+from necks.sizes import Size, size_of
 
 SAME, UP, POOL = range(3)
 
 
 def launch(terms: list[Term], size: Size, activation: Activation) -> Tensor:
-    """`necks.gpu.terms.merged` of maps in channels_last."""
+    """`necks.kernel_terms.merged` of maps in channels_last."""
     images, channels = terms[0].x.shape[:2]
     out = torch.empty(
         (images, channels, *size), dtype=terms[0].x.dtype, device=terms[0].x.device, memory_format=torch.channels_last

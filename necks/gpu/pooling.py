@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from necks.gpu.fit import on
-from necks.resample import Size, Window, size_of
+from necks.sizes import Size, Window, size_of
 
 BLOCK_C = 128
 ELEMENTS = 256

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import pytest
 
 from nas.cli import main
-from nas.search.cluster import connected
 from nas.search.config import ResourceConfig
+from nas.workers.ray_session import connected
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from nas.configuration import override
 from nas.data.config import SignsConfig
 from nas.data.signs import make_signs
 from nas.experiment import load_experiment
-from nas.search.journal import Journal
+from nas.runs.journal import Journal
 from necks import MergeNeck, load_exported
 
 SMOKE = ("search", "experiments.signs:smoke", "--run-dir", "r")

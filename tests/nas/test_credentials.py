@@ -15,9 +15,9 @@ from nas.configuration import ConfigError, override
 from nas.credentials import has_credentials, reason, scrubbed, without_credentials
 from nas.data.archive import open_root
 from nas.data.config import DataError
-from nas.search.remote import Remote, RemoteError
-from nas.search.run_directory import RunDirectory
-from nas.search.staging import staging_path
+from nas.runs.remote.files import Remote, RemoteError
+from nas.runs.remote.staging import staging_path
+from nas.runs.run_directory import RunDirectory
 
 HARMLESS = [
     "file:///a@b",

@@ -17,7 +17,7 @@ from nas.detection.config import BackboneConfig, HeadConfig
 from nas.detection.saved import DetectorSpec, build_from_spec, load_detector, save_detector
 from nas.errors import UserError
 from nas.results.report import _final
-from nas.search.run_directory import RunDirectory
+from nas.runs.run_directory import RunDirectory
 from nas.training.config import TrainNeckConfig
 from nas.training.model import _build
 from necks import build_neck, load_exported, save_exported

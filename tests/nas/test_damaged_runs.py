@@ -19,12 +19,12 @@ from made_up_run import made_up_run
 
 from nas.commands.logs import logged
 from nas.commands.runs import make_report, show_status
+from nas.engine.scheduler import Plan
 from nas.errors import UserError
 from nas.results.report import write_report
-from nas.search.journal import open_journal
-from nas.search.journal_lines import JournalError
-from nas.search.plan import Plan
-from nas.search.run_directory import RunDirectory, RunDirectoryError
+from nas.runs.journal import open_journal
+from nas.runs.journal_lines import JournalError
+from nas.runs.run_directory import RunDirectory, RunDirectoryError
 
 Lines = list[dict[str, Any]]
 

@@ -26,7 +26,7 @@ from nas.data.config import DataConfig
 from nas.data.problems import Findings
 from nas.errors import first_line
 from nas.proxy.trial import TrialError
-from nas.search.journal import Journal
+from nas.runs.journal import Journal
 from nas.search.reward import RewardConfig
 from nas.terminal import PlainFormatter, Terminal, console, heading, log_to_standard_error
 from nas.text import MESSAGE_LIMIT, plain

@@ -11,7 +11,8 @@ import necks.gpu.fit
 import necks.merge
 import necks.resample
 from necks import MergeNeck, build_neck
-from necks.resample import pool_window, resample, size_of
+from necks.resample import pool_window, resample
+from necks.sizes import size_of
 
 triton = pytest.importorskip("triton")
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -30,14 +31,14 @@ MERGE_NECKS = [name for name, make in CASES.items() if has_cells(make())]
 @pytest.fixture(autouse=True)
 def kernels(monkeypatch):
     """The kernels, used for every map in channels_last; those of the interpreter are forgotten afterwards."""
-    monkeypatch.setattr("necks.gpu.terms.LARGE", 0)
+    monkeypatch.setattr("necks.kernel_terms.LARGE", 0)
     if DEVICE == "cuda":
         yield
         return
     before = {name: sys.modules.pop(name, None) for name in KERNELS}
     monkeypatch.setenv("TRITON_INTERPRET", "1")
     monkeypatch.setattr(necks.resample, "kernels_fit", lambda x: True)
-    monkeypatch.setattr("necks.gpu.terms.kernels_fit", lambda x: True)
+    monkeypatch.setattr("necks.kernel_terms.kernels_fit", lambda x: True)
     for name in KERNELS:
         importlib.import_module(name)
     yield
@@ -49,7 +50,7 @@ def kernels(monkeypatch):
 
 def without_kernels(monkeypatch):
     monkeypatch.setattr(necks.resample, "kernels_fit", lambda x: False)
-    monkeypatch.setattr("necks.gpu.terms.kernels_fit", lambda x: False)
+    monkeypatch.setattr("necks.kernel_terms.kernels_fit", lambda x: False)
 
 
 def map_of(channels, height, width, dtype=torch.float32):
@@ -121,13 +122,13 @@ def test_more_inputs_than_a_genotype_of_two_has_are_one_sum(monkeypatch):
 
 
 def test_small_maps_are_the_kernels_once_and_in_a_cuda_graph(monkeypatch):
-    monkeypatch.setattr("necks.gpu.terms.LARGE", 2**24)
+    monkeypatch.setattr("necks.kernel_terms.LARGE", 2**24)
     neck = randomised(build_neck("nas_fpn@mmdet", in_channels=(4, 5, 6), out_channels=8)).eval().to(DEVICE).fuse()
     launched = count_launches(monkeypatch)
     sizes = [{key: x.to(DEVICE) for key, x in features(neck, size).items()} for size in ((96, 160), (64, 64))]
 
     def launches(maps, recording):
-        monkeypatch.setattr("necks.gpu.terms._recording", lambda x: recording)
+        monkeypatch.setattr("necks.kernel_terms._recording", lambda x: recording)
         launched.clear()
         with torch.no_grad():
             neck(maps)

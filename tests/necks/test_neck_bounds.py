@@ -5,7 +5,7 @@ import time
 import pytest
 import torch
 
-from nas.results.architecture import architecture
+from nas.drawing.architecture import architecture
 from necks import NECKS, build_neck
 from necks.asff import AsffNeck
 from necks.bounds import MAX_PARAMS, MAX_STACKED_INPUTS

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from nas.cluster.demand import demanded
 from nas.search.config import ResourceConfig
+from nas.workers.demand import demanded
 
 
 @pytest.fixture

@@ -17,9 +17,9 @@ from postgres import Postgres, binaries
 from ray_nodes import RayNodes
 from toy_search import starts, states
 
-from nas.search.journal import open_journal
-from nas.search.plan import Plan
-from nas.search.run_directory import RunDirectory
+from nas.engine.scheduler import Plan
+from nas.runs.journal import open_journal
+from nas.runs.run_directory import RunDirectory
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 

@@ -20,10 +20,10 @@ from listeners import Port, answers, listening
 from ray._raylet import AuthenticationTokenLoader
 from toy_search import Teller, search, toy_config
 
-from nas.cluster import unprotected
-from nas.cluster.private import environment, private_directory, private_ray
-from nas.search.cluster import connected
 from nas.search.config import ResourceConfig
+from nas.workers import unprotected
+from nas.workers.private_ray import environment, private_directory, private_ray
+from nas.workers.ray_session import connected
 
 WRONG = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0123456789abcdef" * 4}
 TOKENS = {"no token": {"RAY_AUTH_MODE": "disabled"}, "a wrong token": WRONG}

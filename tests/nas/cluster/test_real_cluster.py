@@ -37,7 +37,7 @@ print("the end", flush=True)
 
 JOINS = """
 import sys
-from nas.search.cluster import connected
+from nas.workers.ray_session import connected
 from nas.search.config import ResourceConfig
 with connected(ResourceConfig(), sys.argv[1]):
     pass

@@ -1,4 +1,4 @@
-"""Trainings that never were: a plan, and a bank with scores as wished."""
+"""Trainings that never were: a plan, and a store with scores as wished."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from experiments.signs import smoke
-from nas.comparison.bank import Bank
-from nas.comparison.case import Case, Result
 from nas.comparison.check import CheckPlan, longer
 from nas.comparison.necks import diverse_necks
+from nas.comparison.result_store import ResultStore
+from nas.comparison.training_job import Result, TrainingJob
 
 CONFIG = replace(smoke(), proxy=replace(smoke().proxy, steps=100))
 
@@ -30,11 +30,11 @@ def metrics(ap: float, seconds: float = 10.0) -> dict[str, float]:
     return {"AP": ap, "seconds": seconds, "seconds/loss": seconds / 4, "params": 5, "latency_ms": 1.0}
 
 
-def filled(path: Path, cases: list[Case], score: Callable[[Case], Result | None]) -> Bank:
-    """A bank with what `score` gives; None leaves a case out."""
-    bank = Bank(path / "trainings.jsonl")
-    with bank.claim():
-        for case in cases:
-            if (result := score(case)) is not None:
-                bank.add(case, result)
-    return bank
+def filled(path: Path, jobs: list[TrainingJob], score: Callable[[TrainingJob], Result | None]) -> ResultStore:
+    """A store with what `score` gives; None leaves a job out."""
+    store = ResultStore(path / "trainings.jsonl")
+    with store.claim():
+        for job in jobs:
+            if (result := score(job)) is not None:
+                store.add(job, result)
+    return store

@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 from made_up import CONFIG, filled, metrics, plan
 
-from nas.comparison.case import Case, Result
 from nas.comparison.check import check, longer
 from nas.comparison.choose import grid, judge, recommended
 from nas.comparison.necks import diverse_necks
+from nas.comparison.training_job import Result, TrainingJob
 from nas.configuration import ConfigError
 from nas.errors import UserError
 from search_space import KNOWN, NasFpnSpace, PyramidSpace
@@ -22,18 +22,18 @@ def score_by(noise: float, spread: float = 5.0, *, only: int | None = None):
     plans = plan()
     truth = {neck.genotype.fingerprint: 20 + spread * index for index, neck in enumerate(plans.necks)}
 
-    def score(case: Case) -> Result:
-        rng = random.Random(f"{case.genotype.fingerprint} {case.proxy.steps} {case.seed}")
-        told = only is None or case.proxy.steps >= only
-        value = truth[case.genotype.fingerprint] if told else 40.0
-        return Result(metrics(value + rng.gauss(0, noise), case.proxy.steps / 10))
+    def score(job: TrainingJob) -> Result:
+        rng = random.Random(f"{job.genotype.fingerprint} {job.proxy.steps} {job.seed}")
+        told = only is None or job.proxy.steps >= only
+        value = truth[job.genotype.fingerprint] if told else 40.0
+        return Result(metrics(value + rng.gauss(0, noise), job.proxy.steps / 10))
 
     return score
 
 
 def test_a_true_proxy_is_called_true(tmp_path):
-    bank = filled(tmp_path, plan().cases(), score_by(0.5))
-    result = check(plan(), bank)
+    store = filled(tmp_path, plan().jobs(), score_by(0.5))
+    result = check(plan(), store)
     assert result.ranks
     assert result.separates
     assert result.agreement.tau > 0.95
@@ -43,7 +43,7 @@ def test_a_true_proxy_is_called_true(tmp_path):
 
 
 def test_a_blind_proxy_is_called_blind(tmp_path):
-    result = check(plan(), filled(tmp_path, plan().cases(), score_by(0.5, only=1000)))
+    result = check(plan(), filled(tmp_path, plan().jobs(), score_by(0.5, only=1000)))
     assert not result.ranks
     assert not result.separates
 
@@ -52,19 +52,19 @@ def test_a_neck_that_failed_is_left_out_and_named(tmp_path):
     victim = plan().necks[3]
     good = score_by(0.5)
 
-    def score(case: Case) -> Result:
-        failed = case.genotype == victim.genotype and case.seed == 3 and case.proxy.steps == 100
-        return Result(None, "loss is nan") if failed else good(case)
+    def score(job: TrainingJob) -> Result:
+        failed = job.genotype == victim.genotype and job.seed == 3 and job.proxy.steps == 100
+        return Result(None, "loss is nan") if failed else good(job)
 
-    result = check(plan(), filled(tmp_path, plan().cases(), score))
+    result = check(plan(), filled(tmp_path, plan().jobs(), score))
     assert result.failed == {victim.label: "loss is nan"}
     assert len(result.scores) == len(plan().necks) - 1
 
 
 def test_nothing_but_failures_is_a_clear_error(tmp_path):
-    bank = filled(tmp_path, plan().cases(), lambda case: Result(None, "out of memory"))
+    store = filled(tmp_path, plan().jobs(), lambda job: Result(None, "out of memory"))
     with pytest.raises(UserError, match=r"only 0 of 14 necks .*out of memory"):
-        check(plan(), bank)
+        check(plan(), store)
 
 
 def test_the_long_training_has_no_warm_start():
@@ -118,8 +118,8 @@ def test_a_grid_that_makes_no_sense_is_refused(variation, message):
 def judged(tmp_path, score):
     settings = grid(CONFIG.proxy, ["steps=25,50,100"])
     plans = [replace(plan(), proxy=setting.proxy) for setting in settings]
-    cases = [*plan().reference_cases(), *(case for one in plans for case in one.proxy_cases())]
-    return judge(plan(), settings, filled(tmp_path, cases, score))
+    jobs = [*plan().reference_jobs(), *(job for one in plans for job in one.proxy_jobs())]
+    return judge(plan(), settings, filled(tmp_path, jobs, score))
 
 
 def test_the_cheapest_true_setting_is_recommended(tmp_path):
@@ -132,9 +132,9 @@ def test_the_cheapest_true_setting_is_recommended(tmp_path):
 def test_a_proxy_that_is_blank_is_not_taken_for_the_best(tmp_path):
     """Its tau is no number, and it is the cheapest."""
 
-    def score(case: Case) -> Result:
-        blank = case.proxy.steps == 25
-        return Result(metrics(0.0, 1.0)) if blank else score_by(0.2, only=1000)(case)
+    def score(job: TrainingJob) -> Result:
+        blank = job.proxy.steps == 25
+        return Result(metrics(0.0, 1.0)) if blank else score_by(0.2, only=1000)(job)
 
     rows = judged(tmp_path, score)
     assert rows[0].result.separation == 0

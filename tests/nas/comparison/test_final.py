@@ -10,9 +10,9 @@ import pytest
 from made_up import CONFIG, filled, metrics
 from scipy.stats import t
 
-from nas.comparison.case import Result
-from nas.comparison.final import MACS_TOLERANCE, _at_goal, contenders, final_cases, margin, off_goal, sized, standings
+from nas.comparison.final import MACS_TOLERANCE, _at_goal, contenders, final_jobs, margin, off_goal, sized, standings
 from nas.comparison.necks import NamedNeck, diverse_necks
+from nas.comparison.training_job import Result
 from nas.data.config import DataConfig, SignsConfig
 from nas.errors import UserError
 from nas.search.records import Candidate, Trial
@@ -95,16 +95,16 @@ def test_a_neck_of_nothing_is_made_as_wide_as_it_takes(config):
 
 def test_standings_are_means_with_intervals_the_best_first(config, tmp_path):
     necks = [NamedNeck(name, "known", known_genotype(name)) for name in ("fpn", "bifpn", "pafpn")]
-    cases = final_cases(config, config.proxy, sized(config, necks), 3)
-    flat = [case for own in cases.values() for case in own]
-    assert {case.split for case in flat} == {"test"}
+    jobs = final_jobs(config, config.proxy, sized(config, necks), 3)
+    flat = [job for own in jobs.values() for job in own]
+    assert {job.split for job in flat} == {"test"}
     aps = {"fpn": (30, 31, 32), "bifpn": (40, 40, 40)}
 
-    def score(case):
-        values = aps.get(case.label)
-        return Result(None, "loss is nan") if values is None else Result(metrics(values[case.seed]))
+    def score(job):
+        values = aps.get(job.label)
+        return Result(None, "loss is nan") if values is None else Result(metrics(values[job.seed]))
 
-    found, failed = standings(cases, filled(tmp_path, flat, score))
+    found, failed = standings(jobs, filled(tmp_path, flat, score))
     assert [entry.contender.neck.label for entry in found] == ["bifpn", "fpn"]
     assert failed == {"pafpn": "loss is nan"}
     assert (found[0].mean, found[0].margin) == (40, 0)

@@ -7,8 +7,8 @@ import random
 
 import pytest
 
-from nas.comparison import fleet
-from nas.comparison.case import Case, Result
+from nas.comparison import run_all as fleet
+from nas.comparison.training_job import Result, TrainingJob
 
 FEW = ("--necks", "13", "--out")
 
@@ -16,22 +16,22 @@ FEW = ("--necks", "13", "--out")
 @pytest.fixture
 def made_up_trainings(monkeypatch):
     """Every neck has an AP of its own, of which a proxy with fewer than 20 steps sees nothing; what was trained."""
-    trained: list[Case] = []
+    trained: list[TrainingJob] = []
 
-    def train_all(cases, bank, resources, told, *, address=None):
-        left = [case for case in cases if bank.get(case) is None]
-        for index, case in enumerate(left):
-            sees = case.proxy.steps >= 20
-            worth = int(case.genotype.fingerprint, 16) % 1000 / 20
-            drawn = random.Random(f"{case.genotype.fingerprint} {case.proxy.steps} {case.seed}")
+    def run_all(jobs, store, resources, told, *, address=None):
+        left = [job for job in jobs if store.get(job) is None]
+        for index, job in enumerate(left):
+            sees = job.proxy.steps >= 20
+            worth = int(job.genotype.fingerprint, 16) % 1000 / 20
+            drawn = random.Random(f"{job.genotype.fingerprint} {job.proxy.steps} {job.seed}")
             ap = 20 + sees * worth + drawn.gauss(0, 0.3)
-            seconds = float(case.proxy.steps)
+            seconds = float(job.proxy.steps)
             result = Result({"AP": ap, "seconds": seconds, "seconds/loss": seconds / 2})
-            bank.add(case, result)
-            told(case, result, len(left) - index - 1)
+            store.add(job, result)
+            told(job, result, len(left) - index - 1)
         trained.extend(left)
 
-    monkeypatch.setattr(fleet, "train_all", train_all)
+    monkeypatch.setattr(fleet, "run_all", run_all)
     return trained
 
 

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from nas.detection.backbone import Backbone, build_backbone
+from nas.detection.compatibility import check_compatibility
 from nas.detection.config import BackboneConfig, HeadConfig, TwoStageConfig
 from nas.detection.detector import build_detector
-from nas.detection.fit import check_fit
 from nas.detection.two_stage import build_faster_rcnn
 from necks import Neck, build_neck
 
@@ -186,7 +186,7 @@ def test_the_check_changes_neither_backbone_nor_neck():
     neck = neck_over(backbone)
     before = OrderedDict((name, value.clone()) for name, value in (backbone.state_dict() | neck.state_dict()).items())
     state = torch.get_rng_state()
-    check_fit(backbone, neck)
+    check_compatibility(backbone, neck)
     assert torch.equal(torch.get_rng_state(), state)
     assert backbone.training
     assert neck.training

@@ -13,12 +13,12 @@ import pytest
 import torch
 from torch import nn
 
+from nas.drawing.node_names import node_names
 from nas.export.errors import ExportError
 from nas.export.fold import fold_batch_norms
 from nas.export.mmdet_file import mmdet_file
 from nas.export.python_file import python_file, write_python
 from nas.export.torchvision_file import torchvision_example
-from nas.results.names import node_names
 from necks import MergeNeck, Recipe, build_neck
 from search_space import KNOWN, Genotype, MergeCell, nas_fpn_space, pyramid_space
 

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from experiments.signs import PROXY
 from nas.detection.config import BackboneConfig
-from nas.proxy.trial import Hooks, Trained
+from nas.proxy.trial import Trained, TrialCallbacks
 from necks import MergeNeck
 from search_space import known
 
@@ -25,7 +25,7 @@ class Cut(Exception):  # noqa: N818
     """The end of a process, as far as a training can tell."""
 
 
-class Recorded(Hooks):
+class Recorded(TrialCallbacks):
     """Writes down every question.
 
     Args:

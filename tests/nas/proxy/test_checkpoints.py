@@ -14,7 +14,7 @@ from nas.detection.config import BackboneConfig
 from nas.proxy import checkpoint
 from nas.proxy.config import OptimizerConfig
 from nas.proxy.task import ProxyTask
-from nas.proxy.trial import Hooks, Trained
+from nas.proxy.trial import Trained, TrialCallbacks
 from search_space import known
 
 
@@ -23,7 +23,7 @@ def unbroken(task: ProxyTask) -> Trained:
     return task.run(known.fpn(), 0)
 
 
-def cut_after(steps: int, run: Callable[[Hooks], Trained]) -> bytes:
+def cut_after(steps: int, run: Callable[[TrialCallbacks], Trained]) -> bytes:
     """The checkpoint of a training that ends `steps` steps after it began."""
     hooks = Recorded(every=0, cut=steps)
     with pytest.raises(Cut):
@@ -45,10 +45,10 @@ def test_a_continued_training_ends_as_an_unbroken_one(task, unbroken, steps):
 
 
 def test_random_numbers_of_a_continued_training_go_on(task):
-    def run(hooks: Hooks) -> Trained:
+    def run(hooks: TrialCallbacks) -> Trained:
         return task.run_neck(dropout_neck, 0, hooks)
 
-    assert_same(run(Hooks()), run(Recorded(stored=cut_after(3, run))))
+    assert_same(run(TrialCallbacks()), run(Recorded(stored=cut_after(3, run))))
 
 
 def test_a_training_may_be_cut_more_than_once(task, unbroken):
@@ -69,10 +69,10 @@ def test_a_backbone_that_learns_is_in_the_checkpoint(data, name):
     optimizer = OptimizerConfig(name=name, lr=1e-3, warmup_steps=2)
     learning = ProxyTask(replace(TINY, backbone=backbone, optimizer=optimizer, steps=4, batch_size=4), data)
 
-    def run(hooks: Hooks) -> Trained:
+    def run(hooks: TrialCallbacks) -> Trained:
         return learning.run(known.fpn(), 0, hooks)
 
-    assert_same(run(Hooks()), run(Recorded(stored=cut_after(2, run))))
+    assert_same(run(TrialCallbacks()), run(Recorded(stored=cut_after(2, run))))
 
 
 def test_a_checkpoint_leaves_out_a_frozen_backbone(task):

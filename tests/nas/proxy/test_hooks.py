@@ -10,7 +10,7 @@ from recorded import STEPS, TINY, Recorded, assert_same, dropout_neck
 from nas.proxy import task as task_module
 from nas.proxy.config import OptimizerConfig
 from nas.proxy.task import ProxyTask
-from nas.proxy.trial import Hooks, Trained, TrialError
+from nas.proxy.trial import Trained, TrialCallbacks, TrialError
 from search_space import known
 
 
@@ -26,14 +26,14 @@ def test_costs_are_told_before_the_training_and_every_latency_is_the_best_of_thr
 
 @pytest.mark.parametrize("build", [dropout_neck, None], ids=["dropout", "nas_fpn"])
 def test_rungs_that_do_not_stop_change_nothing(task, build):
-    def run(hooks: Hooks) -> Trained:
+    def run(hooks: TrialCallbacks) -> Trained:
         return task.run_neck(build, 3, hooks) if build else task.run(known.nas_fpn(), 3, hooks)
 
     hooks = Recorded(rungs=(1, 3, STEPS - 1))
     passed = run(hooks)
     assert [step for step, _ in hooks.asked] == [1, 3, STEPS - 1]
     assert passed.stopped_at is None
-    assert_same(run(Hooks()), passed)
+    assert_same(run(TrialCallbacks()), passed)
 
 
 def test_rungs_outside_the_training_are_not_asked(task):

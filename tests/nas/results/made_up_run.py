@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from experiments import signs
+from nas.runs.journal import Journal
+from nas.runs.run_directory import RunDirectory
 from nas.search.config import SearchConfig, build_space
 from nas.search.confirmation import ConfirmConfig
-from nas.search.journal import Journal
 from nas.search.records import Candidate, Trial
-from nas.search.run_directory import RunDirectory
 from necks import build_neck, save_exported
 from search_space import SearchSpace, known_genotype
 

@@ -11,7 +11,7 @@ from made_up_run import made_up_run
 
 from nas.results.export import export
 from nas.results.report import write_report
-from nas.search.run_directory import RunDirectoryError
+from nas.runs.run_directory import RunDirectoryError
 
 SEARCH = ["/usr/bin/nasfpn", "search", "experiments.signs:smoke", "--run-dir", "runs/r"]
 EXTEND = ["/usr/bin/nasfpn", "extend", "runs/r", "--trials", "+2"]

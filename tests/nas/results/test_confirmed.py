@@ -12,8 +12,8 @@ from nas.results.confirmed import answer, best_training, conclusion, standing_ro
 from nas.results.export import export
 from nas.results.report import write_report
 from nas.results.summary import status
+from nas.runs.journal import Journal
 from nas.search.confirmation import Confirmation, ConfirmConfig
-from nas.search.journal import Journal
 from nas.search.records import Candidate
 from necks import build_neck, save_exported
 

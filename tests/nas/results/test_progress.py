@@ -15,11 +15,11 @@ from rich.console import Console
 from nas.commands import logs, progress
 from nas.commands.logs import logged
 from nas.commands.progress import Progress
+from nas.engine.usage import Usage
 from nas.results.time_left import estimated_left
+from nas.runs.run_directory import RunDirectory
 from nas.search.proposing import build_controller
 from nas.search.records import SEARCH
-from nas.search.run_directory import RunDirectory
-from nas.search.usage import Usage
 from search_space import nas_fpn_space
 
 

@@ -15,7 +15,8 @@ from made_up_run import made_up_run
 
 from controllers.records import Outcome
 from experiments import signs
-from nas.results import importance, layout
+from nas.drawing import layout
+from nas.results import importance
 from nas.results.controller_state import controller_state
 from nas.results.figures import report_figures
 from nas.results.importance import importances

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from made_up_run import made_up_run
 
+from nas.drawing.architecture import architecture
 from nas.results import pictures
-from nas.results.architecture import architecture
 from nas.results.export import ExportError, export
 from nas.results.front import pareto_front
 from nas.results.report import write_report

@@ -10,8 +10,8 @@ from made_up_run import made_up_run, metrics
 from nas.results.export import export
 from nas.results.pictures import ap_over_trials
 from nas.results.summary import closing_rows
+from nas.runs.journal import Journal
 from nas.search.config import build_space
-from nas.search.journal import Journal
 from nas.search.records import SEARCH, Candidate
 from search_space import known_genotype
 

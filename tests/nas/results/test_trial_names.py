@@ -16,7 +16,7 @@ from nas.data.coco import open_splits
 from nas.data.config import DataConfig, SignsConfig
 from nas.data.signs import make_signs
 from nas.evaluation.evaluate import EvaluationError, open_split
-from nas.search.trial_names import split_name
+from nas.runs.trial_names import split_name
 from nas.training.config import TrainNeckConfig
 from nas.training.model import detector_spec
 from necks import load_exported
@@ -89,7 +89,7 @@ def test_export_takes_either_way_to_name_a_trial(run, tmp_path, in_process):
 
 def test_rerun_takes_either_way_to_name_a_trial(run, in_process, monkeypatch):
     directory, *_ = run
-    monkeypatch.setattr("nas.engine.again.train_again", lambda config, trial, start: trial.reward)
+    monkeypatch.setattr("nas.engine.rerun.train_again", lambda config, trial, start: trial.reward)
     for words in ((f"{directory.path}:1",), (directory.path, 1)):
         status, said, _ = in_process("rerun", *words)
         assert status == 0

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 import ray
 
-from nas.cluster.private import private_ray
+from nas.workers.private_ray import private_ray
 
 
 @pytest.fixture(scope="module")

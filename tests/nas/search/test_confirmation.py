@@ -13,12 +13,12 @@ from toy_search import toy_config
 
 from nas.configuration import ConfigError, from_dict, override
 from nas.data.config import DataConfig
+from nas.engine.scheduler import TrialScheduler
+from nas.runs.journal import Journal
+from nas.runs.run_directory import RunDirectory
 from nas.search.config import SearchConfig
 from nas.search.confirmation import FIRST_ROUNDS, Confirmation, ConfirmConfig, Verdict
-from nas.search.journal import Journal
-from nas.search.plan import Plan
 from nas.search.records import Candidate, Trial
-from nas.search.run_directory import RunDirectory
 from search_space import NasFpnSpace
 
 NOISE = 0.9
@@ -178,27 +178,27 @@ def test_the_message_says_what_to_do():
         from_dict(ConfirmConfig, {"trainings": 3})
 
 
-def finish(plan: Plan, noise: random.Random, most: int | None = None) -> None:
-    while plan.left and (most is None or most > 0):
-        following = plan.next()
+def finish(scheduler: TrialScheduler, noise: random.Random, most: int | None = None) -> None:
+    while scheduler.left and (most is None or most > 0):
+        following = scheduler.next()
         assert following is not None
         number, candidate = following
         ap = int(candidate.genotype.fingerprint, 16) % 1000 / 100 + noise.random()
-        plan.complete(number, {"AP": ap, "params": 1, "macs": 1, "latency_ms": 1.0})
+        scheduler.complete(number, {"AP": ap, "params": 1, "macs": 1, "latency_ms": 1.0})
         most = None if most is None else most - 1
 
 
 def test_a_plan_ends_with_the_confirmation_and_goes_on_in_it(tmp_path):
     config = toy_config(tmp_path, trials=5, confirm=ConfirmConfig(found=2, known=1, trainings=8))
     path = tmp_path / "journal.log"
-    plan = Plan(config, Journal(path, writable=True), lambda trial: None)
-    assert (plan.total, plan.left) == (17, 17)
-    finish(plan, random.Random(0), most=12)
-    again = Plan(config, Journal(path, writable=True), lambda trial: None)
+    scheduler = TrialScheduler(config, Journal(path, writable=True), lambda trial: None)
+    assert (scheduler.total, scheduler.left) == (17, 17)
+    finish(scheduler, random.Random(0), most=12)
+    again = TrialScheduler(config, Journal(path, writable=True), lambda trial: None)
     assert (again.total, again.left) == (17, 5)
     number, candidate = again.next()
     assert candidate.confirms is not None
-    cut_off = Plan(config, Journal(path, writable=True), lambda trial: None)
+    cut_off = TrialScheduler(config, Journal(path, writable=True), lambda trial: None)
     assert cut_off.next() == (number, candidate)
     cut_off.complete(number, {"AP": 1.0})
     finish(cut_off, random.Random(1))
@@ -211,11 +211,11 @@ def test_a_plan_ends_with_the_confirmation_and_goes_on_in_it(tmp_path):
 def test_a_confirmed_search_is_extended_by_candidates_and_confirmed_again(tmp_path):
     config = toy_config(tmp_path, trials=3, confirm=ConfirmConfig(found=2, known=1, trainings=6))
     path = tmp_path / "journal.log"
-    finish(Plan(config, Journal(path, writable=True), lambda trial: None), random.Random(0))
+    finish(TrialScheduler(config, Journal(path, writable=True), lambda trial: None), random.Random(0))
     more = replace(config, trials=6)
-    plan = Plan(more, Journal(path, writable=True), lambda trial: None)
-    assert plan.left == 9
-    finish(plan, random.Random(1))
+    scheduler = TrialScheduler(more, Journal(path, writable=True), lambda trial: None)
+    assert scheduler.left == 9
+    finish(scheduler, random.Random(1))
     trials = Journal(path).trials()
     assert sum(trial.candidate.origin == "search" for trial in trials) == 6
     assert Confirmation(more.confirm, trials).verdict() is not None

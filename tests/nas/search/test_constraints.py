@@ -1,4 +1,4 @@
-"""Limits on candidates: rejected ones are replaced, counted once, and never without end. No Ray: the plan is driven."""
+"""Limits on candidates: rejected ones are replaced, counted once, and never without end. No Ray."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from toy_search import latency_ms, toy_config
 
-from nas.search.admission import UnsatisfiedError
+from nas.engine.constraint_filter import UnsatisfiedError
+from nas.engine.scheduler import TrialScheduler
+from nas.runs.journal import Journal
+from nas.runs.run_directory import RunDirectory, RunDirectoryError
 from nas.search.config import ControllerConfig, SearchConfig
 from nas.search.constraints import ConstraintConfig, static_cost, tightened, violations
-from nas.search.journal import Journal
-from nas.search.plan import Plan
 from nas.search.records import Candidate, Trial
-from nas.search.run_directory import RunDirectory, RunDirectoryError
 from search_space import Genotype, known_genotype
 
 PLANNED = {"known:fpn": 1, "known:nas_fpn": 1, "random": 2, "search": 6}
@@ -26,32 +26,32 @@ def params(genotype: Genotype) -> int:
     return int(genotype.fingerprint, 16) // 10 % 1000 + 100
 
 
-def make_plan(config: SearchConfig, path: Path) -> Plan:
+def make_plan(config: SearchConfig, path: Path) -> TrialScheduler:
     def cost(config: SearchConfig):
         return lambda genotype, channels=8: {"params": params(genotype), "macs": 7}
 
-    return Plan(config, Journal(path, writable=True), lambda trial: None, cost)
+    return TrialScheduler(config, Journal(path, writable=True), lambda trial: None, cost)
 
 
-def finish(plan: Plan, number: int, candidate: Candidate) -> None:
+def finish(scheduler: TrialScheduler, number: int, candidate: Candidate) -> None:
     """What a worker would do."""
     genotype = candidate.genotype
     measured = {"params": params(genotype), "macs": 7, "latency_ms": latency_ms(genotype)}
-    if not candidate.is_known and violations(plan.config.constraints, measured):
-        plan.reject(number, measured)
+    if not candidate.is_known and violations(scheduler.config.constraints, measured):
+        scheduler.reject(number, measured)
     else:
-        plan.complete(number, {"AP": 50.0, **measured})
+        scheduler.complete(number, {"AP": 50.0, **measured})
 
 
 def drive(config: SearchConfig, path: Path) -> list[Trial]:
     """The search with one worker."""
-    plan = make_plan(config, path)
-    if plan.left:
-        plan.prepare()
-    while (following := plan.next()) is not None:
-        finish(plan, *following)
-    assert (plan.left, plan.may_go_on) == (0, False)
-    return plan.journal.trials()
+    scheduler = make_plan(config, path)
+    if scheduler.left:
+        scheduler.prepare()
+    while (following := scheduler.next()) is not None:
+        finish(scheduler, *following)
+    assert (scheduler.left, scheduler.may_go_on) == (0, False)
+    return scheduler.journal.trials()
 
 
 def admitted(trials: list[Trial]) -> Counter[str]:
@@ -102,9 +102,9 @@ def test_a_limit_that_nothing_keeps_ends_the_search_before_anything_is_trained(t
 
 
 def test_known_necks_go_first_though_another_was_found_before(tmp_path, path):
-    plan = make_plan(limited(tmp_path, max_params=300), path)
-    plan.prepare()
-    assert [plan.next()[1].origin for _ in range(3)] == ["known:fpn", "known:nas_fpn", "random"]
+    scheduler = make_plan(limited(tmp_path, max_params=300), path)
+    scheduler.prepare()
+    assert [scheduler.next()[1].origin for _ in range(3)] == ["known:fpn", "known:nas_fpn", "random"]
 
 
 def test_the_row_is_counted_on_after_a_kill_at_any_line(tmp_path, path):
@@ -138,30 +138,32 @@ def test_killed_among_rejections_it_goes_on_with_numbers_and_budget_right(tmp_pa
 
 def test_a_place_is_kept_while_a_trial_in_work_may_be_too_slow(tmp_path, path):
     config = replace(limited(tmp_path, max_latency_ms=5), known=(), random_trials=0, trials=1)
-    plan = make_plan(config, path)
-    number, candidate = plan.next()
-    assert (plan.next(), plan.may_go_on) == (None, True)
-    plan.reject(number, {"latency_ms": 9.0})
-    following = plan.next()
+    scheduler = make_plan(config, path)
+    number, candidate = scheduler.next()
+    assert (scheduler.next(), scheduler.may_go_on) == (None, True)
+    scheduler.reject(number, {"latency_ms": 9.0})
+    following = scheduler.next()
     assert following is not None
-    plan.complete(following[0], {"AP": 1.0, "latency_ms": 2.0})
-    assert (plan.next(), plan.may_go_on, plan.left, plan.total) == (None, False, 0, 1)
+    scheduler.complete(following[0], {"AP": 1.0, "latency_ms": 2.0})
+    assert (scheduler.next(), scheduler.may_go_on, scheduler.left, scheduler.total) == (None, False, 0, 1)
     again = make_plan(config, path)
-    assert again.admission.check(candidate).reason == "constraint: 9 ms > max_latency_ms 5.0", "it is not built again"
+    assert again.constraint_filter.check(candidate).reason == "constraint: 9 ms > max_latency_ms 5.0", (
+        "it is not built again"
+    )
 
 
 @pytest.mark.parametrize("parked", [True, False])
 def test_the_twin_of_a_known_neck_over_the_limit_is_rejected(tmp_path, path, parked):
     controller = ControllerConfig(name="random", initial=("nas_fpn",))
     changes = {"known": ("nas_fpn",), "random_trials": 0, "trials": 1, "controller": controller}
-    plan = make_plan(replace(limited(tmp_path, max_latency_ms=5), **changes), path)
-    number, _ = plan.next()
+    scheduler = make_plan(replace(limited(tmp_path, max_latency_ms=5), **changes), path)
+    number, _ = scheduler.next()
     slow = {"AP": 50.0, "latency_ms": 8.0}
     if parked:
-        assert (plan.next(), plan.may_go_on) == (None, True)
-    plan.complete(number, slow)
-    plan.next()
-    known, twin, other = plan.journal.trials()
+        assert (scheduler.next(), scheduler.may_go_on) == (None, True)
+    scheduler.complete(number, slow)
+    scheduler.next()
+    known, twin, other = scheduler.journal.trials()
     assert (known.reward, known.rejected) == (50.0, ())
     assert (twin.candidate.genotype, twin.rejected) == (known.candidate.genotype, ("max_latency_ms",))
     assert other.state == "running"
@@ -199,7 +201,7 @@ def test_the_count_is_that_of_the_neck_which_is_trained(tmp_path, separable):
     neck_config = replace(config.proxy.neck, channels=16, separable=separable)
     config = replace(config, proxy=replace(config.proxy, image_size=160, neck=neck_config))
     shapes = {f"c{level}": (64 << (level - 2), 160 >> level, 160 >> level) for level in (3, 4, 5)}
-    count = static_cost(config)
+    count = static_cost(config.proxy)
     for name in ("fpn", "nas_fpn", "bifpn"):
         neck = candidate_neck(known_genotype(name), (128, 256, 512), (3, 4, 5), neck_config)
         cost = neck_cost(neck, shapes)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from ends import END_SECONDS, Search
 
-from nas.search.journal import Journal
+from nas.runs.journal import Journal
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 

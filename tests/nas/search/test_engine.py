@@ -19,17 +19,17 @@ from toy_search import CONFIRM, Teller, latency_ms, search, starts, toy_config
 
 from nas import interruption
 from nas.configuration import ConfigError
+from nas.engine.constraint_filter import UnsatisfiedError
+from nas.engine.scheduler import TrialScheduler
 from nas.errors import UserError
 from nas.results.confirmed import verdict_of
-from nas.search.admission import UnsatisfiedError
+from nas.runs.journal import Journal
+from nas.runs.journal_lines import JournalError
+from nas.runs.run_directory import RunDirectory, RunDirectoryError
 from nas.search.config import ControllerConfig, ResourceConfig, SearchConfig
 from nas.search.constraints import ConstraintConfig
-from nas.search.journal import Journal
-from nas.search.journal_lines import JournalError
-from nas.search.plan import Plan
 from nas.search.records import Trial
-from nas.search.run_directory import RunDirectory, RunDirectoryError
-from nas.search.staffing import WorkersError
+from nas.workers.placement import WorkersError
 from necks import load_exported
 
 pytestmark = pytest.mark.usefixtures("shared_ray")
@@ -147,9 +147,9 @@ def test_a_journal_cut_off_after_any_line_is_gone_on_with(finished, tmp_path):
         path.write_text("".join(lines[:count]))
         journal = Journal(path, writable=True)
         before = {trial.number: trial for trial in journal.trials() if trial.state != "running"}
-        plan = Plan(finished.config, journal, lambda trial: None)
-        while (following := plan.next()) is not None:
-            plan.complete(following[0], {"AP": 50.0 + following[0]})
+        scheduler = TrialScheduler(finished.config, journal, lambda trial: None)
+        while (following := scheduler.next()) is not None:
+            scheduler.complete(following[0], {"AP": 50.0 + following[0]})
         trials = Journal(path).trials()
         assert origins(trials) == {**PLANNED, "search": 4}
         assert all(trials[number] == trial for number, trial in before.items())
@@ -276,7 +276,7 @@ def test_a_journal_deleted_in_mid_search_stops_it(run_dir):
     config, orders = misbehaving(run_dir, trials=20)
 
     class Deleting(toy_search.Teller):
-        def finished(self, trial, plan):
+        def finished(self, trial, scheduler):
             (run_dir / "journal.log").unlink(missing_ok=True)
 
     with pytest.raises(JournalError, match=r"journal\.log was deleted .* all that it recorded is in .*rescued-1"):
@@ -300,7 +300,7 @@ def test_a_second_search_on_a_live_run_directory_is_refused(run_dir):
     run = RunDirectory(run_dir)
     with run.claim(config):
         assert run.is_live()
-        code = f"from nas.search.run_directory import RunDirectory; print(RunDirectory({str(run_dir)!r}).is_live())"
+        code = f"from nas.runs.run_directory import RunDirectory; print(RunDirectory({str(run_dir)!r}).is_live())"
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         assert done.stdout.strip() == "True"
         with pytest.raises(RunDirectoryError, match="a search is running"), RunDirectory(run_dir).claim(config):
@@ -377,7 +377,7 @@ def test_a_thread_that_asks_for_the_end_gets_it_without_a_signal(run_dir):
     reason = UserError("taken over")
 
     class Asking(Teller):
-        def finished(self, trial: Trial, plan: Plan) -> None:
+        def finished(self, trial: Trial, scheduler: TrialScheduler) -> None:
             interruption.request(reason)
 
     config, orders = misbehaving(run_dir, trials=30)

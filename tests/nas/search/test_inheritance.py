@@ -10,19 +10,19 @@ import pytest
 from toy_search import toy_config
 
 from nas.configuration import ConfigError, override
-from nas.engine.again import observed_reward, start_of
+from nas.engine.rerun import observed_reward, start_of
+from nas.engine.scheduler import TrialScheduler
 from nas.errors import UserError
 from nas.proxy.trial import Start
 from nas.results.summary import steps_by_side
+from nas.runs.journal import Journal
+from nas.runs.run_directory import RunDirectory
+from nas.runs.start_weights import StartWeights
 from nas.search.config import ControllerConfig
 from nas.search.confirmation import ConfirmConfig
 from nas.search.constraints import ConstraintConfig
 from nas.search.inheritance import DEPTH, DRIFT, INHERITED_FROM, RAW_REWARD, InheritConfig
-from nas.search.journal import Journal
-from nas.search.plan import Plan
-from nas.search.run_directory import RunDirectory
 from nas.search.standings import best_found, found
-from nas.search.start_weights import StartWeights
 
 GAIN = 2.0
 """What every 100 steps more add to a lineage, whatever its cells are."""
@@ -47,34 +47,36 @@ def truth(genotype) -> float:
     return 20 + int(genotype.fingerprint, 16) % 1000 / 100
 
 
-def go_on(plan: Plan, *, slots: int = 2, stop: int | None = None, inherits: bool = True) -> None:
+def go_on(scheduler: TrialScheduler, *, slots: int = 2, stop: int | None = None, inherits: bool = True) -> None:
     """Two workers; AP is the neck's truth and the gain of its lineage."""
     running: list[tuple[int, float, bool]] = []
     rng = random.Random(0)
     done = 0
     while True:
-        while len(running) < slots and (following := plan.next()) is not None:
+        while len(running) < slots and (following := scheduler.next()) is not None:
             number, candidate = following
-            inheritance = plan.lineages.begun(number)
+            inheritance = scheduler.lineages.begun(number)
             depth = 0 if inheritance is None else inheritance.depth
             running.append((number, truth(candidate.genotype) + GAIN * depth * inherits, inherits and depth > 0))
         if not running or done == stop:
             return
         number, ap, inherited = running.pop(rng.randrange(len(running)))
-        plan.complete(number, {"AP": ap, "steps": 10 if inherited else 50}, inherited=inherited)
+        scheduler.complete(number, {"AP": ap, "steps": 10 if inherited else 50}, inherited=inherited)
         done += 1
 
 
 def run(path, config, kept=None, **options):
-    plan = Plan(config, Journal(path, writable=True), lambda trial: None, kept=Everyone() if kept is None else kept)
-    go_on(plan, **options)
-    return plan, Journal(path).trials()
+    scheduler = TrialScheduler(
+        config, Journal(path, writable=True), lambda trial: None, kept=Everyone() if kept is None else kept
+    )
+    go_on(scheduler, **options)
+    return scheduler, Journal(path).trials()
 
 
 def test_children_inherit_and_what_lineages_gain_by_training_is_taken_off(tmp_path):
     config = config_of(tmp_path)
-    plan, trials = run(tmp_path / "journal.log", config)
-    assert plan.left == 0
+    scheduler, trials = run(tmp_path / "journal.log", config)
+    assert scheduler.left == 0
     children = [trial for trial in trials if trial.candidate.origin == "search" and INHERITED_FROM in trial.metrics]
     assert len(children) > 10
     assert max(trial.metrics[DEPTH] for trial in children) >= 3
@@ -125,8 +127,8 @@ def test_a_child_of_a_parent_without_weights_is_trained_from_nothing(tmp_path):
 
 
 def test_a_task_that_knows_nothing_of_inheritance_trains_from_nothing(tmp_path):
-    plan, trials = run(tmp_path / "journal.log", config_of(tmp_path), inherits=False)
-    assert plan.left == 0
+    scheduler, trials = run(tmp_path / "journal.log", config_of(tmp_path), inherits=False)
+    assert scheduler.left == 0
     bred = [trial for trial in trials if trial.candidate.parent is not None]
     assert all(trial.reward == pytest.approx(truth(trial.candidate.genotype)) for trial in bred)
     assert {trial.state for trial in trials if trial.candidate.kind == "control"} <= {"failed"}
@@ -178,8 +180,8 @@ def test_weights_are_whole_or_none(tmp_path):
 def test_weights_are_kept_as_long_as_somebody_may_start_from_them(tmp_path):
     """The latest candidates, known necks, roots, and the last control of each."""
     config = config_of(tmp_path, inherit=InheritConfig(steps=10, keep=4))
-    plan, trials = run(tmp_path / "journal.log", config, slots=1)
-    needed = plan.lineages.needed()
+    scheduler, trials = run(tmp_path / "journal.log", config, slots=1)
+    needed = scheduler.lineages.needed()
     scored = [trial.number for trial in trials if trial.candidate.kind == "proposed" and trial.copied_from is None]
     assert set(scored[-4:]) <= needed
     assert {trial.candidate.controls[0] for trial in trials if trial.candidate.kind == "control"} <= needed
@@ -208,8 +210,10 @@ def test_a_control_has_the_width_of_its_root(tmp_path):
     def cost(_):
         return lambda genotype, channels=256: {"params": 1, "macs": channels * 2}
 
-    plan = Plan(config, Journal(tmp_path / "journal.log", writable=True), lambda trial: None, cost, kept=Everyone())
-    go_on(plan)
+    scheduler = TrialScheduler(
+        config, Journal(tmp_path / "journal.log", writable=True), lambda trial: None, cost, kept=Everyone()
+    )
+    go_on(scheduler)
     trials = Journal(tmp_path / "journal.log").trials()
     controls = [trial.candidate for trial in trials if trial.candidate.kind == "control"]
     assert trials[0].candidate.channels == 350

@@ -16,12 +16,12 @@ from test_pool import Fake
 from test_storage import fill, plan_of
 from toy_search import toy_config
 
-from nas.engine.engine import drive
+from nas.engine.run import drive
 from nas.engine.trial import Scored
-from nas.search.journal import Journal, open_journal
-from nas.search.journal_lines import JournalError
-from nas.search.run_directory import RunDirectory, RunDirectoryError
-from nas.search.weights import KeptWeights
+from nas.runs.journal import Journal, open_journal
+from nas.runs.journal_lines import JournalError
+from nas.runs.kept_weights import KeptWeights
+from nas.runs.run_directory import RunDirectory, RunDirectoryError
 
 
 def delete(path: Path) -> None:
@@ -111,7 +111,7 @@ def test_a_journal_lost_in_mid_search_is_saved_elsewhere_and_the_search_goes_on_
 def test_what_can_be_saved_nowhere_is_one_line(path, monkeypatch, tmp_path):
     journal = fill(path)
     delete_directory(path)
-    monkeypatch.setattr("nas.search.journal_file.gettempdir", lambda: str(tmp_path / "missing"))
+    monkeypatch.setattr("nas.runs.journal_file.gettempdir", lambda: str(tmp_path / "missing"))
     (tmp_path / "here").rmdir()
     with pytest.raises(JournalError, match=r"could not be saved elsewhere either: .*No such file"):
         journal.finish(4, "complete", 1.5, {"AP": 1.5})
@@ -304,7 +304,7 @@ def test_a_deleted_lock_lets_no_second_search_in(tmp_path):
     config = toy_config(tmp_path)
     run = RunDirectory(tmp_path / "run")
     code = (
-        "import sys, pickle; from nas.search.run_directory import RunDirectory; run = RunDirectory(sys.argv[1])\n"
+        "import sys, pickle; from nas.runs.run_directory import RunDirectory; run = RunDirectory(sys.argv[1])\n"
         "print(run.is_live())\nwith run.claim(run.read_config()): print('in')"
     )
     with run.claim(config):
@@ -351,17 +351,17 @@ def test_weights_make_no_run_directory_that_is_gone(tmp_path):
 @pytest.mark.parametrize("lose", [delete, rename_directory])
 def test_a_search_whose_journal_goes_away_stops_with_that_and_keeps_its_weights(path, lose):
     config, run = toy_config(path.parent.parent, trials=10), RunDirectory(path.parent)
-    plan = plan_of(config, Journal(path, writable=True))
+    scheduler = plan_of(config, Journal(path, writable=True))
     told = []
 
     def tell() -> None:
-        told.append(len(plan.journal.trials()))
+        told.append(len(scheduler.journal.trials()))
         if len(told) == 3:
             lose(path)
 
     pool = Fake(lambda request: Scored(metrics={"AP": 1.0}, neck={"w": b"x"}), together=2)
     with pytest.raises(JournalError, match="the search was stopped; all that it recorded is in"):
-        drive(plan, pool, run, tell)
+        drive(scheduler, pool, run, tell)
     assert told[-1] == told[2], "nothing is told that was not recorded"
     where = path.parent.with_name("elsewhere") if lose is rename_directory else run.path
     assert {"0000", "0001", "0002"} <= set(names(where / "trials"))

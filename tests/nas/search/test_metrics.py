@@ -9,7 +9,7 @@ import pytest
 import torch
 from toy_search import toy_config
 
-from nas.engine.hooks import TrialHooks
+from nas.engine.callbacks import SearchCallbacks
 from nas.engine.trial import Scored, TrialRequest, run_trial
 from nas.plain_json import dumps
 from nas.proxy.trial import Trained
@@ -48,7 +48,7 @@ BAD = [
 def outcome(tmp_path, metrics, **changes):
     config = toy_config(tmp_path, **changes)
     task = SimpleNamespace(run=lambda *_: Trained(metrics, None))
-    hooks = TrialHooks(config, 0, "key", limited=False)
+    hooks = SearchCallbacks(config, 0, "key", limited=False)
     candidate = Candidate(origin="search", genotype=known_genotype("nas_fpn"), proposal=0)
     return run_trial(task, config, TrialRequest(number=0, candidate=candidate, seed=0), hooks)
 

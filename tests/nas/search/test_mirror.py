@@ -20,17 +20,17 @@ from toy_search import Teller, make_toy, toy_config
 
 from nas import interruption
 from nas.cli import main
-from nas.engine.engine import run_search
-from nas.search import heartbeat, mirror
+from nas.engine.run import run_search
+from nas.runs.journal import Journal
+from nas.runs.places import fetched, opened, shown
+from nas.runs.remote import heartbeat, mirror
+from nas.runs.remote.files import Remote, RemoteError
+from nas.runs.remote.heartbeat import HEARTBEAT, read_beat, write_beat
+from nas.runs.remote.mirror import MirrorError, TakenOverError
+from nas.runs.remote.staging import staging_path
+from nas.runs.run_directory import RunDirectory, RunDirectoryError
 from nas.search.config import SearchConfig, build_space
-from nas.search.heartbeat import HEARTBEAT, read_beat, write_beat
-from nas.search.journal import Journal
-from nas.search.mirror import MirrorError, TakenOverError
-from nas.search.places import fetched, opened, shown
 from nas.search.records import Candidate
-from nas.search.remote import Remote, RemoteError
-from nas.search.run_directory import RunDirectory, RunDirectoryError
-from nas.search.staging import staging_path
 from necks import build_neck, save_exported
 from search_space import known_genotype
 
@@ -206,8 +206,8 @@ import sys
 from pathlib import Path
 sys.path[:0] = {path!r}
 from test_mirror import add
-from nas.search import heartbeat
-from nas.search.places import opened
+from nas.runs.remote import heartbeat
+from nas.runs.places import opened
 from toy_search import toy_config
 
 heartbeat.ROUND_SECONDS = 0.1
@@ -302,8 +302,8 @@ import sys, time
 from pathlib import Path
 sys.path[:0] = {path!r}
 from nas.cli.ending import ending
-from nas.search import heartbeat
-from nas.search.places import opened
+from nas.runs.remote import heartbeat
+from nas.runs.places import opened
 from toy_search import toy_config
 
 heartbeat.ROUND_SECONDS = 0.1

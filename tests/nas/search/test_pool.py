@@ -13,23 +13,23 @@ from toy_search import HOLD, make_toy, toy_config
 
 from nas.configuration import ConfigError
 from nas.data.config import DataError
-from nas.engine.engine import drive
-from nas.engine.hooks import TrialHooks
+from nas.engine.callbacks import SearchCallbacks
+from nas.engine.run import drive
+from nas.engine.scheduler import TrialScheduler
 from nas.engine.trial import Answer, Scored, TrialRequest
+from nas.engine.trial_server import TrialServer
 from nas.engine.worker import Worker
-from nas.search import staffing
-from nas.search.cluster import Node, connected, require_room
+from nas.runs.journal import Journal
+from nas.runs.kept_weights import KeptWeights
+from nas.runs.run_directory import RunDirectory, RunDirectoryError
 from nas.search.config import ResourceConfig, SearchConfig
-from nas.search.desk import Desk
-from nas.search.journal import Journal
-from nas.search.plan import Plan
 from nas.search.records import Candidate, Trial
-from nas.search.run_directory import RunDirectory, RunDirectoryError
-from nas.search.staffing import WorkersError
 from nas.search.stopping import StoppingConfig
-from nas.search.weights import KeptWeights
+from nas.workers import placement as placement
 from nas.workers.answers import Failed
+from nas.workers.placement import WorkersError
 from nas.workers.pool import Pool
+from nas.workers.ray_session import Node, connected, require_room
 from search_space import known
 
 pytestmark = pytest.mark.usefixtures("shared_ray")
@@ -53,7 +53,7 @@ def make_workers(config: SearchConfig, task_of: Callable[[dict[str, Any]], Any] 
 def search(config: SearchConfig, path: Path, pool: Pool, tell: Callable[[], None] = lambda: None) -> list[Trial]:
     journal = Journal(path / "journal.log", writable=True)
     try:
-        drive(Plan(config, journal, lambda trial: None), pool, RunDirectory(path), tell)
+        drive(TrialScheduler(config, journal, lambda trial: None), pool, RunDirectory(path), tell)
     finally:
         pool.close()
     return journal.trials()
@@ -89,7 +89,7 @@ def test_where_no_machine_has_the_data_the_search_ends_with_the_reason(tmp_path)
 
 
 def test_machines_that_join_are_used(tmp_path, monkeypatch):
-    monkeypatch.setattr(staffing, "REFRESH_SECONDS", 0.1)
+    monkeypatch.setattr(placement, "REFRESH_SECONDS", 0.1)
     config = toy_config(tmp_path)
     there = NODES[:1]
     pool = Pool(make_workers(config), ResourceConfig(), lambda: there)
@@ -119,7 +119,7 @@ def test_no_more_workers_than_were_asked_for(tmp_path):
 
 
 def test_when_all_machines_leave_for_too_long_the_search_ends(tmp_path, monkeypatch):
-    monkeypatch.setattr(staffing, "REFRESH_SECONDS", 0.1)
+    monkeypatch.setattr(placement, "REFRESH_SECONDS", 0.1)
     config = toy_config(tmp_path, trials=30)
     there = NODES[:1]
     pool = Pool(make_workers(config), ResourceConfig(wait_seconds=0.5), lambda: there)
@@ -213,7 +213,7 @@ def test_what_ends_the_search_loses_none_of_the_other_outcomes(tmp_path):
     run = RunDirectory(tmp_path)
     journal = Journal(run.journal_file, writable=True)
     told: list[int] = []
-    plan = Plan(config, journal, lambda trial: told.append(trial.number))
+    scheduler = TrialScheduler(config, journal, lambda trial: told.append(trial.number))
 
     def answer(request: TrialRequest) -> Answer:
         if request.number == 0:
@@ -222,7 +222,7 @@ def test_what_ends_the_search_loses_none_of_the_other_outcomes(tmp_path):
         return Scored(metrics={"AP": 1.0}, neck={"w": b"x"})
 
     with pytest.raises(RunDirectoryError, match="No space left"):
-        drive(plan, Fake(answer, together=4), run, lambda: None)
+        drive(scheduler, Fake(answer, together=4), run, lambda: None)
     assert told == [1, 2, 3]
     assert [trial.state for trial in Journal(run.journal_file).trials()] == ["running"] + ["complete"] * 3
 
@@ -241,9 +241,9 @@ def test_a_search_ends_without_a_worker_when_nothing_is_left(tmp_path):
         gone = False
 
     journal = Journal(tmp_path / "journal.log", writable=True)
-    plan = Plan(config, journal, lambda trial: None)
-    drive(plan, Alone(lambda request: Failed("too slow"), together=1), RunDirectory(tmp_path), lambda: None)
-    assert plan.left == 0
+    scheduler = TrialScheduler(config, journal, lambda trial: None)
+    drive(scheduler, Alone(lambda request: Failed("too slow"), together=1), RunDirectory(tmp_path), lambda: None)
+    assert scheduler.left == 0
 
 
 def test_idle_workers_of_a_machine_that_lost_one_are_not_given_its_trial(tmp_path):
@@ -253,24 +253,24 @@ def test_idle_workers_of_a_machine_that_lost_one_are_not_given_its_trial(tmp_pat
     pool = Pool(make_workers(config), ResourceConfig(max_retries=1), lambda: [machine])
     while len(pool._idle) < 4:
         pool.replies()
-    plan = Plan(config, Journal(tmp_path / "journal.log", writable=True), lambda trial: None)
+    scheduler = TrialScheduler(config, Journal(tmp_path / "journal.log", writable=True), lambda trial: None)
 
     def kill_all() -> None:
         if pool.running and not pool.lost and not pool.busy_seconds:
             for worker in (*pool._idle, *pool._waiting.values()):
                 ray.kill(worker.actor)
 
-    drive(plan, pool, RunDirectory(tmp_path), kill_all)
+    drive(scheduler, pool, RunDirectory(tmp_path), kill_all)
     pool.close()
-    assert [trial.state for trial in plan.journal.trials()] == ["complete"]
+    assert [trial.state for trial in scheduler.journal.trials()] == ["complete"]
     assert pool.lost == 1
 
 
 def test_a_checkpoint_that_cannot_be_saved_is_no_reason_to_fail(tmp_path, caplog):
     config = toy_config(tmp_path, resources=ResourceConfig(checkpoint_seconds=0))
     (tmp_path / "checkpoints").write_text("a file where the directory should be")
-    desk = ray.remote(Desk).options(num_cpus=0).remote(StoppingConfig(), tmp_path / "checkpoints", [])
-    TrialHooks(config, 3, "0003-f", True, desk).save_checkpoint(b"data")
+    server = ray.remote(TrialServer).options(num_cpus=0).remote(StoppingConfig(), tmp_path / "checkpoints", [])
+    SearchCallbacks(config, 3, "0003-f", True, server).save_checkpoint(b"data")
     assert "no checkpoint of trial 3 could be saved" in caplog.text
 
 
@@ -278,15 +278,15 @@ def test_what_was_scored_at_rungs_comes_back_with_the_checkpoint(tmp_path):
     stopping = StoppingConfig(rungs=(10, 20), reduction_factor=2)
     config = toy_config(tmp_path, resources=ResourceConfig(checkpoint_seconds=0), stopping=stopping)
 
-    def hooks() -> TrialHooks:
-        return TrialHooks(config, 3, "0003-f", True, desk)
+    def hooks() -> SearchCallbacks:
+        return SearchCallbacks(config, 3, "0003-f", True, server)
 
-    desk = ray.remote(Desk).options(num_cpus=0).remote(stopping, tmp_path, [])
+    server = ray.remote(TrialServer).options(num_cpus=0).remote(stopping, tmp_path, [])
     first = hooks()
     first.stops_at(10, {"AP": 5.0})
     first.save_checkpoint(b"line\nline")
-    desk = ray.remote(Desk).options(num_cpus=0).remote(stopping, tmp_path, [])
+    server = ray.remote(TrialServer).options(num_cpus=0).remote(stopping, tmp_path, [])
     second = hooks()
     assert second.load_checkpoint() == b"line\nline"
     assert second.rewards == {"reward@10": 5.0}
-    assert ray.get(desk.stops.remote(4, 10, 4.0)) is True
+    assert ray.get(server.stops.remote(4, 10, 4.0)) is True

@@ -15,11 +15,11 @@ import pytest
 import ray
 
 from nas import interruption
-from nas.cluster.private import LONGEST_PARENT, PREFIX
 from nas.configuration import ConfigError
-from nas.search import head_watch, ray_start, watchman
-from nas.search.head_watch import RayLostError
-from nas.search.ray_start import local_ray
+from nas.workers import head_watch, ray_start, watchman
+from nas.workers.head_watch import RayLostError
+from nas.workers.private_ray import LONGEST_PARENT, PREFIX
+from nas.workers.ray_start import local_ray
 
 TIMED_OUT = "The current node timed out during startup. This could happen because some of the raylet failed to startup"
 
@@ -117,7 +117,8 @@ def test_a_watchman_kills_what_a_killed_search_leaves(temporary):
     code = f"""
 import os, subprocess, sys, time
 from pathlib import Path
-from nas.search import ray_start, watchman
+from nas.workers import ray_start
+from nas.workers import watchman
 os.environ[watchman.MARK] = {str(directory)!r}
 ray_start._start_watchman(Path({str(directory)!r}))
 for _ in range(2):
@@ -186,7 +187,7 @@ def test_a_main_thread_that_does_not_end_is_ended(head):
     code = """
 import socket, time, ray
 from nas import interruption
-from nas.search import head_watch
+from nas.workers import head_watch
 server = socket.create_server(("127.0.0.1", 0))
 class Context:
     gcs_address = "127.0.0.1:%d" % server.getsockname()[1]

@@ -1,7 +1,7 @@
 import pytest
 
-from nas.search.desk import Desk, checkpoint_file
-from nas.search.journal import Journal
+from nas.engine.trial_server import TrialServer, checkpoint_file
+from nas.runs.journal import Journal
 from nas.search.records import Candidate
 from nas.search.stopping import Rungs, StoppingConfig
 from search_space import known
@@ -40,19 +40,19 @@ def test_a_desk_knows_what_the_journal_says_and_leaves_known_necks_out(tmp_path)
         journal.add(Candidate(origin=origin, genotype=known.fpn(), proposal=number), space_choices={})
         metrics = {"AP": 1.0, "reward@10": 9.0 - number}
         journal.finish(number, "stopped", 9.0 - number, metrics, copied_from=2 if number == 3 else None)
-    desk = Desk(StoppingConfig(rungs=(10,), reduction_factor=2), tmp_path, journal.trials())
-    assert desk.stops(4, 10, 7.5) is False, "8 and 7 were scored there; neither the known neck nor the copy counts"
-    assert desk.stops(5, 10, 6.0) is True
+    server = TrialServer(StoppingConfig(rungs=(10,), reduction_factor=2), tmp_path, journal.trials())
+    assert server.stops(4, 10, 7.5) is False, "8 and 7 were scored there; neither the known neck nor the copy counts"
+    assert server.stops(5, 10, 6.0) is True
     for number in (6, 8):
-        desk.remember(number, {"reward@10": 9.0, "AP": 3.0})
-    assert desk.stops(7, 10, 7.2) is True
+        server.remember(number, {"reward@10": 9.0, "AP": 3.0})
+    assert server.stops(7, 10, 7.2) is True
 
 
 def test_checkpoints_are_whole_or_not_there(tmp_path):
-    desk = Desk(StoppingConfig(), tmp_path / "checkpoints", [])
-    assert desk.load_checkpoint("0001-a") is None
-    desk.save_checkpoint("0001-a", b"one")
-    desk.save_checkpoint("0001-a", b"two")
+    server = TrialServer(StoppingConfig(), tmp_path / "checkpoints", [])
+    assert server.load_checkpoint("0001-a") is None
+    server.save_checkpoint("0001-a", b"one")
+    server.save_checkpoint("0001-a", b"two")
     checkpoint_file(tmp_path / "checkpoints", "0001-a").with_suffix(".partial").write_bytes(b"thr")
-    assert desk.load_checkpoint("0001-a") == b"two"
-    assert desk.load_checkpoint("0001-b") is None
+    assert server.load_checkpoint("0001-a") == b"two"
+    assert server.load_checkpoint("0001-b") is None

@@ -12,13 +12,13 @@ from postgres import Postgres, binaries
 from sqlalchemy.exc import OperationalError
 from toy_search import toy_config
 
-from nas.search import storage
+from nas.engine.scheduler import TrialScheduler
+from nas.runs import storage
+from nas.runs.journal import Journal, open_journal
+from nas.runs.run_directory import RunDirectory
+from nas.runs.storage import JournalError
 from nas.search.config import SearchConfig
-from nas.search.journal import Journal, open_journal
-from nas.search.plan import Plan
 from nas.search.records import Candidate
-from nas.search.run_directory import RunDirectory
-from nas.search.storage import JournalError
 from search_space import known
 
 
@@ -37,8 +37,8 @@ def fill(place: Path | str, trials: int = 5) -> Journal:
     return journal
 
 
-def plan_of(config: SearchConfig, journal: Journal) -> Plan:
-    return Plan(config, journal, lambda trial: None)
+def plan_of(config: SearchConfig, journal: Journal) -> TrialScheduler:
+    return TrialScheduler(config, journal, lambda trial: None)
 
 
 @pytest.fixture(params=["file", "sqlite"])
@@ -153,9 +153,9 @@ def test_two_searches_in_one_database_are_two_studies(tmp_path):
     for name, trials in (("a", 1), ("b", 3)):
         run = RunDirectory(tmp_path / name)
         with run.claim(config):
-            plan = plan_of(config, open_journal(run, writable=True))
+            scheduler = plan_of(config, open_journal(run, writable=True))
             for _ in range(trials):
-                plan.next()
+                scheduler.next()
     assert [len(open_journal(RunDirectory(tmp_path / name)).trials()) for name in "ab"] == [1, 3]
 
 

@@ -1,4 +1,4 @@
-"""Known necks at the search's multiply-adds: their width, and what follows from it for the plan and the journal."""
+"""Known necks at the search's multiply-adds: their width, and what follows from it for scheduler and journal."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from toy_search import toy_config
 
 from experiments import signs
 from nas.detection.config import NORM_GROUPS, BackboneConfig, HeadConfig
-from nas.engine.engine import _next_job
+from nas.engine.run import _next_job
+from nas.engine.scheduler import TrialScheduler
+from nas.runs.journal import Journal, JournalError
+from nas.runs.run_directory import RunDirectory
+from nas.runs.start_weights import StartWeights
 from nas.search.config import ControllerConfig, SearchConfig, SpaceConfig
 from nas.search.confirmation import ConfirmConfig
 from nas.search.constraints import ConstraintConfig, static_cost
-from nas.search.journal import Journal, JournalError
-from nas.search.plan import Plan
 from nas.search.records import Candidate, Trial
-from nas.search.run_directory import RunDirectory
 from nas.search.standings import found
-from nas.search.start_weights import StartWeights
 from nas.search.widths import known_channels, widest
 from search_space import KNOWN, known_genotype
 
@@ -47,17 +47,17 @@ def config(tmp_path: Path) -> SearchConfig:
     )
 
 
-def make_plan(config: SearchConfig, directory: Path) -> Plan:
+def make_plan(config: SearchConfig, directory: Path) -> TrialScheduler:
     journal = Journal(directory / "journal.log", writable=True)
-    return Plan(config, journal, lambda trial: None, fake_cost)
+    return TrialScheduler(config, journal, lambda trial: None, fake_cost)
 
 
-def run_all(plan: Plan) -> list[Trial]:
-    while (following := plan.next()) is not None:
+def run_all(scheduler: TrialScheduler) -> list[Trial]:
+    while (following := scheduler.next()) is not None:
         number, candidate = following
         width = candidate.channels or 32
-        plan.complete(number, {"AP": 50.0 - number, "params": 5, "macs": 20 * width, "latency_ms": 1.0})
-    return plan.journal.trials()
+        scheduler.complete(number, {"AP": 50.0 - number, "params": 5, "macs": 20 * width, "latency_ms": 1.0})
+    return scheduler.journal.trials()
 
 
 def test_a_width_comes_closest_to_the_limit_without_passing_it():
@@ -81,7 +81,7 @@ def test_known_necks_meet_the_multiply_adds_that_are_counted_of_the_real_neck(na
 
     config = replace(signs.wide(), constraints=ConstraintConfig(max_macs=20_172_800))
     config = replace(config, proxy=replace(config.proxy, head=head))
-    channels = known_channels(config, known_genotype(name), static_cost(config))
+    channels = known_channels(config, known_genotype(name), static_cost(config.proxy))
     step = NORM_GROUPS if head.norm else 2
     backbone = build_backbone(BackboneConfig(name=config.proxy.backbone.name))
     shapes = feature_shapes(backbone, (config.proxy.image_size,) * 2)
@@ -101,8 +101,8 @@ def test_known_necks_keep_the_width_of_the_candidates_if_asked_to_or_without_a_l
 
 
 def test_the_width_goes_into_the_journal_and_to_the_worker(config, tmp_path):
-    plan = make_plan(config, tmp_path)
-    jobs = [_next_job(plan, StartWeights(RunDirectory(tmp_path))) for _ in range(3)]
+    scheduler = make_plan(config, tmp_path)
+    jobs = [_next_job(scheduler, StartWeights(RunDirectory(tmp_path))) for _ in range(3)]
     assert [job.channels for job in jobs] == [50, 50, None]
     assert [trial.candidate.channels for trial in Journal(tmp_path / "journal.log").trials()] == [50, 50, None]
 
@@ -123,11 +123,11 @@ def test_a_candidate_shares_a_known_neck_s_result_where_the_widths_are_equal(con
 
 
 def test_trials_in_work_share_by_width_too(config, tmp_path):
-    plan = make_plan(replace(config, known=("fpn",)), tmp_path)
-    known, twin = plan.next(), plan.next()
+    scheduler = make_plan(replace(config, known=("fpn",)), tmp_path)
+    known, twin = scheduler.next(), scheduler.next()
     assert known[1].genotype.fingerprint == twin[1].genotype.fingerprint
-    plan.complete(known[0], {"AP": 1.0, "params": 5, "macs": 1000})
-    assert plan.journal.trials()[twin[0]].state == "running"
+    scheduler.complete(known[0], {"AP": 1.0, "params": 5, "macs": 1000})
+    assert scheduler.journal.trials()[twin[0]].state == "running"
 
 
 def test_a_search_goes_on_with_the_widths_of_its_journal(config, tmp_path):

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from toy_search import Teller, make_toy, search, starts, toy_config
 
-from nas.engine.again import train_again
-from nas.search.cluster import fitting
+from nas.engine.rerun import train_again
+from nas.runs.journal import Journal
 from nas.search.config import ResourceConfig
-from nas.search.journal import Journal
 from nas.search.records import Candidate, Trial
 from nas.search.stopping import StoppingConfig
+from nas.workers.ray_session import fitting
 from search_space import known
 
 pytestmark = pytest.mark.usefixtures("shared_ray")

@@ -18,15 +18,15 @@ from typing import TYPE_CHECKING
 
 from nas.cli.ending import ending
 from nas.data.config import DataConfig
-from nas.engine.engine import run_search
+from nas.engine.run import run_search
+from nas.engine.scheduler import TrialScheduler
+from nas.engine.usage import Usage
 from nas.proxy.config import ProxyConfig
-from nas.proxy.trial import Hooks, Trained, TrialError
+from nas.proxy.trial import Trained, TrialCallbacks, TrialError
+from nas.runs.run_directory import RunDirectory
 from nas.search.config import ControllerConfig, ResourceConfig, SearchConfig
 from nas.search.confirmation import ConfirmConfig
-from nas.search.plan import Plan
 from nas.search.records import Trial
-from nas.search.run_directory import RunDirectory
-from nas.search.usage import Usage
 from search_space import Genotype
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class ToyTask:
                 raise OSError("no task here")
         self.seconds = config.proxy.steps / 1000
 
-    def run(self, genotype: Genotype, seed: int, hooks: Hooks) -> Trained:
+    def run(self, genotype: Genotype, seed: int, hooks: TrialCallbacks) -> Trained:
         number = seed
         cost = {"params": 1000, "macs": 2_000_000, "latency_ms": latency_ms(genotype)}
         hooks.before_training(cost)
@@ -89,7 +89,7 @@ class ToyTask:
 
         return build_neck(genotype, in_channels=(4, 4, 4), out_channels=4).eval()
 
-    def continue_or_die(self, number: int, hooks: Hooks) -> None:
+    def continue_or_die(self, number: int, hooks: TrialCallbacks) -> None:
         """The first attempt of every trial is killed after its checkpoint; later ones note what they got back."""
         if (data := hooks.load_checkpoint()) is None:
             hooks.save_checkpoint(f"checkpoint of {number}".encode())
@@ -134,15 +134,15 @@ class Teller:
 
     def __init__(self, verbose: bool = False) -> None:
         self.verbose = verbose
-        self.plan: Plan | None = None
+        self.scheduler: TrialScheduler | None = None
         self.expected: list[tuple[int, float | None]] = []
         self.usage: list[Usage] = []
 
-    def expect(self, plan: Plan, workers: int, estimate: float | None) -> None:
+    def expect(self, scheduler: TrialScheduler, workers: int, estimate: float | None) -> None:
         self.expected.append((workers, estimate))
 
-    def finished(self, trial: Trial, plan: Plan) -> None:
-        self.plan = plan
+    def finished(self, trial: Trial, scheduler: TrialScheduler) -> None:
+        self.scheduler = scheduler
         if self.verbose:
             sys.stdout.write(f"finished {trial.number}\n")
             sys.stdout.flush()
@@ -151,9 +151,9 @@ class Teller:
         self.usage.append(usage)
 
 
-def states(plan: Plan) -> dict[str, dict]:
+def states(scheduler: TrialScheduler) -> dict[str, dict]:
     """Of all its controllers."""
-    return {origin: controller.state_dict() for origin, controller in plan.controllers.items()}
+    return {origin: controller.state_dict() for origin, controller in scheduler.controllers.items()}
 
 
 def starts(orders: Path) -> Counter[int]:
@@ -170,5 +170,5 @@ if __name__ == "__main__":
         sys.stdout.write("begun\n")
         sys.stdout.flush()
         search(CONFIG, Path(RUN_DIR), TELLER, ADDRESS or None)
-    if TELLER.plan is not None:
-        (Path(ORDERS) / "controllers.json").write_text(json.dumps(states(TELLER.plan)))
+    if TELLER.scheduler is not None:
+        (Path(ORDERS) / "controllers.json").write_text(json.dumps(states(TELLER.scheduler)))

@@ -1,0 +1,74 @@
+"""One trial once more, in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from nas.engine.callbacks import SearchCallbacks
+from nas.engine.task import MakeTask, make_proxy_task
+from nas.engine.trial import Rejected, Scored, TrialRequest, run_trial, trial_seed
+from nas.errors import UserError
+from nas.proxy.trial import Start, TrialError
+from nas.runs.start_weights import StartWeights
+from nas.search.config import SearchConfig
+from nas.search.inheritance import INHERITED_FROM, RAW_REWARD
+from nas.search.records import Trial
+from nas.search.reward import reward_of
+from nas.search.stopping import RUNG_METRIC
+
+
+class _AsRecorded(SearchCallbacks):
+    """Stops where the trial was stopped."""
+
+    def __init__(self, config: SearchConfig, trial: Trial, start: Start | None) -> None:
+        super().__init__(config, trial.number, "", limited=False, channels=trial.candidate.channels, start=start)
+        steps = [int(name.removeprefix(RUNG_METRIC)) for name in trial.metrics if name.startswith(RUNG_METRIC)]
+        self.rungs = tuple(sorted(steps))
+        self._last = self.rungs[-1] if trial.state == "stopped" else None
+
+    def stops_at(self, step: int, metrics: Mapping[str, float | None]) -> bool:
+        return step == self._last
+
+
+def start_of(config: SearchConfig, trial: Trial, starts: StartWeights) -> Start | None:
+    """Weights that a trial's training started from; None: from nothing.
+
+    Raises:
+        UserError: if the weights that it started from are no longer kept.
+    """
+    if (source := trial.metrics.get(INHERITED_FROM)) is None:
+        return None
+    if (weights := starts.get(int(source))) is None:
+        raise UserError(
+            f"trial {trial.number} started from the weights of trial {source:.0f}, which are no longer kept, so that "
+            "it cannot be trained again as it was; take a trial that did not inherit, or raise inherit.keep in the "
+            "next search"
+        )
+    return Start(weights, config.inherit.steps or 0, config.inherit.lr)
+
+
+def observed_reward(trial: Trial) -> float:
+    """The reward of a scored trial as it was measured; of one that inherited, before the drift was taken off."""
+    reward = trial.metrics.get(RAW_REWARD, trial.reward)
+    return float(reward)
+
+
+def train_again(
+    config: SearchConfig, trial: Trial, make_task: MakeTask = make_proxy_task, start: Start | None = None
+) -> float:
+    """The reward of a trial as it was measured (`observed_reward`), trained with its seed and settings; the same on the
+    same hardware (on CPUs to the bit).
+
+    Args:
+        start: see `start_of`.
+
+    Raises:
+        TrialError: if it fails now.
+    """
+    request = TrialRequest(
+        number=trial.number, candidate=trial.candidate, seed=trial_seed(config, trial.number), start=start
+    )
+    answer = run_trial(make_task(config), config, request, _AsRecorded(config, trial, start))
+    if not isinstance(answer, Scored):
+        raise TrialError("its neck is over a limit" if isinstance(answer, Rejected) else answer.error)
+    return reward_of(config.reward, answer.metrics)

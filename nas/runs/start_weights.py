@@ -1,0 +1,70 @@
+"""Weights that children of a search start from, as files in the run directory."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections.abc import Container
+from pathlib import Path
+
+from nas.runs.run_directory import RunDirectory, RunDirectoryError
+
+_log = logging.getLogger(__name__)
+
+SUFFIX = ".weights"
+
+
+class StartWeights(Container[int]):
+    """One file per trial, whole or not there: a line with the SHA-256 of the rest comes first.
+
+    A damaged file counts as none, so that a child of that trial is trained from nothing.
+    """
+
+    def __init__(self, run: RunDirectory) -> None:
+        self._directory = run.start_weights
+
+    def __contains__(self, number: object) -> bool:
+        return isinstance(number, int) and self.get(number) is not None
+
+    def get(self, number: int) -> bytes | None:
+        """What `add` was given, or None."""
+        try:
+            digest, _, data = self._file(number).read_bytes().partition(b"\n")
+        except OSError:
+            return None
+        if digest.decode(errors="replace") != hashlib.sha256(data).hexdigest():
+            _log.warning("%s is damaged; children of trial %d are trained from nothing", self._file(number), number)
+            return None
+        return data
+
+    def add(self, number: int, data: bytes) -> None:
+        """Durable when this returns.
+
+        Raises:
+            RunDirectoryError: if it cannot be written.
+        """
+        path = self._file(number)
+        partial = path.with_suffix(".partial")
+        try:
+            self._directory.mkdir(exist_ok=True)  # not the run directory: one that is gone is not made anew
+            with partial.open("wb") as file:
+                file.write(hashlib.sha256(data).hexdigest().encode() + b"\n" + data)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
+        except OSError as error:
+            raise RunDirectoryError(
+                f"{path} cannot be written: {error}; make room, and run the same command again to go on"
+            ) from error
+
+    def keep(self, numbers: Container[int]) -> None:
+        """Delete those of all other trials."""
+        if not self._directory.is_dir():
+            return
+        for path in self._directory.iterdir():
+            if not path.stem.isdecimal() or int(path.stem) not in numbers:
+                path.unlink(missing_ok=True)
+
+    def _file(self, number: int) -> Path:
+        return self._directory / f"{number:04d}{SUFFIX}"
