@@ -7,15 +7,14 @@ import random
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from controller_tools import MAKERS, SPACE, TINY, Journal, outcome, trajectory, trajectory_hash
 
 from controllers import CONTROLLERS, Outcome, Proposal
 from search_space import Genotype, NasFpnSpace, known, nas_fpn_space, pyramid_space
+from tests.support.controller_tools import MAKERS, SPACE, TINY, Journal, outcome, trajectory, trajectory_hash
 
 
 @pytest.fixture(params=MAKERS)
@@ -64,10 +63,12 @@ def test_another_seed_another_trajectory(make):
 
 
 def test_same_trajectories_in_another_process():
-    script = f"from controller_tools import trajectory_hash as t; print(*(t(name, 3) for name in {list(MAKERS)}))"
+    names = list(MAKERS)
+    script = (
+        f"from tests.support.controller_tools import trajectory_hash as t; print(*(t(name, 3) for name in {names}))"
+    )
     result = subprocess.run(
         [sys.executable, "-c", script],
-        cwd=Path(__file__).parent,
         env={**os.environ, "PYTHONHASHSEED": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,

@@ -1,5 +1,6 @@
 import pytest
-from controller_tools import trajectory_hash
+
+from tests.support.controller_tools import trajectory_hash
 
 # 42 proposals with seed 0, outcomes late, stopped and failed among them. A hash may change only when an algorithm, its
 # defaults, the space's sampling or mutation, or the fingerprint is meant to change: old journals are then replayed

@@ -4,10 +4,10 @@ from collections import Counter
 
 import pytest
 import torch
-from controller_tools import SPACE, TINY
 
 from controllers.policy import INIT_RANGE, Policy, Sampler, entropies, log_probs_of
 from search_space import known, pyramid_space
+from tests.support.controller_tools import SPACE, TINY
 
 
 def log_prob(policy, choices):

@@ -6,7 +6,6 @@ from statistics import median
 
 import pytest
 import torch
-from controller_tools import SPACE, TINY, Journal
 
 from controllers import Outcome, PPOController, RandomController
 from controllers.policy import Policy, log_probs_of
@@ -14,6 +13,7 @@ from controllers.ppo import ENTROPY, LOG_PROB, VERSION
 from controllers.ppo_records import Example, RunningScale
 from controllers.ppo_update import Updater, clipped
 from search_space import known, nas_fpn_space
+from tests.support.controller_tools import SPACE, TINY, Journal
 
 
 def probability(policy, choices):

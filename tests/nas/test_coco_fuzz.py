@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 import torch
-from perfect import assert_perfect
 from PIL import Image
 
 from nas.data.check import check_data
 from nas.data.coco import open_splits
 from nas.data.config import DataConfig, SplitConfig
+from tests.support.perfect import assert_perfect
 
 MISSING = object()
 

@@ -7,7 +7,6 @@ import sys
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from toy_search import toy_config
 
 from nas.cli import main
 from nas.cluster.job import JobError, runtime_env, search_command
@@ -18,6 +17,7 @@ from nas.data.config import DataError
 from nas.runs.remote.files import Remote, RemoteError
 from nas.runs.remote.staging import staging_path
 from nas.runs.run_directory import RunDirectory
+from tests.support.toy_search import toy_config
 
 HARMLESS = [
     "file:///a@b",

@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from damage import PRIVATE, TENSORS, copied, damages_of
-from made_up_run import made_up_run
 from PIL import Image
 
 from nas.detection.config import BackboneConfig, HeadConfig
@@ -22,6 +20,8 @@ from nas.training.config import TrainNeckConfig
 from nas.training.model import _build
 from necks import build_neck, load_exported, save_exported
 from necks.exported import neck_to_dict
+from tests.support.damage import PRIVATE, TENSORS, copied, damages_of
+from tests.support.made_up_run import made_up_run
 
 NECK_FILES = ("genotype.json", "neck.json", "neck.safetensors")
 DETECTOR_FILES = ("detector.json", "detector.safetensors")

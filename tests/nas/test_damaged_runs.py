@@ -14,17 +14,17 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from damage import ODD_VALUES, damaged, torn
-from made_up_run import made_up_run
 
 from nas.commands.logs import logged
 from nas.commands.runs import make_report, show_status
-from nas.engine.scheduler import Plan
+from nas.engine.scheduler import TrialScheduler
 from nas.errors import UserError
 from nas.results.report import write_report
 from nas.runs.journal import open_journal
 from nas.runs.journal_lines import JournalError
 from nas.runs.run_directory import RunDirectory, RunDirectoryError
+from tests.support.damage import ODD_VALUES, damaged, torn
+from tests.support.made_up_run import made_up_run
 
 Lines = list[dict[str, Any]]
 
@@ -409,10 +409,10 @@ def goes_on(run: RunDirectory) -> None:
     """As a search begins that goes on, up to the first trial."""
     config = run.read_config()
     with run.claim(config):
-        plan = Plan(config, open_journal(run, writable=True), lambda trial: None)
-        plan.prepare()
-        plan.next()
-        plan.journal.require_intact()
+        scheduler = TrialScheduler(config, open_journal(run, writable=True), lambda trial: None)
+        scheduler.prepare()
+        scheduler.next()
+        scheduler.journal.require_intact()
 
 
 def ends_well(run: RunDirectory, in_process: Any, output: Path) -> bool:

@@ -13,8 +13,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from damage import damaged, torn
-from perfect import assert_perfect
 from PIL import Image
 
 from experiments import coco, signs
@@ -31,6 +29,8 @@ from nas.training.config import TrainConfig
 from necks import build_neck
 from necks.exported import neck_to_dict
 from search_space import KNOWN, Genotype, GenotypeError, known_genotype
+from tests.support.damage import damaged, torn
+from tests.support.perfect import assert_perfect
 
 FEW, MANY, MOST = range(100), range(2000), range(10_000)
 """Damaged inputs of each kind: in every run of the tests, and with `-m slow`, where those of plain data are `MOST`."""

@@ -6,7 +6,8 @@ import subprocess
 import sys
 
 import pytest
-from made_up_run import made_up_run
+
+from tests.support.made_up_run import made_up_run
 
 CODE = """
 import sys

@@ -13,7 +13,6 @@ import unicodedata
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from made_up_run import made_up_run
 from rich.table import Table
 
 from nas.cli import main
@@ -31,6 +30,7 @@ from nas.search.reward import RewardConfig
 from nas.terminal import PlainFormatter, Terminal, console, heading, log_to_standard_error
 from nas.text import MESSAGE_LIMIT, plain
 from nas.workers.guarded import guarded
+from tests.support.made_up_run import made_up_run
 
 ESCAPES = "\x1b[31mred\x1b[0m \x1b]8;;http://x\x1b\\link\x1b]8;;\x07 \x9b2Jbell\x07\b \u202egnp.exe\u2066 \udc80"
 CLEAN = "red link bell gnp.exe \ufffd"

@@ -6,11 +6,11 @@ import copy
 
 import pytest
 import torch
-from neck_cases import features, randomised
 from torch import nn
 
 from experiments.benchmarks.memory import peak_bytes
 from necks import build_neck
+from tests.support.neck_cases import features, randomised
 
 
 def trained(neck, maps):

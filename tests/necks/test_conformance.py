@@ -7,9 +7,9 @@ from itertools import pairwise
 
 import pytest
 import torch
-from neck_cases import CASES, SIZES, WIDTH, features, randomised
 
 from necks import NECKS, Neck, PassThrough, build_neck, load_exported, neck_from_dict, neck_to_dict, save_exported
+from tests.support.neck_cases import CASES, SIZES, WIDTH, features, randomised
 
 every_neck = pytest.mark.parametrize("name", CASES)
 traced_neck = pytest.mark.parametrize(

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from golden_files import assert_equal_up_to_rounding, read_golden
-from peer_cases import CASES, our_outputs, peer_outputs, peer_state, sampled
-from reference_weights import random_state
+
+from tests.support.golden_files import assert_equal_up_to_rounding, read_golden
+from tests.support.peer_cases import CASES, our_outputs, peer_outputs, peer_state, sampled
+from tests.support.reference_weights import random_state
 
 SINGLE, DOUBLE = torch.float32, torch.float64
 OVER_TWO_VALUES = {"mmdet pafpn, on output, group norm": 1e-3}

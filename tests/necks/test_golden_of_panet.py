@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from golden_files import assert_equal_up_to_rounding, read_golden
-from reference_weights import pyramid_sizes, random_maps, random_state
 
 from necks import build_neck
 from necks.reference import load_reference
+from tests.support.golden_files import assert_equal_up_to_rounding, read_golden
+from tests.support.reference_weights import pyramid_sizes, random_maps, random_state
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["single", "double"])

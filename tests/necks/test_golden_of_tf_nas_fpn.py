@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from golden_files import read_golden
-from reference_weights import pyramid_sizes, random_maps, random_state
 from torch import Tensor
 
 from necks import MergeNeck, build_neck
 from necks.reference import load_reference
+from tests.support.golden_files import read_golden
+from tests.support.reference_weights import pyramid_sizes, random_maps, random_state
 
 GOLDEN_OF = {False: "tf_nas_fpn", True: "tf_nas_fpn_separable"}
 

@@ -9,13 +9,13 @@ import re
 
 import pytest
 import torch
-from golden_files import ROUNDING, assert_equal_up_to_rounding, read_golden
-from reference_weights import random_maps, random_state
 
 from necks.asff import AsffNeck
 from necks.contract import PassThrough
 from necks.mlfpn import MlfpnNeck
 from necks.reference import WeightsError, load_reference
+from tests.support.golden_files import ROUNDING, assert_equal_up_to_rounding, read_golden
+from tests.support.reference_weights import random_maps, random_state
 
 M2DET, M2DET_OUTPUTS = read_golden("m2det")
 ASFF, ASFF_OUTPUTS = read_golden("asff")

@@ -5,7 +5,6 @@ import sys
 
 import pytest
 import torch
-from test_conformance import CASES, features, outputs, randomised
 
 import necks.gpu.fit
 import necks.merge
@@ -13,6 +12,7 @@ import necks.resample
 from necks import MergeNeck, build_neck
 from necks.resample import pool_window, resample
 from necks.sizes import size_of
+from tests.necks.test_conformance import CASES, features, outputs, randomised
 
 triton = pytest.importorskip("triton")
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"

@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import pytest
 import torch
-from golden_files import read_golden
-from peer_cases import CASES, WIDTH
-from reference_weights import random_state
 from torchvision.ops import FeaturePyramidNetwork
 
 from necks import BalancedNeck, MergeNeck, Neck, build_neck
 from necks.reference import SOURCES, WeightsError, load_reference
+from tests.support.golden_files import read_golden
+from tests.support.peer_cases import CASES, WIDTH
+from tests.support.reference_weights import random_state
 
 
 def ours(case: str) -> Neck:

@@ -3,11 +3,11 @@ from dataclasses import replace
 from itertools import combinations
 
 import pytest
-from genotype_strategies import canonical, genotypes, insert_cell, merge_cells, reordered
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from search_space import KNOWN, Genotype, MergeCell, NasFpnSpace
+from tests.support.genotype_strategies import canonical, genotypes, insert_cell, merge_cells, reordered
 
 LEVELS = (3, 4, 5)
 

@@ -6,14 +6,14 @@ from dataclasses import replace
 
 import pytest
 import torch
-from function_oracle import CONTEXTS, Oracle
-from genotype_strategies import reordered
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from necks.merge_neck import MergeNeck
 from necks.recipe import Recipe
 from search_space import Genotype, MergeCell, PyramidSpace
+from tests.support.function_oracle import CONTEXTS, Oracle
+from tests.support.genotype_strategies import reordered
 
 EVERY_MERGE = ("sum", "attention", "fast_normalized", "softmax")
 

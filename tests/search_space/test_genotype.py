@@ -2,11 +2,11 @@ import dataclasses
 import json
 
 import pytest
-from genotype_strategies import genotypes
 from hypothesis import given
 from hypothesis import strategies as st
 
 from search_space import Genotype, GenotypeError, MergeCell
+from tests.support.genotype_strategies import genotypes
 
 PLAIN = Genotype((3, 4, 5), (MergeCell(4, (0, 2)), MergeCell(3, (0, 3), "attention")))
 

@@ -1,12 +1,12 @@
 import random
 from dataclasses import replace
 
-from genotype_strategies import genotypes
 from hypothesis import given
 from hypothesis import strategies as st
 
 from search_space import Genotype, MergeCell, PyramidSpace, known, match_cells
 from search_space.matching import live_cells
+from tests.support.genotype_strategies import genotypes
 
 SPACE = PyramidSpace(max_cells=12)
 

@@ -12,14 +12,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import toy_search
-from postgres import Postgres, binaries
-from ray_nodes import RayNodes
-from toy_search import starts, states
 
-from nas.engine.scheduler import Plan
+from nas.engine.scheduler import TrialScheduler
 from nas.runs.journal import open_journal
 from nas.runs.run_directory import RunDirectory
+from tests.support import toy_search
+from tests.support.postgres import Postgres, binaries
+from tests.support.ray_nodes import RayNodes
+from tests.support.toy_search import starts, states
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -83,7 +83,7 @@ def is_complete(driver: Driver) -> None:
     assert [trial.number for trial in trials] == list(range(TRIALS))
     assert all(trial.state == "complete" for trial in trials)
     assert sorted(trial.order for trial in trials) == list(range(TRIALS))
-    replayed = states(Plan(run.read_config(), journal, lambda trial: None))
+    replayed = states(TrialScheduler(run.read_config(), journal, lambda trial: None))
     assert json.loads((driver.orders / "controllers.json").read_text()) == json.loads(json.dumps(replayed))
     best = max(trials, key=lambda trial: trial.reward)
     assert best.reward == max(int(trial.candidate.genotype.fingerprint, 16) % 10_000 / 100 for trial in trials)

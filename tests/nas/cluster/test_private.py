@@ -12,18 +12,18 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import intruder
 import psutil
 import pytest
 import ray
-from listeners import Port, answers, listening
 from ray._raylet import AuthenticationTokenLoader
-from toy_search import Teller, search, toy_config
 
 from nas.search.config import ResourceConfig
 from nas.workers import unprotected
 from nas.workers.private_ray import environment, private_directory, private_ray
 from nas.workers.ray_session import connected
+from tests.support import intruder
+from tests.support.listeners import Port, answers, listening
+from tests.support.toy_search import Teller, search, toy_config
 
 WRONG = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0123456789abcdef" * 4}
 TOKENS = {"no token": {"RAY_AUTH_MODE": "disabled"}, "a wrong token": WRONG}

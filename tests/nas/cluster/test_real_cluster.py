@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ray_nodes import UNPROTECTED, RayNodes
 
 from nas.cli import main
+from tests.support.ray_nodes import UNPROTECTED, RayNodes
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

@@ -6,7 +6,6 @@ import random
 from dataclasses import replace
 
 import pytest
-from made_up import CONFIG, filled, metrics, plan
 
 from nas.comparison.check import check, longer
 from nas.comparison.choose import grid, judge, recommended
@@ -15,6 +14,7 @@ from nas.comparison.training_job import Result, TrainingJob
 from nas.configuration import ConfigError
 from nas.errors import UserError
 from search_space import KNOWN, NasFpnSpace, PyramidSpace
+from tests.support.made_up_trainings import CONFIG, filled, metrics, plan
 
 
 def score_by(noise: float, spread: float = 5.0, *, only: int | None = None):

@@ -7,7 +7,6 @@ import statistics
 from dataclasses import replace
 
 import pytest
-from made_up import CONFIG, filled, metrics
 from scipy.stats import t
 
 from nas.comparison.final import MACS_TOLERANCE, _at_goal, contenders, final_jobs, margin, off_goal, sized, standings
@@ -17,6 +16,7 @@ from nas.data.config import DataConfig, SignsConfig
 from nas.errors import UserError
 from nas.search.records import Candidate, Trial
 from search_space import KNOWN, known_genotype
+from tests.support.made_up_trainings import CONFIG, filled, metrics
 
 
 def trial(number: int, origin: str, neck: NamedNeck, reward: float | None, state: str = "complete") -> Trial:

@@ -7,10 +7,10 @@ import sys
 from dataclasses import replace
 
 import pytest
-from made_up import filled, metrics, plan
 
 from nas.comparison.result_store import ResultStore, ResultStoreError
 from nas.comparison.training_job import Result
+from tests.support.made_up_trainings import filled, metrics, plan
 
 CASES = plan().proxy_jobs()
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
-from test_convert_mmdet import THREE, named_as_there
 
 from nas.conversion.convert import read_categories
 from nas.data.config import DataError
 from nas.detection.saved import load_detector
+from tests.nas.conversion.test_convert_mmdet import THREE, named_as_there
 
 
 class Malicious:

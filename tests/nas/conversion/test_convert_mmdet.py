@@ -6,9 +6,7 @@ from functools import partial
 
 import pytest
 import torch
-from golden_files import DETECTOR_ROUNDING, assert_equal_up_to_rounding
 from torchvision.models import resnet18
-from weights_for_conversion import randomised
 
 from experiments.benchmarks.peers import mmdet_neck
 from nas.conversion.convert import convert
@@ -18,6 +16,8 @@ from nas.detection.targets import BOX_CODER
 from necks import build_neck
 from necks.reference import SOURCES
 from necks.reference.names import moved
+from tests.support.golden_files import DETECTOR_ROUNDING, assert_equal_up_to_rounding
+from tests.support.weights_for_conversion import randomised
 
 WIDTH, SIDE = 32, 256
 CHANNELS = (128, 256, 512)

@@ -6,17 +6,17 @@ from collections import OrderedDict
 
 import pytest
 import torch
-from golden_files import DETECTOR_ROUNDING, assert_equal_up_to_rounding
 from torchvision.models import resnet18
 from torchvision.models.detection import RetinaNet, retinanet_resnet50_fpn, retinanet_resnet50_fpn_v2
 from torchvision.models.detection.backbone_utils import _resnet_fpn_extractor
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
-from weights_for_conversion import randomised
 
 from nas.conversion.convert import convert
 from nas.conversion.parts import Categories, ConversionError
 from nas.detection.saved import load_detector, save_detector
 from tests.support.detections import Limits, assert_same_detections
+from tests.support.golden_files import DETECTOR_ROUNDING, assert_equal_up_to_rounding
+from tests.support.weights_for_conversion import randomised
 
 SIDE = 128
 TWO = Categories((0, 1), ("cat", "dog"))

@@ -18,7 +18,7 @@ from typing import Any
 
 import fsspec
 import pytest
-from damage import torn
+from tests.support.damage import torn
 
 from nas.data.archive import absolute, open_root
 from nas.data.check import check_data

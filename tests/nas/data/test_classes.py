@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from perfect import assert_perfect
+from tests.support.perfect import assert_perfect
 
 from nas.data.check import check_data
 from nas.data.coco import digest, open_splits

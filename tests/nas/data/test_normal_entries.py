@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from perfect import assert_perfect
+from tests.support.perfect import assert_perfect
 
 from nas.data.check import check_split
 from nas.data.coco import CocoSplit

@@ -7,8 +7,6 @@ import shutil
 
 import pytest
 import torch
-from export_tools import CHANNELS, OURS, run_alone, trained_nas_fpn
-from made_up_run import made_up_run
 
 from nas.conversion.convert import convert
 from nas.conversion.parts import Categories
@@ -18,6 +16,8 @@ from nas.export.formats import TOLERANCE
 from nas.export.pt2_file import read_pt2
 from necks import build_neck, load_exported, save_exported
 from necks.exported import neck_to_dict
+from tests.support.export_tools import CHANNELS, OURS, run_alone, trained_nas_fpn
+from tests.support.made_up_run import made_up_run
 
 PLAIN = {"README.md", "architecture.svg", "genotype.json", "neck.json", "neck.safetensors"}
 GENERATED = {"neck.py", "weights.pt", "neck.onnx", "neck.pt2", "mmdet_neck.py", "torchvision_example.py"}

@@ -8,14 +8,14 @@ import sys
 from pathlib import Path
 
 import pytest
-import tiny_training
 import torch
-from export_tools import CHANNELS, maps_of_photographs, trained
 
 from experiments.benchmarks.peers import mmdet_neck
 from nas.detection.saved import load_detector
 from necks import MergeNeck, Neck, build_neck, load_exported, save_exported
 from search_space import pyramid_space
+from tests.support import tiny_training
+from tests.support.export_tools import CHANNELS, maps_of_photographs, trained
 
 pytestmark = pytest.mark.bench
 

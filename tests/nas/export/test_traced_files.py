@@ -8,7 +8,6 @@ from collections import OrderedDict
 import numpy as np
 import pytest
 import torch
-from export_tools import CHANNELS, OURS, SIZES, maps_of_photographs, run_alone, trained, trained_nas_fpn
 
 from nas.detection.config import BackboneConfig, HeadConfig
 from nas.detection.saved import DetectorSpec, build_from_spec
@@ -22,6 +21,7 @@ from nas.export.python_file import write_python
 from nas.export.same_padding import with_fixed_padding
 from necks import NECKS, PassThrough, build_neck
 from necks.exported import neck_to_dict
+from tests.support.export_tools import CHANNELS, OURS, SIZES, maps_of_photographs, run_alone, trained, trained_nas_fpn
 
 TOLERANCE = 1e-4
 BESIDES_TORCH = (*OURS, "torchvision", "safetensors", "pydantic", "ray", "optuna")  # PyTorch itself looks for onnx

@@ -4,12 +4,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from recorded import TINY
 
 from nas.data.coco import open_splits
 from nas.data.config import DataConfig, SignsConfig
 from nas.proxy import attempt
 from nas.proxy.task import ProxyTask
+from tests.support.recorded import TINY
 
 
 @pytest.fixture(scope="package")

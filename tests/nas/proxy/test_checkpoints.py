@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from recorded import STEPS, TINY, Cut, Recorded, assert_same, dropout_neck
 
 from nas.detection.config import BackboneConfig
 from nas.proxy import checkpoint
@@ -16,6 +15,7 @@ from nas.proxy.config import OptimizerConfig
 from nas.proxy.task import ProxyTask
 from nas.proxy.trial import Trained, TrialCallbacks
 from search_space import known
+from tests.support.recorded import STEPS, TINY, Cut, Recorded, assert_same, dropout_neck
 
 
 @pytest.fixture(scope="module")

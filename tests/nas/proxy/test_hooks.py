@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from recorded import STEPS, TINY, Recorded, assert_same, dropout_neck
 
 from nas.proxy import task as task_module
 from nas.proxy.config import OptimizerConfig
 from nas.proxy.task import ProxyTask
 from nas.proxy.trial import Trained, TrialCallbacks, TrialError
 from search_space import known
+from tests.support.recorded import STEPS, TINY, Recorded, assert_same, dropout_neck
 
 
 def test_costs_are_told_before_the_training_and_every_latency_is_the_best_of_three(task, monkeypatch):

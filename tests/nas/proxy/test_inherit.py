@@ -9,7 +9,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from recorded import STEPS, TINY, Cut, Recorded, assert_same
 
 from nas.proxy.inherit import inherit, short_config, start_from_weights
 from nas.proxy.parts import NeckAndHead
@@ -17,6 +16,7 @@ from nas.proxy.task import ProxyTask
 from nas.proxy.trial import Start, TrialError
 from necks import MergeNeck, Recipe
 from search_space import Genotype, MergeCell, NasFpnSpace, PyramidSpace, known
+from tests.support.recorded import STEPS, TINY, Cut, Recorded, assert_same
 
 CHANNELS, LEVELS = (4, 6, 8), (3, 4, 5)
 SPACES = (PyramidSpace(max_cells=12), NasFpnSpace(7))

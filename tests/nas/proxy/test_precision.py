@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from recorded import TINY
 
 from experiments.signs import smoke
 from nas.commands.precision import with_precision
@@ -14,6 +13,7 @@ from nas.configuration import ConfigError
 from nas.proxy import precision
 from nas.proxy.precision import Timed, decided, timed
 from nas.search.config import ResourceConfig
+from tests.support.recorded import TINY
 
 AUTO = replace(TINY, precision="auto")
 

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from recorded import TINY, Recorded, assert_same
 
 from experiments.signs import PROXY
 from nas.data.coco import CocoSplit, open_splits
@@ -26,6 +25,7 @@ from nas.proxy.task import ProxyTask
 from nas.proxy.training import lr_share
 from nas.proxy.trial import TrialError
 from search_space import known
+from tests.support.recorded import TINY, Recorded, assert_same
 
 STEPS = 60
 METRICS = {

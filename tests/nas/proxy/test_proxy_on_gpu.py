@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import pytest
 import torch
-from recorded import Cut, Recorded
 
 from experiments.signs import PROXY
 from nas.data.config import DataConfig, SignsConfig
 from nas.proxy.task import ProxyTask
 from search_space import known
+from tests.support.recorded import Cut, Recorded
 
 pytestmark = [
     pytest.mark.gpu,

@@ -25,7 +25,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from pydantic import ValidationError
-from recorded import STEPS, TINY, Recorded, assert_same, dropout_neck
 from torch import Tensor
 
 from nas.data.coco import CocoSplit, open_splits
@@ -43,6 +42,7 @@ from nas.proxy.trial import Trained
 from nas.proxy.warm import WarmError
 from search_space import known
 from tests.support.detections import Limits, assert_same_detections
+from tests.support.recorded import STEPS, TINY, Recorded, assert_same, dropout_neck
 
 AP_NAMES = ("AP", "AP50", "APs")
 SEED = 1
@@ -620,7 +620,7 @@ TRIAL = """
 import hashlib, json, sys
 from dataclasses import replace
 from functools import partial
-from recorded import TINY
+from tests.support.recorded import TINY
 from nas.data.config import DataConfig
 from nas.proxy.task import ProxyTask
 from search_space import known
@@ -635,11 +635,9 @@ print(json.dumps(kept | {"weights": hashlib.sha256(weights).hexdigest()}))
 
 
 def trial_of_a_process(root: str, **environment: str) -> dict[str, str]:
-    here = Path(__file__).parent
-    paths = os.pathsep.join([str(here), str(here.parents[2])])
     result = subprocess.run(
         [sys.executable, "-c", TRIAL, root],
-        env={**os.environ, "PYTHONPATH": paths, **environment},
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3]), **environment},
         capture_output=True,
         text=True,
         check=True,

@@ -7,11 +7,11 @@ import sys
 from dataclasses import replace
 
 import pytest
-from made_up_run import made_up_run
 
 from nas.results.export import export
 from nas.results.report import write_report
 from nas.runs.run_directory import RunDirectoryError
+from tests.support.made_up_run import made_up_run
 
 SEARCH = ["/usr/bin/nasfpn", "search", "experiments.signs:smoke", "--run-dir", "runs/r"]
 EXTEND = ["/usr/bin/nasfpn", "extend", "runs/r", "--trials", "+2"]

@@ -6,7 +6,6 @@ import json
 from dataclasses import replace
 
 import pytest
-from made_up_run import made_up_run, metrics
 
 from nas.results.confirmed import answer, best_training, conclusion, standing_rows, verdict_of, verdict_record
 from nas.results.export import export
@@ -16,6 +15,7 @@ from nas.runs.journal import Journal
 from nas.search.confirmation import Confirmation, ConfirmConfig
 from nas.search.records import Candidate
 from necks import build_neck, save_exported
+from tests.support.made_up_run import made_up_run, metrics
 
 CONFIRM = ConfirmConfig(trainings=6, found=2, known=1)
 

@@ -15,14 +15,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 import pytest
-from made_up_run import made_up_run
-from ray_nodes import free_ports
 
 from nas.results.compare import cell_lines, outline, side_by_side
 from nas.search.standings import best_found
 from necks import build_neck
 from necks.exported import save_exported
 from search_space import KNOWN, Genotype, MergeCell, known_genotype, pyramid_space
+from tests.support.made_up_run import made_up_run
+from tests.support.ray_nodes import free_ports
 
 SMALL = ("--backbone", "resnet10", "--channels", 16, "--size", 128)
 

@@ -13,12 +13,12 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from made_up_run import made_up_run
 
 from nas.results.export import export
 from nas.results.pictures import ap_over_trials
 from nas.results.report import write_report
 from nas.search.reward import RewardConfig
+from tests.support.made_up_run import made_up_run
 
 pictures = pytest.importorskip("experiments.report_pictures")
 

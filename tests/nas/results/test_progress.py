@@ -9,7 +9,6 @@ import re
 from types import SimpleNamespace
 
 import pytest
-from made_up_run import made_up_run
 from rich.console import Console
 
 from nas.commands import logs, progress
@@ -21,6 +20,7 @@ from nas.runs.run_directory import RunDirectory
 from nas.search.proposing import build_controller
 from nas.search.records import SEARCH
 from search_space import nas_fpn_space
+from tests.support.made_up_run import made_up_run
 
 
 @pytest.fixture(scope="module")

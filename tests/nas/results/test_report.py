@@ -11,7 +11,6 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
-from made_up_run import made_up_run
 
 from controllers.records import Outcome
 from experiments import signs
@@ -26,6 +25,7 @@ from nas.search.config import ControllerConfig, build_space
 from nas.search.proposing import build_controller, candidate_of
 from nas.search.records import SEARCH, Trial
 from search_space import KNOWN, Genotype, nas_fpn_space
+from tests.support.made_up_run import made_up_run
 
 MIB = 2**20
 FILES = (

@@ -7,9 +7,9 @@ import re
 from itertools import pairwise
 
 import pytest
-from made_up_run import made_up_run
 
 from nas.results.report import write_report
+from tests.support.made_up_run import made_up_run
 
 PHONE = {"width": 390, "height": 844}
 

@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from made_up_run import made_up_run
 
 from nas.drawing.architecture import architecture
 from nas.results import pictures
@@ -24,6 +23,7 @@ from nas.search.reward import RewardConfig
 from nas.search.standings import best_found
 from necks import load_exported
 from search_space import KNOWN, nas_fpn_space, pyramid_space
+from tests.support.made_up_run import made_up_run
 
 
 @pytest.fixture(scope="module")

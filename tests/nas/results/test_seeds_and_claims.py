@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 
 import pytest
-from made_up_run import made_up_run, metrics
 
 from nas.results.export import export
 from nas.results.pictures import ap_over_trials
@@ -14,6 +13,7 @@ from nas.runs.journal import Journal
 from nas.search.config import build_space
 from nas.search.records import SEARCH, Candidate
 from search_space import known_genotype
+from tests.support.made_up_run import made_up_run, metrics
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from made_up_run import made_up_run
 
 from experiments import signs
 from nas.configuration import ConfigError
@@ -20,6 +19,7 @@ from nas.runs.trial_names import split_name
 from nas.training.config import TrainNeckConfig
 from nas.training.model import detector_spec
 from necks import load_exported
+from tests.support.made_up_run import made_up_run
 
 
 @pytest.fixture(scope="module")

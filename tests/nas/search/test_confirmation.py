@@ -9,7 +9,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from toy_search import toy_config
 
 from nas.configuration import ConfigError, from_dict, override
 from nas.data.config import DataConfig
@@ -20,6 +19,7 @@ from nas.search.config import SearchConfig
 from nas.search.confirmation import FIRST_ROUNDS, Confirmation, ConfirmConfig, Verdict
 from nas.search.records import Candidate, Trial
 from search_space import NasFpnSpace
+from tests.support.toy_search import toy_config
 
 NOISE = 0.9
 SPACE = NasFpnSpace()

@@ -7,7 +7,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from toy_search import toy_config
 
 from nas.engine.callbacks import SearchCallbacks
 from nas.engine.trial import Scored, TrialRequest, run_trial
@@ -18,6 +17,7 @@ from nas.search.metrics import MAX_VALUE, plain_metrics
 from nas.search.records import Candidate
 from nas.search.reward import RewardConfig, RewardError, reward_of
 from search_space import known_genotype
+from tests.support.toy_search import toy_config
 
 GOOD = {"AP": 30.0, "params": 10, "macs": 20, "latency_ms": 1.5}
 BAD = [

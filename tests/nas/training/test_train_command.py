@@ -9,15 +9,15 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
-import tiny_training
-from ends import END_SECONDS, TRACES, Command
 from filelock import FileLock
-from listeners import watched
-from made_up_run import made_up_run
 
 from experiments.benchmarks.broken import break_twice, epochs, finish, launch
 from nas.cli import main
 from nas.detection.saved import load_detector
+from tests.support import tiny_training
+from tests.support.ends import END_SECONDS, TRACES, Command
+from tests.support.listeners import watched
+from tests.support.made_up_run import made_up_run
 
 EXPERIMENT = f"{tiny_training.__file__}:train"
 

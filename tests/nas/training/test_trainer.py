@@ -7,7 +7,6 @@ import math
 from dataclasses import replace
 
 import pytest
-import tiny_training
 import torch
 from torch import nn
 
@@ -22,6 +21,7 @@ from nas.training.trainer import Place, Trainer, TrainingError
 from nas.training.validation import anchors_of
 from necks import build_neck
 from search_space import known_genotype
+from tests.support import tiny_training
 
 CPU = Place(0, 1, torch.device("cpu"))
 

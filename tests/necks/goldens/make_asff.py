@@ -25,7 +25,7 @@ from torch import nn
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from reference_weights import random_maps, random_state  # noqa: E402
+from tests.support.reference_weights import random_maps, random_state  # noqa: E402
 
 YOLOV3, MOBILE = [256, 256, 512], [128, 256, 512]
 ABOUT: dict[str, Any] = {

@@ -31,7 +31,7 @@ from torch import Tensor, nn
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from reference_weights import random_maps, random_state  # noqa: E402
+from tests.support.reference_weights import random_maps, random_state  # noqa: E402
 
 RELEASED = {"in_channels": [512, 1024], "out_channels": 2048}
 NARROW = {"in_channels": [128, 256], "out_channels": 512}

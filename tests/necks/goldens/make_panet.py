@@ -26,7 +26,7 @@ from torch import Tensor, nn
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from reference_weights import pyramid_sizes, random_maps, random_state  # noqa: E402
+from tests.support.reference_weights import pyramid_sizes, random_maps, random_state  # noqa: E402
 
 FILE = "lib/modeling/FPN.py"
 GROUPS = 32

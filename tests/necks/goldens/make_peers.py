@@ -20,7 +20,7 @@ import torch
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from peer_cases import CASES, peer_outputs, peer_state, sampled  # noqa: E402
+from tests.support.peer_cases import CASES, peer_outputs, peer_state, sampled  # noqa: E402
 
 PACKAGES = {"mmdet": ("mmdet", "mmcv-lite", "mmengine"), "effdet": ("effdet", "timm")}
 CHANNEL_STRIDE, PIXEL_STRIDE = 5, 3

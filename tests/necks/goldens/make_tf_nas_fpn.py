@@ -41,7 +41,8 @@ import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
 import tf_keras  # noqa: E402
 from official.vision.modeling.decoders.nasfpn import NASFPN, NASFPN_BLOCK_SPECS  # noqa: E402
-from reference_weights import pyramid_sizes, random_maps, random_state  # noqa: E402
+
+from tests.support.reference_weights import pyramid_sizes, random_maps, random_state  # noqa: E402
 
 COMMAND = "python tests/necks/goldens/make_tf_nas_fpn.py"
 IN_CHANNELS = {3: 16, 4: 256, 5: 24}

@@ -1,13 +1,13 @@
 """Options of controllers: refused before a search starts, since they cannot be mended later."""
 
 import pytest
-from toy_search import toy_config
 
 from controllers import CONTROLLERS
 from nas.commands.search import search
 from nas.configuration import ConfigError
 from nas.search.config import ControllerConfig, build_space
 from nas.search.proposing import build_controller, option_names
+from tests.support.toy_search import toy_config
 
 BAD = [
     ("evolution", {"population_size": 8.5}, "population_size must be an integer"),

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from ends import END_SECONDS, Search
 
 from nas.runs.journal import Journal
+from tests.support.ends import END_SECONDS, Search
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 

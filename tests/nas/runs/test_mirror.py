@@ -16,7 +16,7 @@ from pathlib import Path
 import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
-from toy_search import Teller, make_toy, toy_config
+from tests.support.toy_search import Teller, make_toy, toy_config
 
 from nas import interruption
 from nas.cli import main
@@ -204,11 +204,10 @@ def test_a_run_that_was_deleted_at_the_url_starts_anew(tmp_path, config):
 KILLED = """
 import sys
 from pathlib import Path
-sys.path[:0] = {path!r}
-from test_mirror import add
+from tests.nas.runs.test_mirror import add
 from nas.runs.remote import heartbeat
 from nas.runs.places import opened
-from toy_search import toy_config
+from tests.support.toy_search import toy_config
 
 heartbeat.ROUND_SECONDS = 0.1
 config = toy_config(Path(sys.argv[2]))
@@ -220,7 +219,7 @@ with opened(sys.argv[1]) as run, run.claim(config):
 
 def test_killed_between_uploads_there_is_an_older_but_whole_journal(tmp_path, config, monkeypatch):
     url = f"file://{tmp_path}/bucket/x"
-    code = KILLED.format(path=[str(Path(__file__).parent)])
+    code = KILLED
     process = subprocess.Popen([sys.executable, "-c", code, url, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     there = tmp_path / "bucket" / "x" / "journal.log"
     assert process.stdout is not None
@@ -300,11 +299,10 @@ def _asked_to_end() -> bool:
 ENDLESS = """
 import sys, time
 from pathlib import Path
-sys.path[:0] = {path!r}
 from nas.cli.ending import ending
 from nas.runs.remote import heartbeat
 from nas.runs.places import opened
-from toy_search import toy_config
+from tests.support.toy_search import toy_config
 
 heartbeat.ROUND_SECONDS = 0.1
 with ending(), opened(sys.argv[1]) as run, run.claim(toy_config(Path(sys.argv[2]))):
@@ -316,7 +314,7 @@ with ending(), opened(sys.argv[1]) as run, run.claim(toy_config(Path(sys.argv[2]
 def test_a_search_that_was_taken_over_ends_where_sigint_is_ignored(tmp_path, config):
     """As in the background of a shell that runs a script."""
     url = f"file://{tmp_path}/bucket/x"
-    code = ENDLESS.format(path=[str(Path(__file__).parent)])
+    code = ENDLESS
     process = subprocess.Popen(
         [sys.executable, "-c", code, url, str(tmp_path)],
         stdout=subprocess.PIPE,

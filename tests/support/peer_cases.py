@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from reference_weights import pyramid_sizes, random_maps, random_state
 from torch import Tensor, nn
 
 from experiments.benchmarks.peers import effdet_bifpn, mmdet_neck
 from necks import build_neck
 from necks.reference import load_reference
+from tests.support.reference_weights import pyramid_sizes, random_maps, random_state
 
 Maps = list[Tensor]
 CHANNELS = (8, 12, 16, 24)

@@ -6,11 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from toy_search import toy_config
 
 from experiments import signs
 from nas.detection.config import NORM_GROUPS, BackboneConfig, HeadConfig
-from nas.engine.run import _next_job
+from nas.engine.run import _next_request
 from nas.engine.scheduler import TrialScheduler
 from nas.runs.journal import Journal, JournalError
 from nas.runs.run_directory import RunDirectory
@@ -22,6 +21,7 @@ from nas.search.records import Candidate, Trial
 from nas.search.standings import found
 from nas.search.widths import known_channels, widest
 from search_space import KNOWN, known_genotype
+from tests.support.toy_search import toy_config
 
 LIMIT = 1000
 
@@ -102,8 +102,8 @@ def test_known_necks_keep_the_width_of_the_candidates_if_asked_to_or_without_a_l
 
 def test_the_width_goes_into_the_journal_and_to_the_worker(config, tmp_path):
     scheduler = make_plan(config, tmp_path)
-    jobs = [_next_job(scheduler, StartWeights(RunDirectory(tmp_path))) for _ in range(3)]
-    assert [job.channels for job in jobs] == [50, 50, None]
+    requests = [_next_request(scheduler, StartWeights(RunDirectory(tmp_path))) for _ in range(3)]
+    assert [request.candidate.channels for request in requests] == [50, 50, None]
     assert [trial.candidate.channels for trial in Journal(tmp_path / "journal.log").trials()] == [50, 50, None]
 
 

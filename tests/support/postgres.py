@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from ray_nodes import free_ports
+from tests.support.ray_nodes import free_ports
 
 
 def binaries() -> Path | None:

@@ -14,8 +14,6 @@ from pathlib import Path
 
 import optuna
 import pytest
-import toy_search
-from toy_search import CONFIRM, Teller, latency_ms, search, starts, toy_config
 
 from nas import interruption
 from nas.configuration import ConfigError
@@ -31,6 +29,8 @@ from nas.search.constraints import ConstraintConfig
 from nas.search.records import Trial
 from nas.workers.placement import WorkersError
 from necks import load_exported
+from tests.support import toy_search
+from tests.support.toy_search import CONFIRM, Teller, latency_ms, search, starts, toy_config
 
 pytestmark = pytest.mark.usefixtures("shared_ray")
 

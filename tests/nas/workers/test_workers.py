@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from toy_search import Teller, make_toy, search, starts, toy_config
 
 from nas.engine.rerun import train_again
 from nas.runs.journal import Journal
@@ -16,6 +15,7 @@ from nas.search.records import Candidate, Trial
 from nas.search.stopping import StoppingConfig
 from nas.workers.ray_session import fitting
 from search_space import known
+from tests.support.toy_search import Teller, make_toy, search, starts, toy_config
 
 pytestmark = pytest.mark.usefixtures("shared_ray")
 

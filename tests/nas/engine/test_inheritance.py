@@ -7,7 +7,6 @@ import shutil
 from dataclasses import replace
 
 import pytest
-from toy_search import toy_config
 
 from nas.configuration import ConfigError, override
 from nas.engine.rerun import observed_reward, start_of
@@ -23,6 +22,7 @@ from nas.search.confirmation import ConfirmConfig
 from nas.search.constraints import ConstraintConfig
 from nas.search.inheritance import DEPTH, DRIFT, INHERITED_FROM, RAW_REWARD, InheritConfig
 from nas.search.standings import best_found, found
+from tests.support.toy_search import toy_config
 
 GAIN = 2.0
 """What every 100 steps more add to a lineage, whatever its cells are."""

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-GOLDENS = Path(__file__).parent / "goldens"
+GOLDENS = Path(__file__).parents[1] / "necks" / "goldens"
 ROUNDING = {torch.float32: 1e-5, torch.float64: 1e-6}
 """Of what was computed in this type: other processors and layouts sum in other orders. Goldens are stored in single."""
 

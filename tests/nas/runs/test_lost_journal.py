@@ -9,12 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from made_up_run import made_up_run
+from tests.support.made_up_run import made_up_run
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
-from test_pool import Fake
-from test_storage import fill, plan_of
-from toy_search import toy_config
+from tests.nas.workers.test_pool import Fake
+from tests.nas.runs.test_storage import fill, plan_of
+from tests.support.toy_search import toy_config
 
 from nas.engine.run import drive
 from nas.engine.trial import Scored

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from toy_search import toy_config
 
 from controllers import CONTROLLERS, Controller, Outcome
 from nas.configuration import ConfigError, from_dict, override, to_dict
@@ -22,6 +21,7 @@ from nas.search.proposing import build_baseline, build_controller, candidate_of,
 from nas.search.records import Candidate
 from nas.search.reward import RewardConfig
 from search_space import Genotype, NasFpnSpace, PyramidSpace, known_genotype
+from tests.support.toy_search import toy_config
 
 
 class Recorder(Controller):

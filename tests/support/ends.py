@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-import toy_search
-from ray_nodes import command_of, processes_naming
+from tests.support import toy_search
+from tests.support.ray_nodes import command_of, processes_naming
 
 END_SECONDS = 15
 """10 s, and some more on a machine that runs other tests."""

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import ray
-from toy_search import HOLD, make_toy, toy_config
 
 from nas.configuration import ConfigError
 from nas.data.config import DataError
@@ -31,6 +30,7 @@ from nas.workers.placement import WorkersError
 from nas.workers.pool import Pool
 from nas.workers.ray_session import Node, connected, require_room
 from search_space import known
+from tests.support.toy_search import HOLD, make_toy, toy_config
 
 pytestmark = pytest.mark.usefixtures("shared_ray")
 

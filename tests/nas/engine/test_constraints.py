@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from toy_search import latency_ms, toy_config
 
 from nas.engine.constraint_filter import UnsatisfiedError
 from nas.engine.scheduler import TrialScheduler
@@ -17,6 +16,7 @@ from nas.search.config import ControllerConfig, SearchConfig
 from nas.search.constraints import ConstraintConfig, static_cost, tightened, violations
 from nas.search.records import Candidate, Trial
 from search_space import Genotype, known_genotype
+from tests.support.toy_search import latency_ms, toy_config
 
 PLANNED = {"known:fpn": 1, "known:nas_fpn": 1, "random": 2, "search": 6}
 

@@ -8,9 +8,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from postgres import Postgres, binaries
+from tests.support.postgres import Postgres, binaries
 from sqlalchemy.exc import OperationalError
-from toy_search import toy_config
+from tests.support.toy_search import toy_config
 
 from nas.engine.scheduler import TrialScheduler
 from nas.runs import storage
