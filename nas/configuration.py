@@ -5,9 +5,8 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
-import sys
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -145,10 +144,10 @@ def _plain_message(cls: type | None, path: list[str], problem: Any) -> str:
 
 
 def _fields_at(cls: Any, path: list[str]) -> list[str]:
+    """Names of the fields of the dataclass at a path; none where there is no dataclass."""
     for name in path:
-        types = {field.name: field.type for field in dataclasses.fields(cls)}
-        hint = sys.modules[cls.__module__].__dict__.get(str(types.get(name)).split(" | ")[0])
-        if hint is None or not dataclasses.is_dataclass(hint):
+        hint = get_type_hints(cls).get(name)
+        cls = next((kind for kind in (hint, *get_args(hint)) if dataclasses.is_dataclass(kind)), None)
+        if cls is None:
             return []
-        cls = hint
     return [field.name for field in dataclasses.fields(cls)]

@@ -10,6 +10,7 @@ from typing import Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from nas.atomic_write import atomic_write
 from nas.comparison.result_store import ResultStore
 from nas.comparison.training_job import Result, TrainingJob
 from nas.plain_json import dumps
@@ -41,9 +42,7 @@ def write_record(out: Path, name: str, config: SearchConfig, data: dict[str, Any
     """What was found as JSON, with versions and hardware."""
     path = out / f"{name}.json"
     record = {"experiment": config.name, "environment": environment(), **data}
-    partial = path.with_suffix(".partial")
-    partial.write_text(dumps(record, indent=1) + "\n")
-    partial.replace(path)
+    atomic_write(path, dumps(record, indent=1) + "\n")
     return path
 
 

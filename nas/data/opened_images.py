@@ -14,6 +14,7 @@ from typing import Any
 
 from filelock import FileLock
 
+from nas.atomic_write import atomic_write
 from nas.data.image_files import Reading, UnreadableImageError, WrongSizeError, greys, read_pixels
 from nas.data.problems import Findings
 
@@ -81,9 +82,7 @@ def open_images(
             return kept
         outcome = _opened(images, reading, told)
         with contextlib.suppress(OSError):
-            partial = path.with_suffix(".partial")
-            partial.write_text(json.dumps(asdict(outcome)))
-            partial.replace(path)
+            atomic_write(path, json.dumps(asdict(outcome)))
         return outcome
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from nas.atomic_write import atomic_write
 from nas.search.records import Trial
 from nas.search.stopping import RUNG_METRIC, Rungs, StoppingConfig
 
@@ -40,12 +40,7 @@ class TrialServer:
         """Durable and whole when this returns, or not there."""
         self._checkpoints.mkdir(exist_ok=True)  # not the run directory: one that is gone is not made anew
         path = checkpoint_file(self._checkpoints, key)
-        partial = path.with_suffix(".partial")
-        with partial.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
+        atomic_write(path, data)
 
     def load_checkpoint(self, key: str) -> bytes | None:
         """The latest, or None."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import operator
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from unittest import mock
 
 import torch
 from torch import Tensor, _meta_registrations
@@ -49,12 +49,19 @@ def traced(graph: Graph) -> ExportedProgram:
     return program
 
 
-def _pools_of_any_size() -> AbstractContextManager[object]:
+@contextmanager
+def _pools_of_any_size() -> Iterator[None]:
     """Before 2.13, PyTorch asks of each pooled map whether its sides are even, and so ties the trace to the answer; how
     later versions divide does not."""
     if TorchVersion(torch.__version__) >= "2.13":
-        return nullcontext()
-    return mock.patch.object(_meta_registrations, "div_rtn", operator.floordiv)
+        yield
+        return
+    divide = _meta_registrations.div_rtn
+    _meta_registrations.div_rtn = operator.floordiv
+    try:
+        yield
+    finally:
+        _meta_registrations.div_rtn = divide
 
 
 def _allow_sizes_of_one(program: ExportedProgram) -> None:

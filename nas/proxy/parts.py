@@ -12,8 +12,6 @@ from nas.proxy.config import ProxyConfig
 class NeckAndHead(nn.Module):
     """From inputs to the head's outputs, `cls_logits` (N, A, K) and `bbox_regression` (N, A, 4).
 
-    The head gets views of the maps, so that what it gives back of gradients can be told from what cells of the neck do.
-
     Args:
         pyramid: the neck, or backbone and neck together.
     """
@@ -24,7 +22,7 @@ class NeckAndHead(nn.Module):
         self.head = head
 
     def forward(self, inputs: Tensor | dict[str, Tensor]) -> dict[str, Tensor]:
-        outputs: dict[str, Tensor] = self.head([x.view_as(x) for x in self.pyramid(inputs).values()])
+        outputs: dict[str, Tensor] = self.head(list(self.pyramid(inputs).values()))
         return outputs
 
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from nas.atomic_write import atomic_write
 from nas.configuration import ConfigError, from_dict
 from nas.errors import UserError
 from nas.results import page
@@ -65,9 +66,7 @@ def _write(run: RunDirectory, config: SearchConfig, trials: Sequence[Trial], pla
     data = page.script_data(shown(place, run), figures, trials, columns(config), kept)
     text = page.page(config.name, _facts(run, config, trials), _content(run, config, trials, figures), data)
     path = run.report / "index.html"
-    partial = path.with_suffix(".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+    atomic_write(path, text)
     return path
 
 

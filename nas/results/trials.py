@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from nas.atomic_write import atomic_write
 from nas.plain_json import dumps
 from nas.search.records import Trial
 
@@ -16,9 +17,7 @@ def write_trials(trials: Iterable[Trial], path: Path) -> None:
     """One line per trial: everything in its metrics (AP in percent, cost of the neck alone, `reward@STEP` at the
     rungs), its genotype as `Genotype.from_dict` takes it, and `channels` where its width is its own.
     """
-    partial = path.with_suffix(".partial")
-    partial.write_text("".join(dumps(trial_record(trial)) + "\n" for trial in trials))
-    partial.replace(path)
+    atomic_write(path, "".join(dumps(trial_record(trial)) + "\n" for trial in trials))
 
 
 def trial_record(trial: Trial) -> dict[str, Any]:

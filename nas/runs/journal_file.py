@@ -15,7 +15,7 @@ from typing import Any
 from optuna.storages.journal import BaseJournalBackend, JournalFileBackend, JournalFileSymlinkLock
 from optuna.storages.journal._file import get_lock_file
 
-from nas.search.copies import CUT, RESCUED, save_beside
+from nas.runs.copies import CUT, RESCUED, save_beside
 from nas.runs.journal_ends import is_whole, may_be_begun, refuse_other_ends, require_regular
 from nas.runs.journal_lines import LINE, JournalError, Lines, is_note, parsed
 

@@ -7,7 +7,7 @@ import shutil
 from bisect import insort
 from collections.abc import Iterable, Mapping
 
-from nas.search.copies import UNKNOWN, new_beside
+from nas.runs.copies import UNKNOWN, new_beside
 from nas.search.records import Trial
 from nas.runs.run_directory import RunDirectory, RunDirectoryError
 

@@ -22,7 +22,7 @@ from nas.credentials import without_credentials_in
 from nas.errors import UserError
 from nas.search.config import LAUNCH_FIELDS, SearchConfig
 from nas.search.constraints import tightened
-from nas.search.copies import RESCUED, copies_of
+from nas.runs.copies import RESCUED, copies_of
 from nas.runs.journal_ends import has_line
 from nas.runs.locks import hold, is_locked, wait_until_free
 from nas.runs.made_directory import made

@@ -8,6 +8,7 @@ import os
 from collections.abc import Container
 from pathlib import Path
 
+from nas.atomic_write import atomic_write
 from nas.runs.run_directory import RunDirectory, RunDirectoryError
 
 _log = logging.getLogger(__name__)
@@ -45,14 +46,9 @@ class StartWeights(Container[int]):
             RunDirectoryError: if it cannot be written.
         """
         path = self._file(number)
-        partial = path.with_suffix(".partial")
         try:
             self._directory.mkdir(exist_ok=True)  # not the run directory: one that is gone is not made anew
-            with partial.open("wb") as file:
-                file.write(hashlib.sha256(data).hexdigest().encode() + b"\n" + data)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
+            atomic_write(path, hashlib.sha256(data).hexdigest().encode() + b"\n" + data)
         except OSError as error:
             raise RunDirectoryError(
                 f"{path} cannot be written: {error}; make room, and run the same command again to go on"

@@ -11,6 +11,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from nas.atomic_write import atomic_write
 from nas.configuration import ConfigError, differences, from_dict, to_dict
 from nas.credentials import without_credentials_in
 from nas.errors import UserError
@@ -102,9 +103,7 @@ class TrainingDirectory:
 
     def write_epochs(self, history: list[dict[str, float]]) -> None:
         """One line of JSON per epoch; those of an earlier start are written anew."""
-        partial = self.epochs_file.with_suffix(".partial")
-        partial.write_text("".join(dumps(entry) + "\n" for entry in history))
-        partial.replace(self.epochs_file)
+        atomic_write(self.epochs_file, "".join(dumps(entry) + "\n" for entry in history))
 
     def _write_config(self, config: TrainConfig) -> None:
         new = without_credentials_in(to_dict(config))
@@ -116,9 +115,7 @@ class TrainingDirectory:
                     "--run-dir, or the settings that it was started with"
                 )
         record = {"config": new, "command": without_credentials_in(sys.argv), "environment": environment()}
-        partial = self.config_file.with_suffix(".partial")
-        partial.write_text(json.dumps(record, indent=2) + "\n")
-        partial.replace(self.config_file)
+        atomic_write(self.config_file, json.dumps(record, indent=2) + "\n")
 
 
 def _identity(config: dict[str, Any]) -> dict[str, Any]:

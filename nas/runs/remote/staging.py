@@ -15,6 +15,7 @@ from tempfile import gettempdir
 
 from filelock import FileLock, Timeout
 
+from nas.atomic_write import atomic_write
 from nas.credentials import without_credentials
 from nas.runs.remote.files import PARTIAL, RemoteError
 from nas.runs.run_directory import LOCK_SECONDS
@@ -150,6 +151,4 @@ class Staging:
         return dict(state) if isinstance(state, dict) else {}
 
     def _update(self, **changes: object) -> None:
-        partial = self._state_file.with_suffix(".json.partial")
-        partial.write_text(json.dumps({**self._state(), **changes}))
-        partial.replace(self._state_file)
+        atomic_write(self._state_file, json.dumps({**self._state(), **changes}))
