@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.credentials import without_credentials_in
-from nas.runs.run_directory import environment
+from nas.environment import environment
 
 RESULTS = Path(__file__).parent.parent / "results"
 

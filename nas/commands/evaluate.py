@@ -19,6 +19,7 @@ from nas.data.evaluate import coco_results
 from nas.data.image_files import Reading
 from nas.detection.device import pick_device
 from nas.detection.saved import load_detector
+from nas.environment import environment
 from nas.evaluation.evaluate import (
     EvaluationError,
     ExitResult,
@@ -32,7 +33,6 @@ from nas.evaluation.pictures import ap_against_macs, detections_on_images
 from nas.export.sources import is_detector, is_exported_neck
 from nas.plain_json import dumps
 from nas.runs.remote.staging import CONFIG
-from nas.runs.run_directory import environment
 from nas.runs.trial_names import split_name
 from nas.terminal import console
 from nas.text import NAME_LIMIT, plain

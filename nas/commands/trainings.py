@@ -13,9 +13,9 @@ from rich.table import Table
 from nas.atomic_write import atomic_write
 from nas.comparison.result_store import ResultStore
 from nas.comparison.training_job import Result, TrainingJob
+from nas.environment import environment
 from nas.plain_json import dumps
 from nas.results.units import duration
-from nas.runs.run_directory import environment
 from nas.search.config import ResourceConfig, SearchConfig
 from nas.terminal import console
 

@@ -13,7 +13,6 @@ from nas.data.classes import Classes
 from nas.data.entry_faults import fault_of
 from nas.data.problems import Findings
 
-
 _SLACK = 1.0  # pixels by which a box may reach over its image's edge without a warning: rounding
 
 
@@ -46,11 +45,15 @@ def check_annotations(path: Path, content: dict[str, Any], findings: Findings) -
     boxes = tuple(entry for entry in annotations.values() if _is_usable(path, entry, images, categories, findings))
     names = {key: entry["name"] for key, entry in categories.items()}
     _check_names(path, images, {key: names[key] for key in {entry["category_id"] for entry in boxes}}, findings)
-    parents = {str(entry.get("supercategory")) for entry in categories.values() if entry["name"] != entry.get("supercategory")}
+    parents = {
+        str(entry.get("supercategory")) for entry in categories.values() if entry["name"] != entry.get("supercategory")
+    }
     return Annotations(path, images, names, frozenset(parents), boxes)
 
 
-def learnable(found: Annotations, image_ids: Collection[int], chosen: Sequence[int], findings: Findings) -> tuple[int, ...]:
+def learnable(
+    found: Annotations, image_ids: Collection[int], chosen: Sequence[int], findings: Findings
+) -> tuple[int, ...]:
     """Those of the categories that these images have usable boxes of; reports the others."""
     counts = found.counts(image_ids)
     for category in chosen:
@@ -73,8 +76,8 @@ def learnable(found: Annotations, image_ids: Collection[int], chosen: Sequence[i
     if not classes and chosen:
         findings.error(
             "nothing to learn",
-            f"{found.path}: no image to train on has a usable box of the categories, so nothing can be learned; annotate "
-            "some",
+            f"{found.path}: no image to train on has a usable box of the categories, so nothing can be learned; "
+            "annotate some",
         )
     return classes
 
@@ -124,9 +127,7 @@ def _unique(path: Path, section: str, content: dict[str, Any], findings: Finding
     return entries
 
 
-def _check_names(
-    path: Path, images: dict[int, dict[str, Any]], categories: dict[int, str], findings: Findings
-) -> None:
+def _check_names(path: Path, images: dict[int, dict[str, Any]], categories: dict[int, str], findings: Findings) -> None:
     """Two images of one file count it twice; two categories of one name cannot be told apart in a report."""
     for name, count in Counter(entry["file_name"] for entry in images.values()).items():
         if count > 1:

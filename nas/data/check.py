@@ -106,9 +106,7 @@ def _check_split(root: Path, split: SplitConfig, findings: Findings, *, allow_ou
     return annotations, _present(annotations, root / split.images, files, findings)
 
 
-def _image_files(
-    annotations: Annotations, folder: Path, findings: Findings, *, allow_outside: bool
-) -> dict[int, Path]:
+def _image_files(annotations: Annotations, folder: Path, findings: Findings, *, allow_outside: bool) -> dict[int, Path]:
     """Image id -> image file, of those whose name is allowed."""
     files = {}
     for image, entry in annotations.images.items():
@@ -166,9 +164,7 @@ def _present(annotations: Annotations, folder: Path, files: dict[int, Path], fin
     return {image: path for image, path in files.items() if path.is_file()}
 
 
-def _check_images(
-    root: Path, found: Found, reading: Reading, findings: Findings, told: Told, *, anew: bool
-) -> None:
+def _check_images(root: Path, found: Found, reading: Reading, findings: Findings, told: Told, *, anew: bool) -> None:
     annotations, files = found
     images = {image: (path, annotations.images[image]) for image, path in files.items()}
     outcome = open_images(images, reading, root, told, anew=anew)
@@ -199,8 +195,8 @@ def _check_categories(
     if differs := difference(train.categories, classes, other.categories, extra):
         findings.error(
             "categories",
-            f"the splits' categories must be equal, but of {train.path} and {other.path} {differs}; use the same list in "
-            "both, or choose those to detect with data.categories",
+            f"the splits' categories must be equal, but of {train.path} and {other.path} {differs}; use the same list "
+            "in both, or choose those to detect with data.categories",
         )
 
 

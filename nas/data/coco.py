@@ -116,9 +116,7 @@ class CocoSplit(Dataset[tuple[Tensor, Target]]):
             DataError: for a file name that is not allowed.
         """
         try:
-            return image_file(
-                self.images, self.coco.imgs[image_id]["file_name"], allow_outside=self._allow_outside
-            )
+            return image_file(self.images, self.coco.imgs[image_id]["file_name"], allow_outside=self._allow_outside)
         except OutsideError as error:
             raise DataError(f"{self.annotations}: image {image_id} {error}") from error
 
@@ -218,9 +216,7 @@ def digest(split: CocoSplit) -> str:
 
 def _open(root: Path, split: SplitConfig, config: DataConfig) -> CocoSplit:
     reading = Reading(value_range=config.value_range, max_pixels=config.max_pixels)
-    return CocoSplit(
-        root / split.annotations, root / split.images, allow_outside=config.allow_outside, reading=reading
-    )
+    return CocoSplit(root / split.annotations, root / split.images, allow_outside=config.allow_outside, reading=reading)
 
 
 def _names(split: CocoSplit) -> dict[int, str]:
@@ -244,6 +240,6 @@ def _check_same_categories(
     extra = () if names else other.boxes_of_categories()
     if found := difference(_names(train), classes, _names(other), extra):
         raise DataError(
-            f"all splits must have the same categories, but of {train.annotations} and {other.annotations} {found}; run "
-            "`nasfpn data check`"
+            f"all splits must have the same categories, but of {train.annotations} and {other.annotations} {found}; "
+            "run `nasfpn data check`"
         )

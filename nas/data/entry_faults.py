@@ -55,9 +55,7 @@ def _fault_of_field(key: str, value: Any) -> str | None:
     if key == "file_name" and any(len(part.encode(errors="replace")) > MAX_NAME for part in value.split("/")):
         return f"has file_name {value!r:.40}, which is too long for a file"
     if key == "bbox" and not _is_box(value):
-        return (
-            f"has bbox {value!r:.60}, but it must be four finite numbers x, y, width, height, none beyond {MAX_SIDE}"
-        )
+        return f"has bbox {value!r:.60}, but it must be four finite numbers x, y, width, height, none beyond {MAX_SIDE}"
     return None
 
 

@@ -50,9 +50,7 @@ class Detections:
             )
 
 
-def coco_ap(
-    split: CocoSplit, detections: Mapping[int, Detections], *, scorer: str = "pycocotools"
-) -> dict[str, float]:
+def coco_ap(split: CocoSplit, detections: Mapping[int, Detections], *, scorer: str = "pycocotools") -> dict[str, float]:
     """Average precision in percent, 0..100.
 
     Args:
@@ -148,7 +146,8 @@ def find_scorer(name: str) -> tuple[Callable[[], Any], Callable[..., Any]]:
         import faster_coco_eval
     except ImportError as error:
         raise UserError(
-            f"scorer {name!r} is not installed ({error}): pip install 'nas-fpn[fast]', or set proxy.scorer to pycocotools"
+            f"scorer {name!r} is not installed ({error}): pip install 'nas-fpn[fast]', or set proxy.scorer to "
+            "pycocotools"
         ) from error
     return faster_coco_eval.COCO, faster_coco_eval.COCOeval_faster
 

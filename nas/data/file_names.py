@@ -18,8 +18,8 @@ def image_file(folder: Path, name: str, *, allow_outside: bool = False) -> Path:
 
     Names with backslashes, as written on Windows, are taken as they stand where there is such a file, else with
     slashes. Where there is no file of a name, its accents count in either of Unicode's forms, one sign or two: systems
-    and tools write both. A name may go up and come back. Links are followed: whoever owns the folder has put them there, and of
-    what they lead to nothing but an image's pixels is used.
+    and tools write both. A name may go up and come back. Links are followed: whoever owns the folder has put them
+    there, and of what they lead to nothing but an image's pixels is used.
 
     Args:
         folder: that file names are relative to.
@@ -55,4 +55,4 @@ def _on_disk(path: Path) -> Path:
 
 def _is_inside(path: Path, folder: Path) -> bool:
     """By their names alone: links count as what they are called."""
-    return Path(os.path.abspath(path)).is_relative_to(os.path.abspath(folder))
+    return Path(os.path.abspath(path)).is_relative_to(os.path.abspath(folder))  # noqa: PTH100 (resolve follows links)

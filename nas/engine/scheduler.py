@@ -8,6 +8,7 @@ from typing import Any
 
 from controllers.records import State
 from nas.engine.constraint_filter import ConstraintFilter, Count, Rejection
+from nas.engine.twins import Twins
 from nas.proxy.config import ProxyConfig
 from nas.runs.journal import Journal
 from nas.search.config import SearchConfig, build_space
@@ -27,10 +28,6 @@ from nas.search.reward import reward_of
 from nas.search.widths import known_channels
 
 MakeCost = Callable[[ProxyConfig], Count]
-
-
-Function = tuple[str, int]
-"""Fingerprint and channels: candidates that have both in common share one result."""
 
 
 MAX_HELD = 4
@@ -89,13 +86,7 @@ class TrialScheduler:
         interrupted.sort(key=lambda trial: (not trial.candidate.is_known, trial.number))
         self._held: list[int] = []
         self._ready = deque(trial.number for trial in interrupted)
-        self._running: dict[Function, int] = {}
-        self._parked: dict[Function, list[int]] = {}
-        self._done = {
-            self._function(trial.candidate): trial
-            for trial in trials
-            if trial.state == "complete" and trial.copied_from is None and trial.candidate.is_candidate
-        }
+        self._twins = Twins(config.proxy.neck.channels, trials)
         for origin, controller in self.controllers.items():
             replay(controller, [trial for trial in trials if trial.candidate.origin == origin], config.reward)
 
@@ -126,7 +117,7 @@ class TrialScheduler:
     @property
     def may_go_on(self) -> bool:
         """Whether a trial in work may yet be rejected, so that another has to take its place."""
-        return self.constraint_filter.needs_worker and bool(self._running)
+        return self.constraint_filter.needs_worker and self._twins.any_running
 
     def prepare(self) -> None:
         """Find a first candidate that keeps the limits, before anything is trained; not needed to go on.
@@ -161,17 +152,16 @@ class TrialScheduler:
             if not candidate.is_candidate:
                 self.lineages.begin(number)
                 return number, candidate
-            function = self._function(candidate)
             if (rejection := self.constraint_filter.check(candidate)) is not None:
                 self._reject(number, rejection)
-            elif (twin := self._done.get(function)) is not None:
+            elif (twin := self._twins.result(candidate)) is not None:
                 self._share(number, twin)
-            elif function in self._running:
-                self._parked.setdefault(function, []).append(number)
+            elif self._twins.parked(number, candidate):
+                continue
             elif self.lineages.waits(number):
                 self._held.append(number)
             else:
-                self._running[function] = number
+                self._twins.begin(number, candidate)
                 self.lineages.begin(number)
                 return number, candidate
         return None
@@ -208,13 +198,13 @@ class TrialScheduler:
             return
         reward, metrics = self.settled(number, metrics, inherited=inherited)
         trial = self._finish(number, metrics, reward=reward, stopped=stopped)
-        for copy in self._waiting(number):
+        for copy in self._twins.released(self._candidates[number]):
             self._share(copy, trial)
 
     def fail(self, number: int, error: str) -> None:
         """A trial has no score; the reason goes into the journal, and the search goes on."""
         self._finish(number, {}, error=error)
-        for copy in self._waiting(number):
+        for copy in self._twins.released(self._candidates[number]):
             self._finish(copy, {}, error=f"the same function as trial {number}, which failed: {error}")
 
     def reject(self, number: int, measured: Measured) -> None:
@@ -225,19 +215,8 @@ class TrialScheduler:
         """
         rejection = self.constraint_filter.judge(self._candidates[number], measured)
         assert rejection is not None
-        for same in (number, *self._waiting(number)):
+        for same in (number, *self._twins.released(self._candidates[number])):
             self._reject(same, rejection)
-
-    def _function(self, candidate: Candidate) -> Function:
-        return candidate.genotype.fingerprint, candidate.channels or self.config.proxy.neck.channels
-
-    def _waiting(self, number: int) -> list[int]:
-        """Trials parked for the result of one that is now finished; only that of a candidate is shared."""
-        if not self._candidates[number].is_candidate:
-            return []
-        function = self._function(self._candidates[number])
-        self._running.pop(function, None)
-        return self._parked.pop(function, [])
 
     def _share(self, number: int, twin: Trial) -> None:
         """Give a trial the result of one that is the same function, if that keeps the limits; it took no steps."""
@@ -292,8 +271,7 @@ class TrialScheduler:
         )
         self._ended[trial.candidate.kind] += 1
         self.lineages.finish(trial)
-        if state == "complete" and copied_from is None and trial.candidate.is_candidate:
-            self._done[self._function(trial.candidate)] = trial
+        self._twins.finish(trial)
         if rejected:
             self.constraint_filter.remember(trial)
         if (controller := self.controllers.get(trial.candidate.origin)) is not None:

@@ -19,9 +19,9 @@ from optuna.trial import FrozenTrial, TrialState
 from controllers.records import State
 from nas.runs.journal_lines import JournalError
 from nas.runs.recorded import STATES, check_together, read_trial
-from nas.search.records import Candidate, Trial
 from nas.runs.run_directory import RunDirectory
 from nas.runs.storage import Connection
+from nas.search.records import Candidate, Trial
 from nas.terminal import shown
 from nas.text import MESSAGE_LIMIT
 from search_space import Choice

@@ -8,8 +8,8 @@ from bisect import insort
 from collections.abc import Iterable, Mapping
 
 from nas.runs.copies import UNKNOWN, new_beside
-from nas.search.records import Trial
 from nas.runs.run_directory import RunDirectory, RunDirectoryError
+from nas.search.records import Trial
 
 _log = logging.getLogger(__name__)
 

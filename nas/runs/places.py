@@ -10,11 +10,11 @@ from tempfile import TemporaryDirectory
 from filelock import FileLock
 
 from nas.credentials import without_credentials
+from nas.runs.remote.files import Remote, RemoteError, is_url, reachable
 from nas.runs.remote.heartbeat import read_beat
 from nas.runs.remote.mirror import Mirror
-from nas.runs.remote.files import Remote, RemoteError, is_url, reachable
-from nas.runs.run_directory import RunDirectory, RunDirectoryError
 from nas.runs.remote.staging import CONFIG, JOURNAL, Staging, staging_path
+from nas.runs.run_directory import RunDirectory, RunDirectoryError
 from nas.runs.trial_names import split_name
 
 WEIGHTS = ".safetensors"

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import os
-import platform
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -14,26 +12,23 @@ from typing import Any
 from uuid import uuid4
 
 from filelock import FileLock, Timeout
-from pydantic import Field
-from pydantic.dataclasses import dataclass
 
 from nas.configuration import ConfigError, differences, from_dict, to_dict
 from nas.credentials import without_credentials_in
+from nas.environment import environment
 from nas.errors import UserError
-from nas.search.config import LAUNCH_FIELDS, SearchConfig
-from nas.search.constraints import tightened
 from nas.runs.copies import RESCUED, copies_of
 from nas.runs.journal_ends import has_line
 from nas.runs.locks import hold, is_locked, wait_until_free
 from nas.runs.made_directory import made
 from nas.runs.record_kind import kind_of
+from nas.runs.run_record import RunRecord, completed
+from nas.search.config import LAUNCH_FIELDS, SearchConfig
+from nas.search.constraints import tightened
 from search_space.files import FileError, read_json
 
 LOCK_SECONDS = 2
 """`nasfpn status` holds the lock for an instant; a search holds it for as long as it runs."""
-
-PACKAGES = ("nas-fpn", "torch", "torchvision", "ray", "optuna", "pycocotools", "numpy")
-
 
 RECORDS = ("config.json", "config.partial", "search.lock")
 """Files of a search that has not begun."""
@@ -250,65 +245,11 @@ class RunDirectory:
                     f"{self.path} is the directory of a training (nasfpn train), not of a search; its detector is in "
                     f"{self.path / 'model'}: nasfpn evaluate and nasfpn export take that"
                 )
-            return from_dict(RunRecord, _completed(record))
+            return from_dict(RunRecord, completed(record))
         except (FileError, ConfigError) as error:
             raise RunDirectoryError(
                 f"{self.config_file} cannot be read ({error}); it was written by another version or damaged"
             ) from error
-
-
-BEFORE: dict[str, Any] = {"confirm": {"trainings": 0}, "known_width": "same"}
-"""Settings that older versions lacked, as those versions behaved."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunRecord:
-    """The content of `config.json`.
-
-    Args:
-        command: words of the command line that started the search.
-        later_commands: of those that went on with it and changed a setting, such as `nasfpn extend`.
-        environment: versions and hardware, as `environment` gives them.
-        study: name of the search among those in the same database.
-    """
-
-    config: SearchConfig
-    command: tuple[str, ...] = ()
-    later_commands: tuple[tuple[str, ...], ...] = ()
-    environment: dict[str, Any] = Field(default_factory=dict)
-    study: str | None = None
-
-
-def environment() -> dict[str, Any]:
-    """Versions and hardware that results depend on."""
-    versions = {name: _version(name) for name in PACKAGES}
-    return {
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-        "cpus": os.cpu_count(),
-        "gpus": _gpus(),
-        **versions,
-    }
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-def _gpus() -> list[str]:
-    import torch
-
-    return [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
-
-
-def _completed(record: Any) -> Any:
-    """A record of an older version with what that version did where it had no setting."""
-    if not isinstance(record, dict) or not isinstance(config := record.get("config"), dict):
-        return record
-    return {**record, "config": {**BEFORE, **config}}
 
 
 def _identity(config: dict[str, Any]) -> dict[str, Any]:

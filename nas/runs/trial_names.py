@@ -7,9 +7,9 @@ from pathlib import Path
 
 from nas.credentials import without_credentials
 from nas.errors import UserError
-from nas.search.records import Trial
 from nas.runs.remote.files import is_url
 from nas.runs.remote.staging import CONFIG
+from nas.search.records import Trial
 from search_space.files import is_there
 
 

@@ -14,11 +14,12 @@ from filelock import FileLock, Timeout
 from nas.atomic_write import atomic_write
 from nas.configuration import ConfigError, differences, from_dict, to_dict
 from nas.credentials import without_credentials_in
+from nas.environment import environment
 from nas.errors import UserError
 from nas.plain_json import dumps
 from nas.runs.made_directory import made
 from nas.runs.record_kind import kind_of
-from nas.runs.run_directory import LOCK_SECONDS, environment
+from nas.runs.run_directory import LOCK_SECONDS
 from nas.training.config import LAUNCH_FIELDS, TrainConfig
 from search_space.files import read_json
 

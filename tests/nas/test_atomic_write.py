@@ -16,7 +16,7 @@ def test_text_and_bytes_take_the_place_of_what_was_there(tmp_path):
     assert path.read_bytes() == "ä\n".encode()
     atomic_write(path, b"\x00\n")
     assert path.read_bytes() == b"\x00\n"
-    assert os.listdir(tmp_path) == ["state.json"]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["state.json"]
 
 
 @pytest.mark.parametrize("broken", ["fsync", "replace"])

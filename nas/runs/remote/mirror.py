@@ -13,8 +13,8 @@ from nas import interruption
 from nas.credentials import reason, without_credentials
 from nas.errors import UserError
 from nas.runs.remote import heartbeat
-from nas.runs.remote.heartbeat import HEARTBEAT, is_alive, new_owner, read_beat, write_beat
 from nas.runs.remote.files import Remote
+from nas.runs.remote.heartbeat import HEARTBEAT, is_alive, new_owner, read_beat, write_beat
 from nas.runs.remote.staging import CONFIG, JOURNAL, Staging
 
 _log = logging.getLogger(__name__)

@@ -18,12 +18,12 @@ from typing import Any
 
 import fsspec
 import pytest
-from tests.support.damage import torn
 
 from nas.data.archive import absolute, open_root
 from nas.data.check import check_data
 from nas.data.coco import open_splits
 from nas.data.config import DataConfig, DataError, SignsConfig
+from tests.support.damage import torn
 
 PATIENCE_SECONDS = 240
 """For what takes a second or two where the machine has nothing else to do."""
@@ -114,7 +114,8 @@ def test_a_url_is_an_archive_too(coco_files, tmp_path):
 
 def test_two_processes_at_once_unpack_once(coco_files, tmp_path):
     config = packed(coco_files, tmp_path)
-    body = "while len(list(Path(sys.argv[2]).parent.glob('*.opening'))) < 2: time.sleep(0.01)\n    whole(source, target, name)"
+    waits = "while len(list(Path(sys.argv[2]).parent.glob('*.opening'))) < 2: time.sleep(0.01)"
+    body = f"{waits}\n    whole(source, target, name)"
     processes = [start(config, body) for _ in range(2)]
     said = [process.communicate(timeout=PATIENCE_SECONDS)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0]
@@ -223,6 +224,7 @@ def test_a_place_that_cannot_be_written(coco_files, tmp_path):
 def test_embedded_and_archive_exclude_each_other():
     with pytest.raises(ValueError, match="either embedded or comes in an archive"):
         DataConfig(root="x", embedded=SignsConfig(), archive="x.tar")
+
 
 def bomb(path: Path, mib: int) -> DataConfig:
     """An archive of zeros, a thousand times smaller than what it unpacks to."""

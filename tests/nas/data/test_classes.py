@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.support.perfect import assert_perfect
 
 from nas.data.check import check_data
 from nas.data.coco import digest, open_splits
 from nas.data.config import DataError
+from tests.support.perfect import assert_perfect
 
 Content = dict[str, Any]
 SPLITS = ("train", "reward", "test")

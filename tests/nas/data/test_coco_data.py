@@ -233,7 +233,6 @@ def test_signs_config_refuses_sizes_that_do_not_fit() -> None:
         SignsConfig(plate_px=(90.0, 80.0))
 
 
-
 def test_opening_does_not_write(coco_files: Any) -> None:
     config = coco_files.all()
     before = {path: path.stat().st_mtime_ns for path in coco_files.root.rglob("*")}

@@ -12,8 +12,7 @@ from PIL import Image
 
 from nas.data.check import check_data, check_split
 from nas.data.config import DataConfig, SignsConfig
-from nas.data.problems import Problem
-from nas.data.problems import MAX_PER_KIND
+from nas.data.problems import MAX_PER_KIND, Problem
 
 Content = dict[str, Any]
 

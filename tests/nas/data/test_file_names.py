@@ -38,7 +38,7 @@ def test_names_that_leave_the_folder_are_refused_unless_allowed(coco_files, make
     assert len(errors) == 1
     assert "instances_reward.json: image 30 has the file name" in errors[0]
     assert "data.allow_outside=true" in errors[0]
-    with pytest.raises(DataError, match="image 30 has the file name .*is not inside the image folder"):
+    with pytest.raises(DataError, match=r"image 30 has the file name .*is not inside the image folder"):
         open_splits(config)
     allowed = replace(config, allow_outside=True)
     assert check_data(allowed) == []

@@ -127,7 +127,9 @@ def test_a_size_that_neither_has_is_an_error(with_image: Any) -> None:
 def test_an_image_of_too_many_pixels_is_an_error_that_names_the_setting(with_image: Any, coco_files: Any) -> None:
     with_image(Image.fromarray(COLOURS).save)
     few = coco_files.config(max_pixels=48 * 64 - 1)
-    with pytest.raises(DataError, match=r"train_10\.png \(image 10\) is too large: 64x48 = 3,072 pixels, of at most 3,071"):
+    with pytest.raises(
+        DataError, match=r"train_10\.png \(image 10\) is too large: 64x48 = 3,072 pixels, of at most 3,071"
+    ):
         open_splits(few).train[0]
     (line, *more) = [p.message for p in check_data(few, full=True) if p.split == "train"]
     assert "set data.max_pixels" in line
@@ -158,7 +160,9 @@ def deep_set(coco_files: Any) -> Any:
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
-def test_sixteen_bits_of_which_few_are_used_are_a_warning_and_a_setting(deep_set: Any, coco_files: Any, split: str) -> None:
+def test_sixteen_bits_of_which_few_are_used_are_a_warning_and_a_setting(
+    deep_set: Any, coco_files: Any, split: str
+) -> None:
     deep_set(split)
     (problem,) = check_data(coco_files.config(), full=True)
     assert (problem.severity, problem.split) == ("warning", split)

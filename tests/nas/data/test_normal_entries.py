@@ -4,12 +4,12 @@ import json
 
 import pytest
 import torch
-from tests.support.perfect import assert_perfect
 
 from nas.data.check import check_split
 from nas.data.coco import CocoSplit
 from nas.data.config import DataError, SplitConfig
 from nas.data.evaluate import Detections, coco_ap
+from tests.support.perfect import assert_perfect
 
 SCORERS = ("pycocotools", "faster_coco_eval")
 BOX = {"id": 1, "image_id": 1, "category_id": 5, "bbox": [4, 4, 40, 40], "area": 1600, "iscrowd": 0}

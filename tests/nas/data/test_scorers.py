@@ -10,7 +10,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nas.data.coco import CocoSplit, open_splits
+from nas.data.coco import CocoSplit
 from nas.data.evaluate import Detections, coco_ap
 from nas.errors import UserError
 

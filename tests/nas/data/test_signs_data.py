@@ -18,9 +18,9 @@ from scipy.stats import kruskal
 
 from nas.data.coco import open_splits
 from nas.data.config import DataConfig, DataError, SignsConfig
-from nas.data.signs import make_signs
 from nas.data.drawing import draw, outline_mask
 from nas.data.scene import CLASSES, MAX_ANGLE, MAX_BORDER, MAX_OFFSET, OUTLINES, Box, Plate, compose, meanings
+from nas.data.signs import make_signs
 from nas.data.sources import DIGITS, PHOTOS, SPLITS, Sources, digit_indices, load_sources
 
 CONFIG = SignsConfig(train=12, reward=5, test=4)

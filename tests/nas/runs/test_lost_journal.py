@@ -9,12 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.support.made_up_run import made_up_run
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
-from tests.nas.workers.test_pool import Fake
-from tests.nas.runs.test_storage import fill, plan_of
-from tests.support.toy_search import toy_config
 
 from nas.engine.run import drive
 from nas.engine.trial import Scored
@@ -22,6 +18,10 @@ from nas.runs.journal import Journal, open_journal
 from nas.runs.journal_lines import JournalError
 from nas.runs.kept_weights import KeptWeights
 from nas.runs.run_directory import RunDirectory, RunDirectoryError
+from tests.nas.runs.test_storage import fill, plan_of
+from tests.nas.workers.test_pool import Fake
+from tests.support.made_up_run import made_up_run
+from tests.support.toy_search import toy_config
 
 
 def delete(path: Path) -> None:

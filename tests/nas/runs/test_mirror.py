@@ -16,7 +16,6 @@ from pathlib import Path
 import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
-from tests.support.toy_search import Teller, make_toy, toy_config
 
 from nas import interruption
 from nas.cli import main
@@ -33,6 +32,7 @@ from nas.search.config import SearchConfig, build_space
 from nas.search.records import Candidate
 from necks import build_neck, save_exported
 from search_space import known_genotype
+from tests.support.toy_search import Teller, make_toy, toy_config
 
 
 class Unreliable(MemoryFileSystem):

@@ -8,9 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from tests.support.postgres import Postgres, binaries
 from sqlalchemy.exc import OperationalError
-from tests.support.toy_search import toy_config
 
 from nas.engine.scheduler import TrialScheduler
 from nas.runs import storage
@@ -20,6 +18,8 @@ from nas.runs.storage import JournalError
 from nas.search.config import SearchConfig
 from nas.search.records import Candidate
 from search_space import known
+from tests.support.postgres import Postgres, binaries
+from tests.support.toy_search import toy_config
 
 
 def fill(place: Path | str, trials: int = 5) -> Journal:
