@@ -11,6 +11,7 @@ from experiments import signs
 from nas.detection.config import NORM_GROUPS, BackboneConfig, HeadConfig
 from nas.engine.run import _next_request
 from nas.engine.scheduler import TrialScheduler
+from nas.proxy.config import ProxyConfig
 from nas.runs.journal import Journal, JournalError
 from nas.runs.run_directory import RunDirectory
 from nas.runs.start_weights import StartWeights
@@ -26,10 +27,10 @@ from tests.support.toy_search import toy_config
 LIMIT = 1000
 
 
-def fake_cost(config: SearchConfig):
+def fake_cost(proxy: ProxyConfig):
     """Multiply-adds are twenty times the width."""
 
-    def cost(genotype, channels=config.proxy.neck.channels):
+    def cost(genotype, channels=proxy.neck.channels):
         return {"params": 5, "macs": 20 * channels}
 
     return cost
@@ -97,7 +98,7 @@ def test_known_necks_meet_the_multiply_adds_that_are_counted_of_the_real_neck(na
 
 @pytest.mark.parametrize("changes", [{"known_width": "same"}, {"constraints": ConstraintConfig(max_params=5)}])
 def test_known_necks_keep_the_width_of_the_candidates_if_asked_to_or_without_a_limit(config, changes):
-    assert known_channels(replace(config, **changes), known_genotype("fpn"), fake_cost(config)) is None
+    assert known_channels(replace(config, **changes), known_genotype("fpn"), fake_cost(config.proxy)) is None
 
 
 def test_the_width_goes_into_the_journal_and_to_the_worker(config, tmp_path):
