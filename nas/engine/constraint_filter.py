@@ -56,7 +56,7 @@ class ConstraintFilter:
         self._make_cost = cost
         self._cost: Count | None = None
         self._rejected: dict[str, dict[int, Trial]] = {}
-        self._latency: dict[str, float] = {}
+        self._latency: dict[tuple[str, int | None], float] = {}
         for trial in trials:
             if trial.rejected:
                 self.remember(trial)
@@ -92,9 +92,10 @@ class ConstraintFilter:
         """
         if not candidate.is_limited or not self.constraints.limits():
             return None
-        if self.counts_cost and (rejection := self.judge(candidate, self.count(candidate.genotype))):
+        width = () if candidate.channels is None else (candidate.channels,)
+        if self.counts_cost and (rejection := self.judge(candidate, self.count(candidate.genotype, *width))):
             return rejection
-        latency = self._latency.get(candidate.genotype.fingerprint)
+        latency = self._latency.get((candidate.genotype.fingerprint, candidate.channels))
         return None if latency is None else self.judge(candidate, {"latency_ms": latency})
 
     def judge(self, candidate: Candidate, measured: Measured) -> Rejection | None:
@@ -109,7 +110,8 @@ class ConstraintFilter:
         assert trial.candidate.proposal is not None
         self._rejected.setdefault(trial.candidate.origin, {})[trial.candidate.proposal] = trial
         if "latency_ms" in trial.metrics:
-            self._latency[trial.candidate.genotype.fingerprint] = trial.metrics["latency_ms"]
+            function = (trial.candidate.genotype.fingerprint, trial.candidate.channels)
+            self._latency[function] = trial.metrics["latency_ms"]
 
     def refuse_long_row(self, origin: str, proposal: int | None) -> None:
         """

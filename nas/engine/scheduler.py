@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Container, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from controllers.records import State
@@ -25,7 +26,7 @@ from nas.search.proposing import (
 )
 from nas.search.records import CONFIRM_PREFIX, KNOWN_PREFIX, RANDOM, SEARCH, Candidate, Trial
 from nas.search.reward import reward_of
-from nas.search.widths import known_channels
+from nas.search.widths import candidate_channels, known_channels
 
 MakeCost = Callable[[ProxyConfig], Count]
 
@@ -290,7 +291,9 @@ class TrialScheduler:
         if (origin := self._proposer()) is None:
             return None
         (proposal,) = self.controllers[origin].propose(1)
-        return candidate_of(origin, proposal)
+        candidate = candidate_of(origin, proposal)
+        channels = candidate_channels(self.config, candidate.genotype, self.constraint_filter.count)
+        return replace(candidate, channels=channels)
 
     def _proposer(self) -> str | None:
         """Who proposes next."""

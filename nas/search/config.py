@@ -169,6 +169,10 @@ class SearchConfig:
     have, so that all spend the same multiply-adds; without that limit, those of the candidates. `same`: always those
     of the candidates."""
 
+    candidate_width: Literal["equal", "same"] = "same"
+    """Channels of what the controllers propose, in the words of `known_width`: `equal` makes a candidate with fewer or
+    coarser convolutions wider, up to `constraints.max_macs`; `same` builds all with `proxy.neck.channels`."""
+
     seed: Int = Field(default=0, ge=0, le=MAX_SEED)
     """Of the controllers, and with a trial's number of that trial's training."""
 
@@ -189,6 +193,11 @@ class SearchConfig:
             raise ValueError(
                 f"inherit.steps must be fewer than proxy.steps, {self.proxy.steps}, got {steps}; inherit.steps=0 is "
                 "for no inheritance"
+            )
+        if steps and self.candidate_width == "equal":
+            raise ValueError(
+                "a child can start from its parent's weights only at its parent's width: set candidate_width=same, or "
+                "inherit.steps=0"
             )
         if steps and self.stopping.rungs:
             raise ValueError(

@@ -1,4 +1,4 @@
-"""Widths of the known necks: those at which their multiply-adds meet the search's limit."""
+"""Widths of necks: those at which their multiply-adds meet the search's limit."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from search_space import MAX_CHANNELS, Genotype
 
 if TYPE_CHECKING:
     from nas.search.config import SearchConfig
+
+Cost = Callable[..., Mapping[str, float]]
+"""As of `static_cost`."""
 
 FAR = 2
 """Multiples of the limit at which no wider neck can keep it: multiply-adds rise with the width, but fall once where it
@@ -34,14 +37,19 @@ def widest(macs: Callable[[int], float], limit: float, step: int) -> int:
     return max(((cost, width) for width, cost in costs if cost <= limit), default=(0, step))[1]
 
 
-def known_channels(config: SearchConfig, genotype: Genotype, cost: Callable[..., Mapping[str, float]]) -> int | None:
-    """Channels of a known neck, or None where it has the width of the candidates as all of them.
+def known_channels(config: SearchConfig, genotype: Genotype, cost: Cost) -> int | None:
+    """Channels of a known neck; None for those of the configuration."""
+    return _channels(config, config.known_width, genotype, cost)
 
-    Args:
-        cost: as of `static_cost`.
-    """
+
+def candidate_channels(config: SearchConfig, genotype: Genotype, cost: Cost) -> int | None:
+    """Channels of what a controller proposes; None for those of the configuration."""
+    return _channels(config, config.candidate_width, genotype, cost)
+
+
+def _channels(config: SearchConfig, width: str, genotype: Genotype, cost: Cost) -> int | None:
     limit = config.constraints.max_macs
-    if limit is None or config.known_width == "same":
+    if limit is None or width == "same":
         return None
     return widest(lambda width: cost(genotype, width)["macs"], limit, width_step(config.proxy))
 

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from experiments import signs
+from nas.configuration import ConfigError, override
 from nas.detection.config import NORM_GROUPS, BackboneConfig, HeadConfig
 from nas.engine.run import _next_request
 from nas.engine.scheduler import TrialScheduler
-from nas.proxy.config import ProxyConfig
+from nas.proxy.config import NeckConfig, ProxyConfig
 from nas.runs.journal import Journal, JournalError
 from nas.runs.run_directory import RunDirectory
 from nas.runs.start_weights import StartWeights
@@ -129,6 +130,25 @@ def test_trials_in_work_share_by_width_too(config, tmp_path):
     assert known[1].genotype.fingerprint == twin[1].genotype.fingerprint
     scheduler.complete(known[0], {"AP": 1.0, "params": 5, "macs": 1000})
     assert scheduler.journal.trials()[twin[0]].state == "running"
+
+
+def test_candidates_are_as_wide_as_the_limit_allows_if_asked_to(config, tmp_path):
+    trials = run_all(make_plan(replace(config, candidate_width="equal"), tmp_path))
+    assert {trial.candidate.channels for trial in trials if not trial.candidate.confirms} == {50}
+    twin = next(trial for trial in trials if trial.candidate.origin == "search")
+    assert twin.copied_from == 0, "at the width of the known neck it is that neck"
+
+
+def test_the_limit_is_checked_at_a_candidate_s_own_width(config, tmp_path):
+    narrow = replace(config, candidate_width="equal", constraints=ConstraintConfig(max_macs=100))
+    trials = run_all(make_plan(replace(narrow, proxy=replace(narrow.proxy, neck=NeckConfig(channels=64))), tmp_path))
+    assert not [trial for trial in trials if trial.rejected]
+    assert {trial.candidate.channels for trial in trials} == {4}
+
+
+def test_children_do_not_inherit_at_another_width():
+    with pytest.raises(ConfigError, match="candidate_width=same, or"):
+        override(signs.search(), ["candidate_width=equal", "inherit.steps=100"])
 
 
 def test_a_search_goes_on_with_the_widths_of_its_journal(config, tmp_path):
