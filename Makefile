@@ -26,9 +26,9 @@ lint: $(VENV)/.ready
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# The documentation as a site, in site/.
+# The documentation as a site, in site/; a warning is an error.
 docs: $(VENV)/.ready
-	$(BIN)/mkdocs build --strict
+	$(BIN)/sphinx-build -q -W --keep-going -d build/doctrees docs site
 
 clean:
 	rm -rf $(VENV) runs data
