@@ -18,6 +18,7 @@ import torch
 import typer
 
 from experiments import signs
+from experiments.rooms import imports_between_rooms, rooms_of
 from nas.cli import main
 from nas.cli.app import app
 from nas.data.config import DataConfig, SignsConfig
@@ -40,6 +41,7 @@ DOCS = (
     "export",
     "extending",
     "security",
+    "house",
 )
 PAGES = [HOME / "README.md", *(HOME / "docs" / f"{name}.md" for name in DOCS)]
 PACKAGES = ("search_space", "necks", "controllers", "nas", "experiments", "nasfpn", "tests")
@@ -203,6 +205,13 @@ def test_the_site_builds_without_a_warning(tmp_path):
     assert done.returncode == 0, done.stderr
     page = (tmp_path / "site" / "reference.html").read_text()
     assert all(name in page for name in ("MergeNeck", "EvolutionController", "SearchConfig", "TrainConfig"))
+
+
+def test_the_page_and_the_picture_of_the_rooms_name_each_room_and_no_other():
+    rooms = rooms_of(imports_between_rooms())
+    page, picture = HOME / "docs" / "house.md", HOME / "docs" / "pictures" / "rooms.svg"
+    assert sorted(re.findall(r"^\| `([\w.]+)` \|", page.read_text(), re.MULTILINE)) == rooms
+    assert sorted(re.findall(r">([a-z_.]+)</text>", picture.read_text())) == rooms
 
 
 @pytest.fixture
