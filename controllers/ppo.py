@@ -37,7 +37,7 @@ class PPOController(Controller):
     mutant counts as the policy's own, with its log-probability. Likewise initial genotypes: they are learned from with
     their log-probability under the initial policy.
 
-    After every `batch_size` outcomes with a reward the policy is updated `epochs` times on that batch:
+    After every `batch_size` outcomes with a reward the policy is updated `epochs` times on that batch::
 
         ratio = (p(genotype) / p_behaviour(genotype)) ** (1 / decisions)
         objective = mean of min(ratio * A, clip(ratio, 1 - clip, 1 + clip) * A) + entropy * mean entropy per decision

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import grimp
+import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
@@ -25,7 +26,7 @@ Room = str
 Imports = Counter[tuple[Room, Room]]
 
 INK, SOFT, FILL, WRONG = "#1b1f24", "#8a93a0", "#dbe7f3", "#c0392b"
-WIDTH, HEIGHT = 1.5, 0.5
+WIDTH, HEIGHT, STEP = 1.5, 0.5, 1.65
 
 
 def room_of(module: str) -> Room:
@@ -45,7 +46,12 @@ def imports_between_rooms() -> Imports:
             pair = room_of(module), room_of(imported)
             if pair[0] != pair[1]:
                 found[pair] += 1
-    return found
+    return Counter(dict(sorted(found.items())))
+
+
+def rooms_of(imports: Imports) -> list[Room]:
+    """All rooms that import or are imported, by name."""
+    return sorted({room for pair in imports for room in pair})
 
 
 def depths(rooms: Iterable[Room], imports: Imports) -> dict[Room, int]:
@@ -86,16 +92,16 @@ def lines_of(room: Room) -> tuple[int, int]:
 
 def drawing(imports: Imports) -> Figure:
     """Arrows are as wide as the imports are many; those that skip no row of rooms are drawn dark."""
-    rooms = sorted({room for pair in imports for room in pair})
+    rooms = rooms_of(imports)
     row = depths(rooms, imports)
-    figure = Figure(figsize=(11, 1.0 + 0.95 * (max(row.values()) + 1)), layout="constrained")
+    figure = Figure(figsize=(7.6, 0.4 + 0.85 * (max(row.values()) + 1)), layout="constrained")
     axes = figure.add_subplot()
     axes.axis("off")
     places: dict[Room, tuple[float, float]] = {}
     for level in range(max(row.values()) + 1):
         here = [room for room in rooms if row[room] == level]
         for index, room in enumerate(here):
-            places[room] = (2.0 * (index - (len(here) - 1) / 2) + 0.35 * (level % 2), float(level))
+            places[room] = (STEP * (index - (len(here) - 1) / 2) + 0.3 * (level % 2), float(level))
     for room, (x, y) in places.items():
         axes.add_patch(
             FancyBboxPatch(
@@ -109,8 +115,8 @@ def drawing(imports: Imports) -> Figure:
             )
         )
         files, lines = lines_of(room)
-        axes.text(x, y + 0.08, room, ha="center", va="center", fontsize=9, color=INK, zorder=4)
-        axes.text(x, y - 0.12, f"{files} files, {lines:,} lines", ha="center", va="center", fontsize=6, zorder=4)
+        axes.text(x, y + 0.08, room, ha="center", va="center", fontsize=10, color=INK, zorder=4)
+        axes.text(x, y - 0.12, f"{files} files, {lines:,} lines", ha="center", va="center", fontsize=6.5, zorder=4)
     for (above, below), count in imports.items():
         (x, y), (u, v) = places[above], places[below]
         colour = WRONG if v >= y else INK if y - v == 1 else SOFT
@@ -126,20 +132,21 @@ def drawing(imports: Imports) -> Figure:
                 zorder=2 if colour != SOFT else 1,
             )
         )
-    axes.set_xlim(min(x for x, _ in places.values()) - 1, max(x for x, _ in places.values()) + 1)
-    axes.set_ylim(-0.6, max(row.values()) + 0.6)
+    axes.set_xlim(min(x for x, _ in places.values()) - 0.85, max(x for x, _ in places.values()) + 0.85)
+    axes.set_ylim(-0.4, max(row.values()) + 0.4)
     return figure
 
 
 def summary(imports: Imports) -> str:
     """Number of rooms, files and lines, and what arrows close a circle."""
-    rooms = {room for pair in imports for room in pair}
+    rooms = rooms_of(imports)
     files, lines = (sum(size) for size in zip(*map(lines_of, rooms), strict=True))
     wrong = ", ".join(f"{a} -> {b}" for a, b in sorted(circles(imports))) or "none"
     return f"{len(rooms)} rooms, {files} files, {lines:,} lines\narrows that are part of a circle: {wrong}\n"
 
 
 def main() -> None:
+    """Prints the summary and writes the picture, which is the same file for the same imports."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("picture", type=Path, nargs="?", help="SVG or PNG to write")
     arguments = parser.parse_args()
@@ -147,7 +154,8 @@ def main() -> None:
     sys.stdout.write(summary(imports))
     if arguments.picture:
         metadata = {"Date": None} if arguments.picture.suffix == ".svg" else {}
-        drawing(imports).savefig(arguments.picture, metadata=metadata)
+        with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "rooms"}):
+            drawing(imports).savefig(arguments.picture, metadata=metadata)
 
 
 if __name__ == "__main__":

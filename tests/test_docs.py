@@ -18,6 +18,7 @@ import torch
 import typer
 
 from experiments import signs
+from experiments.rooms import imports_between_rooms, rooms_of
 from nas.cli import main
 from nas.cli.app import app
 from nas.data.config import DataConfig, SignsConfig
@@ -29,7 +30,7 @@ from necks import build_neck, save_exported
 
 HOME = Path(__file__).parent.parent
 DOCS = (
-    "search",
+    "searching",
     "data",
     "backbone",
     "constraints",
@@ -40,6 +41,7 @@ DOCS = (
     "export",
     "extending",
     "security",
+    "house",
 )
 PAGES = [HOME / "README.md", *(HOME / "docs" / f"{name}.md" for name in DOCS)]
 PACKAGES = ("search_space", "necks", "controllers", "nas", "experiments", "nasfpn", "tests")
@@ -56,9 +58,21 @@ class Block:
     text: str
 
 
+FENCE = re.compile(
+    r"""
+    ^```(?:(?P<plain>\w+)(?:[ ]title="(?P<title>[^"]*)")?\n           # ```sh title="needs COCO", in the README
+      |\{code-block\}[ ](?P<directive>\w+)\n:caption:[ ](?P<caption>.*)\n\n)  # MyST's directive, in docs/
+    (?P<text>(?:.*\n)*?)```$
+    """,
+    re.MULTILINE | re.VERBOSE,
+)
+
+
 def blocks(page: Path) -> list[Block]:
-    found = re.findall(r"^```(\w+)(?: title=\"([^\"]*)\")?\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
-    return [Block(*each) for each in found]
+    return [
+        Block(found["plain"] or found["directive"], found["title"] or found["caption"] or "", found["text"])
+        for found in FENCE.finditer(page.read_text())
+    ]
 
 
 def commands(page: Path, *, to_run: bool) -> Iterator[list[str]]:
@@ -86,6 +100,7 @@ def test_every_command_exists_with_its_options(page):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_what_is_not_run_says_why_and_links_lead_somewhere(page):
+    assert len(re.findall(r"^```\S", page.read_text(), re.MULTILINE)) == len(blocks(page))
     titles = {block.title for block in blocks(page) if block.language == "sh" and block.title}
     assert titles <= REASONS
     prose = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
@@ -184,12 +199,19 @@ def test_extensions_pass_the_conformance_tests(extended):
 
 
 def test_the_site_builds_without_a_warning(tmp_path):
-    pytest.importorskip("mkdocs")
-    words = ["-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", tmp_path / "site"]
+    pytest.importorskip("sphinx")
+    words = ["-m", "sphinx", "-W", "--keep-going", "-q", "-d", tmp_path / "doctrees", "docs", tmp_path / "site"]
     done = subprocess.run([sys.executable, *map(str, words)], cwd=HOME, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    page = (tmp_path / "site" / "reference" / "index.html").read_text()
+    page = (tmp_path / "site" / "reference.html").read_text()
     assert all(name in page for name in ("MergeNeck", "EvolutionController", "SearchConfig", "TrainConfig"))
+
+
+def test_the_page_and_the_picture_of_the_rooms_name_each_room_and_no_other():
+    rooms = rooms_of(imports_between_rooms())
+    page, picture = HOME / "docs" / "house.md", HOME / "docs" / "pictures" / "rooms.svg"
+    assert sorted(re.findall(r"^\| `([\w.]+)` \|", page.read_text(), re.MULTILINE)) == rooms
+    assert sorted(re.findall(r">([a-z_.]+)</text>", picture.read_text())) == rooms
 
 
 @pytest.fixture

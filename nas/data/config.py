@@ -67,7 +67,7 @@ class SplitConfig:
     annotations: str
     """COCO instances file (JSON), relative to the data set's root."""
     images: str
-    """Folder that the images' `file_name`s are relative to, itself relative to the root."""
+    """Folder that each image's `file_name` is relative to, itself relative to the root."""
 
 
 def _split(name: str) -> SplitConfig:
@@ -104,8 +104,8 @@ class DataConfig:
     max_unpacked_gib: Float | None = Field(default=None, gt=0)
     """Most that the archive may unpack to, in GiB; `None` for 20 times its own size, but at least 1 GiB."""
     allow_outside: bool = False
-    """Whether `file_name`s of annotations may be absolute or lead out of their image folder: only for annotations that
-    are trusted."""
+    """Whether a `file_name` of the annotations may be absolute or lead out of its image folder: only for annotations
+    that are trusted."""
 
     @model_validator(mode="after")
     def _range_rises(self) -> Self:

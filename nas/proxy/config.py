@@ -44,6 +44,8 @@ class NeckConfig:
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class OptimizerConfig:
+    """Optimizer of the proxy task and its schedule; the defaults are the paper's."""
+
     name: Literal["sgd", "adamw"] = "sgd"
     """`sgd` has momentum 0.9."""
 

@@ -34,6 +34,8 @@ LAUNCH_FIELDS = ("resources", "epochs")
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class TrainNeckConfig:
+    """Neck of a detector that is trained in full."""
+
     name: str = "nas_fpn"
     """A known neck (`nas_fpn`, `bifpn`, `nas_fpn@tf`, ...), or one whose topology is taken: a trial of a search
     (`RUN_DIR:NUMBER`), a search (`RUN_DIR`, its best found), a directory that `nasfpn export` wrote, or a genotype's
