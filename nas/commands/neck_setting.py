@@ -21,7 +21,7 @@ USUAL_REPEATS = {"nas_fpn": 7, "bifpn": 3}
 
 @dataclass(frozen=True)
 class Wishes:
-    """What the command line says of the detector; None for what it leaves open."""
+    """Detector settings given on the command line; None for those left open."""
 
     backbone: str | None = None
     channels: int | None = None

@@ -1,4 +1,4 @@
-"""What the readers of public state dicts share: categories, the ResNet's depth, counts of layers."""
+"""Parts that the readers of public state dicts share: categories, the ResNet's depth, counts of layers."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ _RESNETS = {
 
 
 class ConversionError(UserError):
-    """A state dict that is not that of a detector which can be made here; the message lists why."""
+    """A state dict of no detector that can be built here; the message lists why."""
 
 
 @dataclass(frozen=True)
 class Categories:
-    """What a detector tells apart, in the order of its outputs."""
+    """Classes of a detector, in the order of its outputs."""
 
     ids: tuple[int, ...]
     names: tuple[str, ...]

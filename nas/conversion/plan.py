@@ -1,4 +1,4 @@
-"""What a reader of public state dicts finds out: how to build the detector, and where its tensors are."""
+"""Plan that a reader of public state dicts makes: how to build the detector, and where its tensors are."""
 
 from __future__ import annotations
 

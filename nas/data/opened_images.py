@@ -31,7 +31,7 @@ Told = Callable[[int, int], None]
 
 @dataclass
 class Outcome:
-    """What was found when all images of a split were opened.
+    """Result of opening all images of a split.
 
     Args:
         unreadable, wrong_sizes: image id -> why.
@@ -142,7 +142,7 @@ def _opened(images: Images, reading: Reading, told: Told) -> Outcome:
 
 
 def _each(images: Images, reading: Reading) -> Iterator[tuple[int, str | WrongSizeError | tuple[float, float] | None]]:
-    """What is found in each image, several of them at once: Pillow decodes beside Python."""
+    """Result for each image in order, several opened at once: Pillow decodes without the GIL."""
 
     def look(image: int) -> str | WrongSizeError | tuple[float, float] | None:
         path, entry = images[image]

@@ -37,7 +37,7 @@ class Box:
     h: int
 
     def apart(self, other: Box, gap: int) -> bool:
-        """Whether at least `gap` pixels lie between the boxes."""
+        """True if at least `gap` pixels lie between the boxes."""
         return (
             self.x + self.w + gap <= other.x
             or other.x + other.w + gap <= self.x
