@@ -61,7 +61,7 @@ def check_params(params: int) -> None:
 
 
 def built(make: Callable[[], Made], widths: Sequence[int]) -> Made:
-    """What `make` gives; a wide one is made without memory first, to count its parameters.
+    """Module that `make` gives; a wide one is made without memory first, to count its parameters.
 
     Raises:
         ValueError: as `check_params`.

@@ -30,7 +30,7 @@ class GenotypeError(ValueError):
 
 
 def is_whole(value: object) -> TypeGuard[int]:
-    """Whether it is an integer; `True` and `4.0` are none, though they equal one."""
+    """True for an integer; `True` and `4.0` are none, though they equal one."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 

@@ -1,4 +1,4 @@
-"""What a detector found, and what its exits cost, drawn with matplotlib."""
+"""Figures of detections and of the cost of a detector's exits, drawn with matplotlib."""
 
 from __future__ import annotations
 
