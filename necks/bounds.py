@@ -1,4 +1,4 @@
-"""How large a neck may be; what is beyond is refused at construction, before it takes time or memory."""
+"""Bounds on the size of a neck; what is beyond is refused at construction, before it takes time or memory."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ class Neck(nn.Module):
             raise ValueError(f"maps must run from fine to coarse, got heights {heights}: {list(features)}")
 
     def taken(self, features: Mapping[str, Tensor]) -> list[Tensor]:
-        """The maps, checked and in the memory layout that is fastest on their device: see `laid_out`.
+        """The maps, checked and in the memory layout of `laid_out`.
 
         Raises:
             ValueError: as `check_features`.

@@ -1,4 +1,4 @@
-"""How large a genotype may be, and checks of the numbers in it.
+"""Bounds on the size of a genotype, and checks of the numbers in it.
 
 Everything that this project does with the largest genotype (fingerprint, cost, picture, neck) ends within a second.
 """

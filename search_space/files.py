@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 MAX_RECORD_BYTES = 2**24
-"""Of a record such as a genotype or a configuration: those that this project writes have some kilobytes."""
+"""Largest record, such as a genotype or a configuration: those that this project writes have some kilobytes."""
 MAX_DEPTH = 64
 """Objects and lists inside each other; the records of this project have up to eight."""
 MAX_DIGITS = 20
-"""Of a whole number: those of 64 bits have 20 at most, with their sign."""
+"""Most digits of a whole number: those of 64 bits have 20 at most, with their sign."""
 
 _MARKS = (
     (codecs.BOM_UTF8, "UTF-8 with a byte order mark"),
@@ -26,7 +26,7 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "UTF-16"),
     (codecs.BOM_UTF16_BE, "UTF-16"),
 )
-"""How a text in another encoding begins; UTF-32 before UTF-16, which begins alike."""
+"""Byte order marks of other encodings; UTF-32 before UTF-16, which begins alike."""
 
 
 class FileError(ValueError):

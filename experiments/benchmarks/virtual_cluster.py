@@ -14,7 +14,7 @@ from typing import Any
 
 HOUR = 3600.0
 QUANTILES = 500
-"""Of the trials' lengths, over which `on_paper` averages."""
+"""Quantiles of the trials' lengths, over which `on_paper` averages."""
 
 
 @dataclass(frozen=True)

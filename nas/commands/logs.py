@@ -14,7 +14,7 @@ from nas.terminal import PlainFormatter
 _log = logging.getLogger(__name__)
 
 BYTES = 2**20
-"""Of the file; the one before it is kept as well."""
+"""Largest size of the file; the one before it is kept as well."""
 
 
 class _File(RotatingFileHandler):

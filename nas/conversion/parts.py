@@ -13,10 +13,10 @@ from nas.errors import UserError
 
 RATIOS, OCTAVES = 3, 3
 ANCHORS = RATIOS * OCTAVES
-"""Per place; the anchors themselves are not in the weights, so they are taken to be RetinaNet's."""
+"""Anchors per place; they are not in the weights, so they are taken to be RetinaNet's."""
 
 OUR_EPS = 1e-5
-"""Of the batch norms in our ResNets, as in torchvision's."""
+"""Epsilon of the batch norms in our ResNets, as in torchvision's."""
 
 State = Mapping[str, Tensor]
 

@@ -16,7 +16,7 @@ CHANNELS = {
     "resnet50": (512, 1024, 2048),
     "resnet101": (512, 1024, 2048),
 }
-"""Of C3, C4 and C5."""
+"""Channels of C3, C4 and C5."""
 
 
 @dataclass(frozen=True)

@@ -21,12 +21,12 @@ from nas.data.problems import Findings
 CACHE_DIR = ".cache"
 """Directory in a data set's root for what is computed once for all searches on it."""
 VERSION = 1
-"""Of what is looked at; outcomes of other versions are not used."""
+"""Version of the checks; outcomes of other versions are not used."""
 FEWEST_GREYS = 64
-"""Of 256: images of more bits whose values become fewer have lost what was in them."""
+"""Fewest greys, of 256: images of more bits that are reduced to fewer have lost their contents."""
 
 Told = Callable[[int, int], None]
-"""Hears how many of how many images have been opened."""
+"""Callback with the number of images opened so far, and of all."""
 
 
 @dataclass

@@ -20,7 +20,7 @@ from necks.reference.names import WeightsError
 from search_space.files import is_there
 
 PREFIXES = ("module.", "model.")
-"""Of data-parallel copies and training wrappers, where all names have them."""
+"""Prefixes of data-parallel copies and training wrappers, where all names have them."""
 
 
 class CheckpointError(UserError):

@@ -17,7 +17,7 @@ SIDE = 512
 """Side in pixels of the image whose map shapes are compared; no values are computed."""
 
 _backbone_maps: weakref.WeakKeyDictionary[Backbone, OrderedDict[str, Tensor]] = weakref.WeakKeyDictionary()
-"""Of the backbones that were checked: a search builds one detector per candidate around the same backbone."""
+"""Maps of the backbones that were checked: a search builds one detector per candidate around the same backbone."""
 
 
 def check_compatibility(backbone: Backbone, neck: Neck) -> None:

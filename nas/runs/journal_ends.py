@@ -1,4 +1,4 @@
-"""Where a journal file begins and ends: whether it is a file, has a line, and what follows its last whole line."""
+"""Beginning and end of a journal file: whether it is a file, has a line, and what follows its last whole line."""
 
 from __future__ import annotations
 

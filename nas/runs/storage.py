@@ -1,4 +1,4 @@
-"""Where a journal is kept: a file, or a database that may be away for a while."""
+"""Storage of a journal: a file, or a database that may be away for a while."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ SPACE_FIELDS = {
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class SpaceConfig:
-    """Search space of genotypes; None is the space's own default.
+    """Search space of genotypes; None in a field is the space's own default.
 
     Fields of the other space must stay None.
     """
