@@ -41,7 +41,7 @@ class Controller(ABC):
     """
 
     _info_keys: frozenset[str] = frozenset()
-    """What `_info` writes always; a journal without it cannot be replayed."""
+    """Keys that every `_info` has; a journal without them cannot be replayed."""
 
     def __init__(self, space: SearchSpace, *, seed: int = 0, initial: Sequence[Genotype] = ()) -> None:
         self.space = space
@@ -165,7 +165,7 @@ class Controller(ABC):
 
     @property
     def has_diagnostics(self) -> bool:
-        """Whether `diagnostics` ever says anything."""
+        """True if the algorithm has diagnostics of its own."""
         return type(self).diagnostics is not Controller.diagnostics
 
     def _is_duplicate(self, genotype: Genotype) -> bool:
@@ -182,7 +182,7 @@ class Controller(ABC):
         """
 
     def _info(self, choices: Choices) -> dict[str, float]:
-        """What to remember of the proposal that is about to be made; `_learn` finds it there, on replay too.
+        """Numbers to keep with the proposal that is about to be made; `_learn` finds them there, on replay too.
 
         Must not change the state. May depend on what `_next` may depend on.
         """
@@ -205,7 +205,7 @@ class Controller(ABC):
 
     @abstractmethod
     def _state(self) -> dict[str, Any]:
-        """What `_learn` kept, as plain data for JSON; shares nothing with the controller that may change."""
+        """State that `_learn` keeps, as plain data for JSON; shares no mutable object with the controller."""
 
     @abstractmethod
     def _load(self, state: Mapping[str, Any]) -> None:

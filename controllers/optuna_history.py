@@ -1,4 +1,4 @@
-"""What an Optuna sampler gets to see: a small in-memory study, a pure function of the records told to it."""
+"""Small in-memory study that an Optuna sampler sees, a pure function of the records told to it."""
 
 from __future__ import annotations
 

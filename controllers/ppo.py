@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 MAX_SETTING = 1000
 """Largest learning rate, clipping range and entropy weight; useful ones are below 1."""
 MAX_DECAY = 0.999999
-"""Of the baseline; at 1 it would never learn."""
+"""Largest decay of the baseline; at 1 it would never learn."""
 LOG_PROB, VERSION, ENTROPY = "log_prob", "policy_version", "entropy"
-"""What a proposal's `info` holds: the log-probability of the whole genotype under the policy that proposed it, the
+"""Keys of a proposal's `info`: the log-probability of the whole genotype under the policy that proposed it, the
 number of updates that this policy had had, and its mean entropy per decision on the way to the genotype, in nats."""
 
 

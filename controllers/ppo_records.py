@@ -1,4 +1,4 @@
-"""What PPO keeps of its outcomes: examples to learn from, and the reward's moving averages."""
+"""PPO's records of outcomes: examples to learn from, and the reward's moving averages."""
 
 from __future__ import annotations
 

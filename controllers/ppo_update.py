@@ -97,10 +97,10 @@ def clipped(log_ratio: Tensor, advantages: Tensor, clip: float) -> Tensor:
 
 
 def to_text(tensor: Tensor) -> str:
-    """The bytes of a float32 tensor, little-endian."""
+    """Base64 of a float32 tensor's bytes, little-endian."""
     return base64.b64encode(tensor.detach().numpy().astype("<f4").tobytes()).decode()
 
 
 def from_text(text: str, like: Tensor) -> Tensor:
-    """What `to_text` wrote, in the shape of another tensor."""
+    """Tensor that `to_text` wrote, in the shape of `like`."""
     return torch.from_numpy(np.frombuffer(base64.b64decode(text), dtype="<f4").copy()).view_as(like)

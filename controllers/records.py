@@ -1,4 +1,4 @@
-"""What a controller hands out and what it gets back."""
+"""Records that a controller hands out (proposals) and gets back (outcomes)."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class Proposal:
         id: 0, 1, 2, ... in the order in which one controller proposed.
         genotype: what to build.
         choices: the space's encoding of the genotype; nobody may change it.
-        info: what the controller wants to know later of the moment in which it proposed, as finite numbers. Who keeps
-            a journal writes it down and hands it back on replay, unread; nobody may change it.
+        info: finite numbers that the controller keeps with the proposal for later. Whoever keeps a journal stores them
+            and hands them back on replay, unread; nobody may change them.
         parent: id of the earlier proposal from which it was bred, if it was: training may start from what that one
             learned.
     """
@@ -47,7 +47,7 @@ class Proposal:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a proposal.
+    """Result of a proposal.
 
     Args:
         proposal: the proposal as the controller made it.

@@ -45,6 +45,6 @@ class Vocabulary:
         return self.offsets[name] + action
 
     def mask(self, decision: Decision) -> list[bool]:
-        """Which of the fixed choices are allowed, padded with False."""
+        """Mask of the fixed choices: True where allowed, padded with False."""
         padding = [False] * (self.max_choices - len(decision.choices))
         return [choice in decision.allowed for choice in decision.choices] + padding

@@ -36,8 +36,8 @@ MAX_MACS = 20_172_800
 
 
 def search() -> SearchConfig:
-    """The default run: 96 candidates by evolution from BiFPN and the NAS-FPN cell, none dearer than the latter, beside
-    the known necks and a few random candidates; then the confirmation.
+    """The default run: 96 candidates by evolution from BiFPN and the NAS-FPN cell, each with at most the latter's
+    multiply-adds, beside the known necks and a few random candidates; then the confirmation.
 
     `--set controller.initial=[]` searches from nothing.
     """

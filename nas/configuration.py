@@ -130,7 +130,7 @@ def _explain(cls: type | None, problem: Any) -> str:
 
 
 def _plain_message(cls: type | None, path: list[str], problem: Any) -> str:
-    """What a value must be, in the words of `--set`."""
+    """Message on what a value must be, in the words of `--set`."""
     kind = problem["type"]
     if kind in ("dataclass_type", "dataclass_exact_type"):
         fields = _fields_at(cls, path) if cls else []

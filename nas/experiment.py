@@ -48,8 +48,7 @@ def _is_own(module: Any, value: Any) -> bool:
 
 
 def _beside_ours(load: Callable[[], Any]) -> Any:
-    """What `load` returns; where the user's package `experiments` lacks a module, ours is searched and `load` called
-    again."""
+    """Call `load`; where the user's package `experiments` lacks a module, search ours too and call `load` again."""
     try:
         return load()
     except ImportError as error:

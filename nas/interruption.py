@@ -1,4 +1,4 @@
-"""How a running command is told to end: by a signal, or by a thread that finds that it cannot go on.
+"""Requests to a running command to end: by a signal, or by a thread that finds that it cannot go on.
 
 Within `listening`, SIGINT, SIGTERM and SIGHUP raise `Interrupted` in the main thread. Code that shall not be torn apart
 runs in `deferred`, where a request is only noted, and calls `check` where it may stop. A thread calls `request`, which

@@ -1,4 +1,4 @@
-"""What a genotype computes: torch modules that take a backbone's maps and give a pyramid."""
+"""Necks: torch modules that compute a genotype, from a backbone's maps to a pyramid."""
 
 from necks.asff import AsffNeck
 from necks.balanced import BalancedNeck

@@ -1,4 +1,4 @@
-"""How large a neck may be; what is beyond is refused at construction, before it takes time or memory."""
+"""Bounds on the size of a neck; what is beyond is refused at construction, before it takes time or memory."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def check_params(params: int) -> None:
 
 
 def built(make: Callable[[], Made], widths: Sequence[int]) -> Made:
-    """What `make` gives; a wide one is made without memory first, to count its parameters.
+    """Module that `make` gives; a wide one is made without memory first, to count its parameters.
 
     Raises:
         ValueError: as `check_params`.

@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 
 def recomputed(module: nn.Module, maps: Sequence[Tensor]) -> list[Tensor]:
-    """What the module gives for the maps, of which alone its backward pass has kept anything.
+    """Output of the module for the maps; the backward pass keeps only the maps and computes all else again.
 
     A batch counts once in the running statistics of norms, though it passes them twice.
     """

@@ -1,4 +1,4 @@
-"""What every neck is: the attributes and the mapping that detectors and compositions rely on."""
+"""Base class of every neck: the attributes and the mapping that detectors and compositions rely on."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Neck(nn.Module):
             raise ValueError(f"maps must run from fine to coarse, got heights {heights}: {list(features)}")
 
     def taken(self, features: Mapping[str, Tensor]) -> list[Tensor]:
-        """The maps, checked and in the layout that this device is quick with.
+        """The maps, checked and in the memory layout of `laid_out`.
 
         Raises:
             ValueError: as `check_features`.
@@ -80,7 +80,7 @@ class Neck(nn.Module):
         return [laid_out(x) for x in features.values()]
 
     def fuse(self) -> Self:
-        """A copy for inference, in evaluation mode, without what is constant then: see `necks.fold`.
+        """A copy for inference, in evaluation mode, with its constants folded: see `necks.fold`.
 
         Its outputs are those of this neck in evaluation mode, up to rounding. It is not for training, and
         cannot be saved.

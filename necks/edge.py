@@ -26,7 +26,7 @@ class Owned(NamedTuple):
 
 
 class Shared:
-    """What several cells of one pass need: maps by node and levels moved, gates by node."""
+    """Intermediate results that cells of one pass share: maps by node and levels moved, gates by node."""
 
     def __init__(self) -> None:
         self.maps: dict[tuple[int, int], Tensor] = {}

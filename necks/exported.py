@@ -28,7 +28,7 @@ DIGEST = "weights_sha256"
 """Field of `neck.json` with the SHA-256 of the weights' file; files from before it was written lack it."""
 
 MAX_NUMBER = 2**8
-"""Of every other number (repeats, levels, TUMs): more of them would take minutes to build."""
+"""Largest value of every other number (repeats, levels, TUMs): more would take minutes to build."""
 
 
 class ExportedError(FileError):

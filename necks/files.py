@@ -110,7 +110,7 @@ def check_finite(source: str, found: Mapping[str, Tensor], error: type[ValueErro
 
 
 def _same_kind(one: Tensor, other: Tensor) -> bool:
-    """Whether both hold floating-point numbers, of whatever precision, or both the same whole numbers."""
+    """True if both hold floating-point numbers, of whatever precision, or both have the same dtype."""
     return one.dtype == other.dtype or (one.is_floating_point() and other.is_floating_point())
 
 

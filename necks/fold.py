@@ -1,4 +1,4 @@
-"""What is constant at inference, worked out before: batch norms inside convolutions, shares of merged inputs."""
+"""Constant folding for inference: batch norms into convolutions, and the shares of merged inputs."""
 
 from __future__ import annotations
 

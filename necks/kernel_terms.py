@@ -1,4 +1,4 @@
-"""Cells of a neck for inference on a GPU: what each merges, as terms of one sum that one kernel computes."""
+"""Merges of a neck's cells for inference on a GPU, as terms of one sum that one kernel computes."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ LARGE = 2**24
 
 
 def usable(operands: Sequence[Operand], size: Size, known: set[Hashable]) -> bool:
-    """Whether the kernel computes these, and is quicker: maps of one type on a GPU, nothing to learn.
+    """True if the kernel computes these, and is faster: maps of one type on a GPU, nothing to learn.
 
     Its launch costs the host about as much as the launches of all that it replaces. That is hidden in a CUDA graph, and
-    where the maps are large (`experiments/results/necks_gpu.md`). The first maps of a size are always its, so that what
-    a graph records is compiled by then.
+    where the maps are large (`experiments/results/necks_gpu.md`). The first maps of a size always take it, so that
+    it is compiled before a graph is recorded.
 
     Args:
-        known: the sizes that were; those of `operands` are added.
+        known: sizes seen before; those of `operands` are added.
     """
     x = operands[0].source
     if not kernels_fit(x) or torch.is_grad_enabled():
@@ -43,7 +43,7 @@ def usable(operands: Sequence[Operand], size: Size, known: set[Hashable]) -> boo
 
 
 def _recording(x: Tensor) -> bool:
-    """Whether what is done becomes a CUDA graph."""
+    """True while a CUDA graph is recorded."""
     return x.is_cuda and torch.cuda.is_current_stream_capturing()
 
 

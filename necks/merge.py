@@ -167,7 +167,7 @@ class Cell(nn.Module):
         return Owned(total, True)
 
     def _terms(self, inputs: list[Operand], size: Size, shared: Shared) -> list[Term]:
-        """What `_merge` sums."""
+        """Terms of the sum that `_merge` computes."""
         if self.cell.merge in WEIGHTED:
             assert self.shares is not None
             return [term(operand, size, shared, weight) for operand, weight in zip(inputs, self.shares, strict=True)]

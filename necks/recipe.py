@@ -1,4 +1,4 @@
-"""What a neck's topology leaves open: activation, convolution, norm, resampling, levels beyond the backbone's."""
+"""Choices that a neck's topology leaves open: activation, convolution, norm, resampling, extra levels."""
 
 from __future__ import annotations
 

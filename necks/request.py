@@ -1,4 +1,4 @@
-"""What `build_neck` was asked for, apart from the name."""
+"""Arguments of `build_neck`, apart from the name."""
 
 from __future__ import annotations
 

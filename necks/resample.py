@@ -17,7 +17,7 @@ from necks.recipe import Recipe
 from necks.sizes import Size, Window, size_of
 
 LARGEST_WINDOW = 2**15
-"""Places in a window that a GPU's kernel of ours pools: it counts them in 16 bits."""
+"""Most pixels in a window of our GPU kernel, which counts them in 16 bits."""
 
 
 def halved(size: Size) -> Size:
@@ -26,16 +26,15 @@ def halved(size: Size) -> Size:
 
 
 def ceil_div(side: int, divisor: int) -> int:
-    """Rounded up, of positive numbers: a negative one (`-(-side // divisor)`) is rounded otherwise by ONNX."""
+    """Quotient rounded up, for positive numbers; ONNX rounds negative ones (`-(-side // divisor)`) differently."""
     return (side + divisor - 1) // divisor
 
 
 def laid_out(x: Tensor, *, separable: bool = False) -> Tensor:
-    """A map in the layout that its device is quick with, where that is known better than by who made the map.
+    """A map in the memory layout that is fastest on a CPU; a GPU keeps the layout that it is given.
 
-    On a CPU necks are quicker in channels_last, but for the gradients of full convolutions, so that in training only
-    `separable` necks are better off (each layout's times: `ms` in `experiments/results/necks_cpu.json`). A GPU keeps
-    the layout that it is given.
+    That is channels_last, except for the gradients of full convolutions, so that in training only `separable` necks get
+    it (each layout's times: `ms` in `experiments/results/necks_cpu.json`).
     """
     if x.device.type == "cpu" and (separable or not torch.is_grad_enabled()):
         return x.contiguous(memory_format=torch.channels_last)
@@ -43,7 +42,7 @@ def laid_out(x: Tensor, *, separable: bool = False) -> Tensor:
 
 
 def channels_last(x: Tensor) -> bool:
-    """Whether a map is in that layout and in no other."""
+    """True if a map is in channels_last and in no other layout."""
     return x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
 
 
@@ -72,8 +71,8 @@ def resample(x: Tensor, size: Size, *, shift: int, down: str = "max_pool") -> Te
 
 
 def pool_window(source: Size, size: Size, *, shift: int, down: str) -> Window | None:
-    """The max-pool that `resample` does to a map of size `source`; None where it is none with equal windows, or none
-    that a GPU's kernel is for."""
+    """Window of the max-pool by which `resample` brings a map from size `source` to `size`; None if its windows are not
+    equal, or too large for the GPU kernel."""
     window = _pool_window(source, size, 2**shift, down)
     return window if window is not None and math.prod(window.kernel) <= LARGEST_WINDOW else None
 

@@ -1,4 +1,4 @@
-"""What can be built: genotypes, search spaces over them, and the published topologies. Pure Python."""
+"""Genotypes, search spaces over them, and the published topologies. Pure Python."""
 
 from search_space import known
 from search_space.bounds import (

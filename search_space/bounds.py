@@ -1,4 +1,4 @@
-"""How large a genotype may be, and checks of the numbers in it.
+"""Bounds on the size of a genotype, and checks of the numbers in it.
 
 Everything that this project does with the largest genotype (fingerprint, cost, picture, neck) ends within a second.
 """
@@ -30,7 +30,7 @@ class GenotypeError(ValueError):
 
 
 def is_whole(value: object) -> TypeGuard[int]:
-    """Whether it is an integer; `True` and `4.0` are none, though they equal one."""
+    """True for an integer; `True` and `4.0` are none, though they equal one."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 

@@ -24,7 +24,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class _Conv:
-    """What one convolution (depthwise and pointwise, if separable) and its norm cost."""
+    """Cost of one convolution (depthwise and pointwise, if separable) and its norm."""
 
     weights: int
     others: int
@@ -55,7 +55,7 @@ def genotype_cost(
     lateral_always: bool = False,
     lateral_norm: bool = True,
 ) -> Cost:
-    """What `necks.MergeNeck` costs, its stem included; the flags are the fields of a recipe, `norm` aside.
+    """Cost of a `necks.MergeNeck`, its stem included; the flags are the fields of a recipe, `norm` aside.
 
     For recipes with weightless edges and extra levels: `laterals="stem"`, `down` other than `"conv"`,
     `extra_inputs="max_pool"`, and no output levels beyond the genotype's. Other fields cost nothing. Cells that no

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 MAX_RECORD_BYTES = 2**24
-"""Of a record such as a genotype or a configuration: those that this project writes have some kilobytes."""
+"""Largest record, such as a genotype or a configuration: those that this project writes have some kilobytes."""
 MAX_DEPTH = 64
 """Objects and lists inside each other; the records of this project have up to eight."""
 MAX_DIGITS = 20
-"""Of a whole number: those of 64 bits have 20 at most, with their sign."""
+"""Most digits of a whole number: those of 64 bits have 20 at most, with their sign."""
 
 _MARKS = (
     (codecs.BOM_UTF8, "UTF-8 with a byte order mark"),
@@ -26,7 +26,7 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "UTF-16"),
     (codecs.BOM_UTF16_BE, "UTF-16"),
 )
-"""How a text in another encoding begins; UTF-32 before UTF-16, which begins alike."""
+"""Byte order marks of other encodings; UTF-32 before UTF-16, which begins alike."""
 
 
 class FileError(ValueError):
@@ -34,7 +34,7 @@ class FileError(ValueError):
 
 
 def is_there(path: str | Path) -> bool:
-    """Whether anything lies at a path; not so for a path that no file can have or that may not be looked at."""
+    """True if anything lies at a path; False for a path that no file can have or that may not be looked at."""
     try:
         Path(path).stat()
     except (OSError, ValueError):
@@ -112,7 +112,7 @@ def parse_record(raw: bytes, name: str, error: type[ValueError] = FileError) -> 
 
 
 def parse_json(raw: bytes, name: str, error: type[ValueError] = FileError, **hooks: Any) -> Any:
-    """What JSON text in UTF-8 says; numbers may be NaN or infinite.
+    """Parse JSON text in UTF-8; numbers may be NaN or infinite.
 
     Args:
         name: of the file, for the message.
@@ -158,7 +158,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _unusual(content: Any) -> str | None:
-    """What no record of this project has, if there is any: odd numbers or text, or too much inside each other."""
+    """First thing in it that no record of this project has (odd numbers or text, deep nesting), or None."""
     todo = [(content, 1)]
     while todo:
         value, depth = todo.pop()
@@ -174,7 +174,7 @@ def _unusual(content: Any) -> str | None:
 
 
 def is_text(value: str) -> bool:
-    """Whether a string can be written: JSON can hold halves of characters (`\\ud83d`), which no encoding has."""
+    """True if a string can be written: JSON can hold halves of characters (`\\ud83d`), which no encoding has."""
     try:
         value.encode()
     except UnicodeEncodeError:

@@ -1,4 +1,4 @@
-"""How many ways there are to give levels to the cells that are still to come."""
+"""Number of ways to give levels to the cells that are still to come."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def _same_computation(child: Genotype, parent: Genotype) -> dict[int, int]:
 
 
 def _keys(genotype: Genotype, table: dict[Any, int]) -> dict[int, int]:
-    """What each live node computes, as a number; equal numbers for equal computations.
+    """Number for the computation of each live node; equal numbers for equal computations.
 
     Args:
         table: numbers so far; shared by the genotypes that are compared.

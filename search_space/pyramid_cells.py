@@ -1,4 +1,4 @@
-"""What a cell of a pyramid space may be, and the names and the order of its decisions."""
+"""Options of a cell in a pyramid space, and the names and the order of its decisions."""
 
 from __future__ import annotations
 

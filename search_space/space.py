@@ -134,11 +134,11 @@ class SearchSpace(ABC):
                         yield neighbour
 
     def _weights(self, choices: Choices, decision: Decision) -> list[int]:
-        """What `sample` draws the allowed choices of the next decision in proportion to: genotypes that follow."""
+        """Genotypes that follow each allowed choice of the next decision: `sample` draws in proportion to them."""
         return [self.count({**choices, decision.name: choice}) for choice in decision.allowed]
 
     def _moves(self, decision: Decision, current: Choice) -> list[Choice]:
-        """What mutation may change a decision to."""
+        """Choices that mutation may change a decision to."""
         return [choice for choice in decision.choices if choice != current]
 
     def _reconcile(self, choices: Choices, name: str, choice: Choice) -> dict[str, Choice]:

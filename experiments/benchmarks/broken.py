@@ -83,7 +83,7 @@ def break_twice(
 
 
 def epochs(run_dir: Path) -> list[Entry]:
-    """What is known of the epochs that are over."""
+    """Records of the epochs that are over."""
     path = run_dir / "epochs.jsonl"
     return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
 

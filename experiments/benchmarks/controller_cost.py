@@ -1,4 +1,4 @@
-"""What a trial costs a controller itself: CPU time of propose + observe, and memory, as the trials go on."""
+"""Cost of a trial to the controller itself: CPU time of propose + observe, and memory, as the trials go on."""
 
 from __future__ import annotations
 

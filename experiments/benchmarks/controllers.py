@@ -1,4 +1,4 @@
-"""Which controller finds good genotypes in how many trials? Many seeds, concurrent workers.
+"""Trials that each controller needs to find good genotypes: many seeds, concurrent workers.
 
 Synthetic problems by default; with `--problems recorded --space signs_wide` one made of recorded trials.
 """
@@ -47,7 +47,7 @@ class Job:
     trials: int
     slots: int
     limits: dict[str, float]
-    """What a genotype must be worth to belong to a top share of random ones."""
+    """Least value of a genotype in each top share of random ones."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""How often the default run finds a neck that is truly better, and how often it says so.
+"""Reliability of the default run: how often it finds a neck that is truly better, and how often it says so.
 
 For every seed: the search, as `nasfpn search` runs it, then the neck that it answers with and the best known neck, each
 trained again with fresh seeds, at the same multiply-adds, and scored on the reward images and on the test images. A

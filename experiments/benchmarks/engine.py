@@ -1,4 +1,4 @@
-"""What the engine itself costs: a search over candidates that train in no time, or that only sleep."""
+"""Overhead of the engine itself: a search over candidates that train in no time, or that only sleep."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a neck's time goes, by what an operation is for."""
+"""Shares of a neck's time, by what an operation is for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is timed of one neck in one setting: ours, the public one and the convolutions alone."""
+"""Variants of one neck to time in one setting: ours, the public one and the convolutions alone."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _levels() -> Iterator[tuple[int, int]]:
 def variants(
     pair: Pair, neck: Neck, peer: nn.Module | None, setting: Setting, layout: str, device: torch.device
 ) -> Iterator[tuple[str, Step]]:
-    """What is timed in one layout of weights and maps: our neck, fused where nothing learns, the peer, the floor."""
+    """Variants to time in one layout of weights and maps: our neck, fused for inference too, the peer, the floor."""
     memory_format = LAYOUTS[layout]
     neck = copy.deepcopy(neck).to(memory_format=memory_format)
     maps = random_maps(setting, device, memory_format)

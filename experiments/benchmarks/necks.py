@@ -1,4 +1,4 @@
-"""How fast the necks are: beside public ones with the same weights, and beside their own convolutions alone.
+"""Speed of the necks: beside public ones with the same weights, and beside their own convolutions alone.
 
 `python -m experiments.benchmarks.necks` with the extra `bench`; on a GPU where there is one. All that is compared runs
 in turns in one process, in both memory layouts. Options narrow the grid; what takes too long is left out and named.
@@ -35,7 +35,7 @@ from necks import MergeNeck
 
 FEWEST_ROUNDS, MOST_ROUNDS = 3, 30
 CHECKED_SIDE, EQUAL = 256, 1e-6
-"""Where equality with the public neck is checked, and the largest difference there in double precision, as a share of
+"""Side at which equality with the public neck is checked, and the largest difference there, in doubles, as a share of
 the largest value. Seven repeats with random weights magnify single precision's rounding by what the processor makes it.
 """
 

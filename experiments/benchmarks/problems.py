@@ -43,7 +43,7 @@ class Problem(ABC):
         return [self.value(genotype) for genotype in genotypes]
 
     def observe(self, genotype: Genotype, rng: random.Random) -> float:
-        """What a trial measures."""
+        """Value that a trial measures, noise included."""
         return self.value(genotype)
 
 

@@ -1,4 +1,4 @@
-"""How many candidates an hour the proxy task trains, and what each of its shortcuts does to time and ranking.
+"""Candidates that the proxy task trains per hour, and what each of its shortcuts does to time and ranking.
 
 `speed` times every setting and candidates that are trained the plain way; `ranking` trains diverse necks under every
 setting and for ten times as long (hours on two cores; what is trained is kept in --out, so that it can go on).

@@ -83,8 +83,8 @@ def read_table(path: Path = TABLE) -> list[Row]:
 
 
 def measured(rows: Sequence[Row]) -> Measured:
-    """What has a reward: trials to the end, and those that were stopped at a rung with what they had there. A function
-    that was measured more than once counts with the mean."""
+    """Genotypes with their rewards: final ones, and for trials stopped at a rung the reward there. A function that was
+    measured more than once counts with the mean."""
     found: dict[str, list[tuple[Genotype, float]]] = {}
     for row in rows:
         if row["reward"] is not None and row["copied_from"] is None:
@@ -111,8 +111,8 @@ def table_features(genotypes: Sequence[Genotype]) -> NDArray[np.float64]:
 
 
 def features(genotype: Genotype) -> NDArray[np.float64]:
-    """What is connected to what: counts of edges by level, role and merge; per output, which inputs reach it and how
-    many convolutions lie on the longest way; convolutions per level.
+    """Features of a genotype's connections: counts of edges by level, role and merge; per output, which inputs reach it
+    and how many convolutions lie on the longest path; convolutions per level.
     """
     levels = genotype.levels
     counts = edges(genotype)

@@ -19,7 +19,7 @@ from experiments.benchmarks.virtual_cluster import Cluster, Simulation, Timing, 
 from search_space import nas_fpn_space
 
 PREEMPTIONS = 0.05
-"""Of a spot machine per hour."""
+"""Preemptions of a spot machine per hour."""
 TIMES = ("hours", "wasted", "away", "saving", "idle", "driver", "losses", "failed", "lost_work")
 MARKS = (1 / 8, 1 / 2, 1)
 """Shares of the trials after which the best so far is shown."""

@@ -14,7 +14,7 @@ from typing import Any
 
 HOUR = 3600.0
 QUANTILES = 500
-"""Of the trials' lengths, over which `on_paper` averages."""
+"""Quantiles of the trials' lengths, over which `on_paper` averages."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class _Job:
 
 @dataclass(frozen=True)
 class Timing:
-    """What became of a search; shares are of all workers' time from start to end.
+    """Result of a simulated search; shares are of all workers' time from start to end.
 
     Attributes:
         wasted: share that went into work that was lost, and into trials that failed.
@@ -211,7 +211,7 @@ class Simulation:
 
 @dataclass(frozen=True)
 class Paper:
-    """What `Simulation` should find, by arithmetic.
+    """Results that `Simulation` should come to, by arithmetic.
 
     Attributes:
         losses: per trial.

@@ -1,4 +1,4 @@
-"""How a command ends: one line and an exit status, for whatever stops it."""
+"""End of a command: one line and an exit status, for whatever stops it."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ class ClusterError(UserError):
 
 
 class Jobs(Protocol):
-    """What is used of `ray.job_submission.JobSubmissionClient`."""
+    """Methods of `ray.job_submission.JobSubmissionClient` that are used here."""
 
     def submit_job(self, **job: Any) -> str: ...
 

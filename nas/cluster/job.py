@@ -1,4 +1,4 @@
-"""What is sent to the cluster: the command of a search, its files and its environment."""
+"""Job that is sent to the cluster: the command of a search, its files and its environment."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def require_experiment(experiment: str, working_dir: str) -> None:
 
 
 def holds_project(working_dir: str) -> bool:
-    """Whether the directory has nas-fpn itself, so that the cluster need not have it installed."""
+    """True if the directory has nas-fpn itself, so that the cluster need not have it installed."""
     try:
         project = tomllib.loads((Path(working_dir) / "pyproject.toml").read_text()).get("project", {})
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):

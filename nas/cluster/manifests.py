@@ -25,7 +25,7 @@ GCP_MACHINES = {
 """Machine type and CPUs by GPUs (L4)."""
 
 CPUS_PER_GPU = 4
-"""Of a pod or a Slurm node."""
+"""CPUs of a pod or a Slurm node, per GPU."""
 
 WAIT_SECONDS = 1800
 """Clouds need minutes to start a machine, or have no spot machine for a while."""

@@ -1,4 +1,4 @@
-"""What a neck is called on the command line: a known one, a file, an export, or a trial of a run."""
+"""Lookup of the neck that a command line names: a known one, a file, an export, or a trial of a run."""
 
 from __future__ import annotations
 

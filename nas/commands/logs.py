@@ -1,4 +1,4 @@
-"""What a command says beside its results, kept in a file of bounded size."""
+"""Log of a command, in a file of bounded size."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from nas.terminal import PlainFormatter
 _log = logging.getLogger(__name__)
 
 BYTES = 2**20
-"""Of the file; the one before it is kept as well."""
+"""Largest size of the file; the one before it is kept as well."""
 
 
 class _File(RotatingFileHandler):
-    """A log that cannot be written, on a full disk say, is given up with one line; what it is about goes on."""
+    """Log that is given up with one line when it cannot be written, on a full disk say; the command goes on."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802, the name is logging's
         logging.getLogger("nas").removeHandler(self)

@@ -14,14 +14,14 @@ from nas.proxy.config import NeckConfig
 from search_space.files import is_there
 
 BACKBONE, CHANNELS, SIZE, CLASSES = "resnet50", 256, 640, 90
-"""Of a neck that belongs to no search; 90 is how the papers count COCO's classes, by its category ids."""
+"""Setting of a neck that belongs to no search; 90 is the papers' count of COCO's classes, by its category ids."""
 
 USUAL_REPEATS = {"nas_fpn": 7, "bifpn": 3}
 
 
 @dataclass(frozen=True)
 class Wishes:
-    """What the command line says of the detector; None for what it leaves open."""
+    """Detector settings given on the command line; None for those left open."""
 
     backbone: str | None = None
     channels: int | None = None

@@ -1,4 +1,4 @@
-"""What a search says while it runs: one line per trial, what it will cost and what it did cost."""
+"""Output of a search while it runs: one line per trial, the expected cost and the actual one."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class Progress:
         self._bar.stop()
 
     def expect(self, scheduler: TrialScheduler, workers: int, estimate: float | None) -> None:
-        """What is left will take so long.
+        """Print how long the trials left will take.
 
         Args:
             workers: trials at once.
@@ -129,7 +129,7 @@ class Progress:
         )
 
     def ended(self, usage: Usage) -> None:
-        """What it took."""
+        """Print the time that the search took."""
         self._bar.stop()
         lost = f"; {usage.lost} attempts were lost with their workers" if usage.lost else ""
         gpus = f", {', '.join(usage.gpus)}" if usage.gpus else ""
@@ -172,7 +172,7 @@ class Progress:
 
 
 def _details(trial: Trial) -> str:
-    """What `--verbose` adds."""
+    """Text that `--verbose` adds to a trial's line."""
     shown = [f"{name} {cell(trial, name)}" for name in ("AP50", "APs", "APm", "APl") if cell(trial, name) != "-"]
     latency = cell(trial, "latency_ms")
     facts = [*shown, *([f"{latency} ms"] if latency != "-" else [])]

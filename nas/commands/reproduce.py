@@ -18,7 +18,7 @@ SEARCH = "search"
 
 @dataclass(frozen=True)
 class Expected:
-    """What an annotation file of COCO 2017 holds."""
+    """Expected contents of an annotation file of COCO 2017."""
 
     file: str
     folder: str
@@ -59,7 +59,7 @@ def reproduce(
 
 
 def print_table() -> None:
-    """What was published beside what is built here."""
+    """Print the published figures beside those of the detectors built here."""
     table = make_table(
         "Published and built: parameters (M), multiply-adds (G), AP on test-dev", *("detector", "px"), *_COLUMNS
     )

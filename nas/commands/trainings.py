@@ -39,7 +39,7 @@ def train(jobs: Sequence[TrainingJob], resources: ResourceConfig, out: Path, add
 
 
 def write_record(out: Path, name: str, config: SearchConfig, data: dict[str, Any]) -> Path:
-    """What was found as JSON, with versions and hardware."""
+    """Write results as JSON, with versions and hardware."""
     path = out / f"{name}.json"
     record = {"experiment": config.name, "environment": environment(), **data}
     atomic_write(path, dumps(record, indent=1) + "\n")

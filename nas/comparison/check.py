@@ -29,7 +29,7 @@ SEPARATION = 2.0
 
 @dataclass(frozen=True, kw_only=True)
 class CheckPlan:
-    """What is trained for a check: every neck with every seed, by the proxy and by the reference.
+    """Trainings of a check: every neck with every seed, by the proxy and by the reference.
 
     Args:
         content: see `TrainingJob`.
@@ -123,7 +123,7 @@ class CheckResult:
 
     @property
     def reference_ranks(self) -> bool:
-        """Whether the long training agrees with itself; if not, nothing can be judged by it."""
+        """True if the long training agrees with itself; if not, nothing can be judged by it."""
         return self.agreement.ceiling >= MIN_CEILING
 
     @property
@@ -136,7 +136,7 @@ class CheckResult:
 
 
 def check(plan: CheckPlan, store: ResultStore) -> CheckResult:
-    """What the trainings in the store say.
+    """Judge the proxy by the trainings in the store.
 
     Raises:
         UserError: if too few necks could be trained, with the first reason.

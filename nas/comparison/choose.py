@@ -14,7 +14,7 @@ from nas.configuration import ConfigError, override
 from nas.proxy.config import ProxyConfig
 
 DEFAULT_SHARES = (0.125, 0.25, 0.5, 1.0)
-"""Of the steps, tried where nothing is said."""
+"""Shares of the steps that are tried by default."""
 
 
 @dataclass(frozen=True)

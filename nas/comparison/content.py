@@ -1,4 +1,4 @@
-"""What trainings depend on beyond their configuration."""
+"""Digest of what trainings depend on beyond their configuration."""
 
 from __future__ import annotations
 

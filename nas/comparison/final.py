@@ -217,6 +217,6 @@ def margin(values: Sequence[float]) -> float:
 
 
 def off_goal(standing: Standing, others: Sequence[Standing]) -> bool:
-    """Whether its multiply-adds differ from the median of all by more than the tolerance."""
+    """True if its multiply-adds differ from the median of all by more than the tolerance."""
     goal = statistics.median(entry.contender.macs for entry in others)
     return abs(standing.contender.macs - goal) > MACS_TOLERANCE * goal

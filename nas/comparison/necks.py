@@ -1,4 +1,4 @@
-"""Which necks a proxy task is judged by."""
+"""Necks that a proxy task is judged by."""
 
 from __future__ import annotations
 

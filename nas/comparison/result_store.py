@@ -25,7 +25,7 @@ class ResultStoreError(UserError):
 
 @dataclass(frozen=True)
 class _Line:
-    """What is read of a line."""
+    """Fields that are read of a line."""
 
     key: str
     metrics: dict[str, Any] | None

@@ -56,7 +56,7 @@ class TrainingJob:
 
 @dataclass(frozen=True)
 class Result:
-    """What became of a job: metrics, or the reason why there are none."""
+    """Result of a job: metrics, or the reason why there are none."""
 
     metrics: Metrics | None
     error: str | None = None

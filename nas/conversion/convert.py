@@ -113,7 +113,7 @@ def _sources(detector: RetinaNet, plan: Plan) -> Sources:
 
 
 def _check_recorded(content: Mapping[str, Any], categories: Categories) -> None:
-    """What mmdetection keeps beside the weights must agree.
+    """Check the metadata that mmdetection keeps beside the weights.
 
     Raises:
         ConversionError: if the classes have other names or another order, or the ResNet is of Caffe's kind.

@@ -1,4 +1,4 @@
-"""What the readers of public state dicts share: categories, the ResNet's depth, counts of layers."""
+"""Parts that the readers of public state dicts share: categories, the ResNet's depth, counts of layers."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from nas.errors import UserError
 
 RATIOS, OCTAVES = 3, 3
 ANCHORS = RATIOS * OCTAVES
-"""Per place; the anchors themselves are not in the weights, so they are taken to be RetinaNet's."""
+"""Anchors per place; they are not in the weights, so they are taken to be RetinaNet's."""
 
 OUR_EPS = 1e-5
-"""Of the batch norms in our ResNets, as in torchvision's."""
+"""Epsilon of the batch norms in our ResNets, as in torchvision's."""
 
 State = Mapping[str, Tensor]
 
@@ -30,12 +30,12 @@ _RESNETS = {
 
 
 class ConversionError(UserError):
-    """A state dict that is not that of a detector which can be made here; the message lists why."""
+    """A state dict of no detector that can be built here; the message lists why."""
 
 
 @dataclass(frozen=True)
 class Categories:
-    """What a detector tells apart, in the order of its outputs."""
+    """Classes of a detector, in the order of its outputs."""
 
     ids: tuple[int, ...]
     names: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""What a reader of public state dicts finds out: how to build the detector, and where its tensors are."""
+"""Plan that a reader of public state dicts makes: how to build the detector, and where its tensors are."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CHANNELS = {
     "resnet50": (512, 1024, 2048),
     "resnet101": (512, 1024, 2048),
 }
-"""Of C3, C4 and C5."""
+"""Channels of C3, C4 and C5."""
 
 
 @dataclass(frozen=True)

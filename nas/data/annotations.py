@@ -1,4 +1,4 @@
-"""What a COCO instances file says, checked entry by entry. Looks at no image."""
+"""Entries of a COCO instances file, checked one by one. Opens no image."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def _is_usable(
     categories: dict[int, dict[str, Any]],
     findings: Findings,
 ) -> bool:
-    """Whether an annotation can be trained on; reports why not, unless it is a crowd."""
+    """True if an annotation can be trained on; reports why not, unless it is a crowd."""
     at = f"{path}: annotation {entry['id']}"
     image = images.get(entry["image_id"])
     if image is None:
@@ -160,7 +160,7 @@ def _is_usable(
 
 
 def _check_box(at: str, bbox: list[float], image: dict[str, Any], findings: Findings) -> bool:
-    """Whether a box has some area inside its image."""
+    """True if a box has some area inside its image; reports what is wrong with it."""
     _, _, w, h = bbox
     if w < 0 or h < 0:
         findings.error(

@@ -136,7 +136,7 @@ for ways of packing that it does not know."""
 
 
 class _Budget:
-    """What an archive may still unpack to.
+    """Bytes that an archive may still unpack to.
 
     Args:
         most_gib: as `DataConfig.max_unpacked_gib`.
@@ -152,7 +152,7 @@ class _Budget:
         """Count a member.
 
         Raises:
-            DataError: if it is one too many.
+            DataError: if the archive goes beyond its limit.
         """
         self._spent += max(size, BLOCK)
         if self._spent > self._most:

@@ -1,13 +1,13 @@
-"""What an image shows of an annotated box: x, y, width, height in pixels."""
+"""Geometry of an annotated box in its image: x, y, width, height in pixels."""
 
 from __future__ import annotations
 
 LEAST_SIDE = 0.01
-"""Sides below, in pixels, are none: in single precision such a box may have no area."""
+"""Least side of a box in pixels: one with a smaller side may have no area in single precision."""
 
 
 def is_visible(bbox: list[float], width: int, height: int) -> bool:
-    """Whether a box has some area inside an image of this size."""
+    """True if a box has some area inside an image of this size."""
     x, y, w, h = bbox
     seen = min(x + w, width) - max(x, 0), min(y + h, height) - max(y, 0)
     return min(seen) >= LEAST_SIDE

@@ -142,7 +142,7 @@ def _check_train(config: DataConfig, annotations: Annotations, findings: Finding
 
 
 def _check_use(name: str, annotations: Annotations, classes: Classes, findings: Findings) -> None:
-    """Whether what is learned can be scored in another split."""
+    """Check that another split can score the classes that are learned."""
     check_scored(annotations, annotations.images, classes, findings)
     if name == "reward":
         check_scorable(annotations, annotations.images, classes, findings)
@@ -179,7 +179,7 @@ def _at(annotations: Annotations, image: int, path: Path) -> str:
 def _check_together(
     config: DataConfig, found: Mapping[str, Found], classes: Classes | None, findings: Findings
 ) -> None:
-    """What concerns several splits: equal categories, no shared image."""
+    """Check the splits together: equal categories, no shared image."""
     names = list(found)
     for index, second in enumerate(names):
         for first in names[:index]:

@@ -25,7 +25,7 @@ from nas.data.instances import index_instances, read_instances, with_categories
 
 
 class Target(TypedDict):
-    """What is to be found in one image."""
+    """Annotated objects of one image."""
 
     boxes: Tensor
     """float32 (n, 4), x1 y1 x2 y2 in pixels, inside the image."""

@@ -1,4 +1,4 @@
-"""What to train and score on: frozen configurations, validated when they are made."""
+"""Data to train and score on: frozen configurations, validated when they are made."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ class DataConfig:
     max_unpacked_gib: Float | None = Field(default=None, gt=0)
     """Most that the archive may unpack to, in GiB; `None` for 20 times its own size, but at least 1 GiB."""
     allow_outside: bool = False
-    """Whether a `file_name` of the annotations may be absolute or lead out of its image folder: only for annotations
+    """True to let a `file_name` of the annotations be absolute or lead out of its image folder: only for annotations
     that are trusted."""
 
     @model_validator(mode="after")

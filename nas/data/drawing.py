@@ -1,4 +1,4 @@
-"""How a "signs" image looks: photograph, plates, tiles, light and noise.
+"""Drawing of a "signs" image: photograph, plates, tiles, light and noise.
 
 Colours, texture, light and noise are drawn without looking at any class.
 

@@ -31,7 +31,7 @@ def first_fault(content: dict[str, Any]) -> str | None:
 
 
 def fault_of(section: str, entry: Any) -> str | None:
-    """What is malformed about an entry of one of the lists in `NEEDED`, if anything."""
+    """Fault of an entry of one of the lists in `NEEDED`; None if it has none."""
     if not isinstance(entry, dict):
         return f"must be an object, but is {entry!r:.40}"
     missing = [key for key in NEEDED[section] if key not in entry]
@@ -45,7 +45,7 @@ def fault_of(section: str, entry: Any) -> str | None:
 
 
 def _fault_of_field(key: str, value: Any) -> str | None:
-    """What is wrong with the value of a field that must be there."""
+    """Fault of a required field's value; None if it has none."""
     if key in _IDS and not _is_whole(value, -MAX_ID, MAX_ID):
         return f"has {key} {value!r:.40}, but ids must be whole numbers (of 2^53 at most)"
     if key in ("width", "height") and not _is_whole(value, 1, MAX_SIDE):

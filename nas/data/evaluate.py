@@ -25,7 +25,7 @@ _MAX_DETECTIONS = 100  # per image and class, the surest ones
 
 @dataclass(frozen=True)
 class Detections:
-    """What a detector found in one image.
+    """Detections in one image.
 
     Raises:
         ValueError: if the shapes do not belong together or a number is not finite.
@@ -135,10 +135,10 @@ def coco_results(split: CocoSplit, detections: Mapping[int, Detections]) -> list
 
 
 def find_scorer(name: str) -> tuple[Callable[[], Any], Callable[..., Any]]:
-    """What makes COCO's data sets and evaluations.
+    """Constructors of COCO's data sets and evaluations.
 
     Raises:
-        UserError: if it is not installed.
+        UserError: if the scorer is not installed.
     """
     if name == "pycocotools":
         return COCO, COCOeval

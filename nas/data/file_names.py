@@ -1,4 +1,4 @@
-"""Where the images of an annotation file lie."""
+"""Paths of the images of an annotation file."""
 
 from __future__ import annotations
 

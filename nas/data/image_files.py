@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 PROGRAMS = ("EPS",)
-"""Formats whose pixels come of running what the file says, by Ghostscript."""
+"""Formats that Ghostscript renders by running the file's own program."""
 DEEP_MODES = ("I", "F")
 MAX_PIXELS = 178_956_970
 """Most pixels of an image unless more are allowed; Pillow's limit."""
@@ -25,7 +25,7 @@ UNREADABLE = (
     struct.error,
     Image.DecompressionBombError,
 )
-"""What Pillow raises for files that are none; torn PNG files are a SyntaxError there."""
+"""Errors of Pillow for files that are no images; a torn PNG file is a SyntaxError there."""
 
 _opening = threading.Lock()
 """Held while Pillow's own limit on pixels, which is one for the whole process, is off."""

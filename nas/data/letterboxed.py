@@ -70,7 +70,7 @@ class Letterboxed(Dataset[tuple[Tensor, Tensor, Tensor]]):
         return max(1, round(info["height"] * scale)), max(1, round(info["width"] * scale))
 
     def detections(self, index: int, found: Mapping[str, Tensor]) -> Detections:
-        """What a detector found in an item, in pixels of the image as stored.
+        """Detections in an item, in pixels of the image as stored.
 
         Args:
             found: `boxes` (n, 4) in pixels here, `scores` and `labels` (n,).

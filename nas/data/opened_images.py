@@ -21,17 +21,17 @@ from nas.data.problems import Findings
 CACHE_DIR = ".cache"
 """Directory in a data set's root for what is computed once for all searches on it."""
 VERSION = 1
-"""Of what is looked at; outcomes of other versions are not used."""
+"""Version of the checks; outcomes of other versions are not used."""
 FEWEST_GREYS = 64
-"""Of 256: images of more bits whose values become fewer have lost what was in them."""
+"""Fewest greys, of 256: images of more bits that are reduced to fewer have lost their contents."""
 
 Told = Callable[[int, int], None]
-"""Hears how many of how many images have been opened."""
+"""Callback with the number of images opened so far, and of all."""
 
 
 @dataclass
 class Outcome:
-    """What was found when all images of a split were opened.
+    """Result of opening all images of a split.
 
     Args:
         unreadable, wrong_sizes: image id -> why.
@@ -142,7 +142,7 @@ def _opened(images: Images, reading: Reading, told: Told) -> Outcome:
 
 
 def _each(images: Images, reading: Reading) -> Iterator[tuple[int, str | WrongSizeError | tuple[float, float] | None]]:
-    """What is found in each image, several of them at once: Pillow decodes beside Python."""
+    """Result for each image in order, several opened at once: Pillow decodes without the GIL."""
 
     def look(image: int) -> str | WrongSizeError | tuple[float, float] | None:
         path, entry = images[image]

@@ -11,9 +11,9 @@ from nas.text import MESSAGE_LIMIT, plain
 Severity = Literal["error", "warning"]
 
 MAX_PER_KIND = 10
-"""How many errors of one kind are listed one by one; the rest are counted."""
+"""Errors of one kind that are listed one by one; the rest are counted."""
 MAX_WARNINGS = 3
-"""How many warnings of one kind are listed one by one; more become one line."""
+"""Warnings of one kind that are listed one by one; more become one line."""
 
 
 @dataclass(frozen=True)

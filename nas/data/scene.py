@@ -1,4 +1,4 @@
-"""Where the plates and tiles of one "signs" image lie, and what they are. Geometry only, nothing is drawn.
+"""Positions and kinds of the plates and tiles of one "signs" image. Geometry only, nothing is drawn.
 
 Every choice but `outline` and `digit` is drawn without knowing them, and those two are independent, so
 position, size, rotation and number of tiles tell nothing about a class.
@@ -37,7 +37,7 @@ class Box:
     h: int
 
     def apart(self, other: Box, gap: int) -> bool:
-        """Whether at least `gap` pixels lie between the boxes."""
+        """True if at least `gap` pixels lie between the boxes."""
         return (
             self.x + self.w + gap <= other.x
             or other.x + other.w + gap <= self.x

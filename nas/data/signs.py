@@ -68,7 +68,7 @@ def _manifest(config: SignsConfig) -> dict[str, Any]:
 
 
 def _is_made(root: Path, config: SignsConfig) -> bool:
-    """Whether `root` holds exactly this data set; False if there is nothing."""
+    """True if `root` holds exactly this data set, False if there is nothing; else a DataError."""
     if not root.exists() or (root.is_dir() and not any(root.iterdir())):
         return False
     way_out = "choose another root, or delete that directory to have it made anew"

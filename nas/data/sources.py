@@ -56,7 +56,7 @@ _DIVISION_SEED = 1904
 
 @dataclass(frozen=True)
 class Sources:
-    """What one split is drawn from."""
+    """Material of one split."""
 
     photos: tuple[Image.Image, ...]
     """RGB photographs."""

@@ -20,7 +20,7 @@ from necks.reference.names import WeightsError
 from search_space.files import is_there
 
 PREFIXES = ("module.", "model.")
-"""Of data-parallel copies and training wrappers, where all names have them."""
+"""Prefixes of data-parallel copies and training wrappers, where all names have them."""
 
 
 class CheckpointError(UserError):
@@ -28,7 +28,7 @@ class CheckpointError(UserError):
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """What a file holds, by name: a state dict, or a dict that a training program kept one in.
+    """Contents of a file by name: a state dict, or a dict in which a training program kept one.
 
     Args:
         path: a `.safetensors` file, or what `torch.save` wrote. Of the latter only tensors and plain values are read;

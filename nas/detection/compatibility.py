@@ -1,4 +1,4 @@
-"""Whether backbone and neck fit each other and the levels that they state, found out before any training."""
+"""Check before any training that backbone and neck fit each other and the levels that they state."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from nas.detection.meta import meta_copy
 from necks import MergeNeck, Neck
 
 SIDE = 512
-"""Side of the image in pixels whose maps are looked at; nothing is computed."""
+"""Side in pixels of the image whose map shapes are compared; no values are computed."""
 
 _backbone_maps: weakref.WeakKeyDictionary[Backbone, OrderedDict[str, Tensor]] = weakref.WeakKeyDictionary()
-"""Of the backbones that were checked: a search builds one detector per candidate around the same backbone."""
+"""Maps of the backbones that were checked: a search builds one detector per candidate around the same backbone."""
 
 
 def check_compatibility(backbone: Backbone, neck: Neck) -> None:

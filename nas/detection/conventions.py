@@ -1,4 +1,4 @@
-"""What public RetinaNets do differently and their weights do not show: rounding of anchors, groups of norms."""
+"""Differences between public RetinaNets that weights do not show: rounding of anchors, groups of norms."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ CONVENTIONS: dict[str, Convention] = {
     "mmdet": Convention(32, whole_sizes=False, round_corners=False),
 }
 OWN: ConventionName = "nas_fpn"
-"""What detectors have that are trained here."""
+"""Convention of detectors that are trained here."""
 
 
 def find_convention(name: str) -> ConventionName:

@@ -20,7 +20,7 @@ from necks import Neck
 
 
 class BackboneWithNeck(nn.Module):
-    """What torchvision's detectors take as a backbone: images in, the neck's ordered dict of maps out."""
+    """Backbone for torchvision's detectors: images in, the neck's ordered dict of maps out."""
 
     def __init__(self, body: Backbone, neck: Neck) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ def build_detector(
 
 
 def common_options(backbone: Backbone, head: HeadConfig, image_size: int) -> dict[str, Any]:
-    """What torchvision's RetinaNet is told of images and thresholds."""
+    """Arguments of torchvision's RetinaNet for images and thresholds."""
     return {
         "min_size": image_size,
         "max_size": image_size,

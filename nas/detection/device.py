@@ -1,4 +1,4 @@
-"""Where a detector is computed."""
+"""Device that a detector is computed on."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ Found = dict[str, Tensor]
 def detections(
     detector: RetinaNet, logits: Tensor, offsets: Tensor, anchors: Sequence[Tensor], sizes: Sequence[tuple[int, int]]
 ) -> list[Found]:
-    """What torchvision's `RetinaNet.postprocess_detections` gives, without its loops over images.
+    """Result of torchvision's `RetinaNet.postprocess_detections`, without its loops over images.
 
     Args:
         detector: has the thresholds and limits.

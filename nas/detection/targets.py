@@ -22,13 +22,13 @@ BOX_CODER = BoxCoder(weights=(1.0, 1.0, 1.0, 1.0))
 
 @dataclass(frozen=True)
 class Targets:
-    """What the anchors of one image have to predict; all that are named neither here nor there are background.
+    """Targets of the anchors of one image; those neither positive nor ignored are background.
 
     Args:
         positive: (P,) int64 indices of the anchors that stand for a box, ascending.
         labels: (P,) int64 their classes.
         offsets: (P, 4) their box offsets.
-        ignored: int64 indices of the anchors that are neither.
+        ignored: int64 indices of the anchors that are neither positive nor background.
     """
 
     positive: Tensor
@@ -39,7 +39,7 @@ class Targets:
 
 @dataclass(frozen=True)
 class BatchTargets:
-    """What all anchors of a batch have to predict.
+    """Targets of all anchors of a batch.
 
     Args:
         labels: (N, A) int64 class of each anchor, `BACKGROUND` or `IGNORED`.

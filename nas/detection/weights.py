@@ -13,7 +13,7 @@ from nas.errors import UserError
 from search_space.files import is_there
 
 CLASSIFIERS = ("fc.", "classifier.", "head.", "heads.")
-"""How the names of a classifier's weights begin, in torchvision and timm; a backbone does without."""
+"""Prefixes of the names of a classifier's weights, in torchvision and timm; a backbone does without."""
 
 
 class BackboneError(UserError):

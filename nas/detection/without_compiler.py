@@ -32,7 +32,7 @@ class _Deferred(ModuleType):
 class _Compiler(_Deferred):
     @staticmethod
     def disable(function: Any = None, *_: Any, **__: Any) -> Any:
-        """What is never compiled needs no guard against it."""
+        """Return the function as it is: nothing is compiled, so that nothing needs a guard."""
         return (lambda each: each) if function is None else function
 
 

@@ -1,4 +1,4 @@
-"""Where the nodes and arrows of a genotype lie when it is drawn as the NAS-FPN paper does.
+"""Positions of a genotype's nodes and arrows when it is drawn as the NAS-FPN paper does.
 
 Rows are levels, the finest below; the inputs are the first column, each cell has a column of its own.
 """

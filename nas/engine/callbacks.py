@@ -1,4 +1,4 @@
-"""What a search wants of a trial while it runs: limits, rungs, checkpoints."""
+"""Callbacks of a search for a running trial: limits, rungs, checkpoints."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 
 class SearchCallbacks(TrialCallbacks):
-    """What the search wants of one trial.
+    """Callbacks of the search for one trial.
 
     Args:
         key: see `TrialRequest`.

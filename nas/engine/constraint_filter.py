@@ -1,4 +1,4 @@
-"""Which candidates may be trained, and when too many in a row may not."""
+"""Filter of candidates by the constraints; too many rejections in a row end the search."""
 
 from __future__ import annotations
 
@@ -63,12 +63,12 @@ class ConstraintFilter:
 
     @property
     def counts_cost(self) -> bool:
-        """Whether a limit can be checked before a candidate is handed out."""
+        """True if a limit can be checked before a candidate is handed out."""
         return self.constraints.max_params is not None or self.constraints.max_macs is not None
 
     @property
     def needs_worker(self) -> bool:
-        """Whether a limit can only be checked by a worker."""
+        """True if a limit can only be checked by a worker."""
         return self.constraints.max_latency_ms is not None
 
     @property

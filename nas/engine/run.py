@@ -148,7 +148,7 @@ def _pool(
 
 
 def _server(config: SearchConfig, run: RunDirectory, trials: list[Trial]) -> ActorHandle[Any] | None:
-    """The actor of a `TrialServer` on this machine, if anything would be asked of it."""
+    """The actor of a `TrialServer` on this machine; None without rungs and checkpoints, which alone need it."""
     if not config.stopping.rungs and config.resources.checkpoint_seconds is None:
         return None
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)

@@ -117,7 +117,7 @@ class TrialScheduler:
 
     @property
     def may_go_on(self) -> bool:
-        """Whether a trial in work may yet be rejected, so that another has to take its place."""
+        """True if a trial in work may yet be rejected, so that another has to take its place."""
         return self.constraint_filter.needs_worker and self._twins.any_running
 
     def prepare(self) -> None:

@@ -1,4 +1,4 @@
-"""What trains and scores candidates in a worker."""
+"""Task of a worker: training and scoring of candidates."""
 
 from __future__ import annotations
 

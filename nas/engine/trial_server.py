@@ -1,4 +1,4 @@
-"""What workers on any machine ask while a trial runs: whether it goes on, and where its checkpoint is."""
+"""Server that workers on any machine ask while a trial runs: whether it goes on, and for its checkpoint."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class TrialServer:
         return self._rungs.stops(number, step, reward)
 
     def remember(self, number: int, rewards: Mapping[str, float]) -> None:
-        """What a trial scored at the rungs in an earlier attempt, as in its metrics."""
+        """Take in a trial's rewards at the rungs of an earlier attempt, by the names in its metrics."""
         for name, reward in rewards.items():
             if name.startswith(RUNG_METRIC):
                 self._rungs.remember(number, int(name.removeprefix(RUNG_METRIC)), reward)

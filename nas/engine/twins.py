@@ -30,7 +30,7 @@ class Twins:
 
     @property
     def any_running(self) -> bool:
-        """Whether a candidate is in work."""
+        """True if a candidate is in work."""
         return bool(self._running)
 
     def result(self, candidate: Candidate) -> Trial | None:

@@ -1,4 +1,4 @@
-"""What a search tells its caller beside the trials."""
+"""Listener that a search reports to: progress, trials and the resources used."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Usage:
-    """What one start of a search took.
+    """Resources that one start of a search used.
 
     Args:
         seconds: from start to end.

@@ -1,4 +1,4 @@
-"""What a detector finds in images, after one exit or several.
+"""Detections in images, after one exit or several.
 
 Shapes: N images, S the side of the square that images are padded to, A_l anchors of a level.
 """

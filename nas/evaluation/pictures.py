@@ -1,4 +1,4 @@
-"""What a detector found, and what its exits cost, drawn with matplotlib."""
+"""Figures of detections and of the cost of a detector's exits, drawn with matplotlib."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MIN_SCORE = 0.3
 MOST = 30
 """Boxes of an image that are drawn; of detections those with the highest scores."""
 LABEL_SIZE = 6.5
-"""Of the classes' names, in points."""
+"""Size of the classes' names, in points."""
 LABEL_ROOM = 0.04
 """Share of the image's height that a label takes."""
 

@@ -1,4 +1,4 @@
-"""What is said of exports that cannot be."""
+"""Errors of exports that cannot be made."""
 
 from __future__ import annotations
 

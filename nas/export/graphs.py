@@ -27,7 +27,7 @@ STRIDE_OF_IMAGES = 32
 
 @dataclass(frozen=True)
 class Graph:
-    """What is traced, and what it is called with.
+    """Module to trace, and the inputs that it is called with.
 
     Args:
         module: takes the tensors of `inputs` by position, gives an ordered dict of `output_names`.
@@ -61,7 +61,7 @@ class Graph:
         return "batch", "anchors", "values"
 
     def traceable(self) -> nn.Module:
-        """What computes the same at every size of `dynamic_shapes`, and can be traced for them all."""
+        """Module that computes the same at every size of `dynamic_shapes`, and can be traced for them all."""
         return self.module if self.levels else with_fixed_padding(self.module)
 
     def dynamic_shapes(self) -> tuple[Any, ...]:

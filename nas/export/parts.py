@@ -1,4 +1,4 @@
-"""What a generated class is made of: its members, the functions it calls, and where its tensors come from."""
+"""Parts of a generated class: its members, the functions it calls, and where its tensors come from."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MEMBER = "        self.{name} = {value}"
 
 @dataclass
 class Shared:
-    """What the classes of a file share; filled while they are written.
+    """Parts that the classes of a file share; filled while they are written.
 
     Attributes:
         helpers: names of the functions called.

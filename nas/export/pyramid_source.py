@@ -75,7 +75,7 @@ class PyramidSource:
         return before + assignment(name, terms, self._transform(name, cell, f"{ours}.transform"))
 
     def _transform(self, name: str, cell: Cell, ours: str) -> str:
-        """What a cell calls on its sum, if anything."""
+        """Code of the block that a cell calls on its sum; empty if there is none."""
         if cell.cell.transform == "none":
             return ""
         function = "conv_block" if cell.cell.transform == "conv" else "linear_block"

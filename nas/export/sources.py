@@ -1,4 +1,4 @@
-"""What is exported: a trial of a run, an exported neck, or a saved detector."""
+"""Source of an export: a trial of a run, an exported neck, or a saved detector."""
 
 from __future__ import annotations
 

@@ -38,9 +38,9 @@ class Attempt:
         self.stopped_at: int | None = None
 
     def run(self) -> dict[str, float]:
-        """What `evaluate` gives at the end or at the rung.
+        """Train and score; the metrics of `evaluate` at the end or at the rung where the trial stops.
 
-        A rung comes before the checkpoint of its step, so that no checkpoint skips a rung that was not asked.
+        A rung comes before the checkpoint of its step, so that no checkpoint skips a rung that was not asked about.
 
         Raises:
             TrialError: when the loss is no longer finite.

@@ -21,7 +21,7 @@ FORMAT = 1
 DIGEST_BYTES = 32
 
 Facts = Mapping[str, Any]
-"""What must be the same for a training to continue another's state, in JSON's types."""
+"""Facts that a training must share with another to continue its state, in JSON's types."""
 
 
 def pack(facts: Facts, state: Mapping[str, Any]) -> bytes:

@@ -1,4 +1,4 @@
-"""What a proxy task is: the short training that scores a candidate."""
+"""Configuration of a proxy task: the short training that scores a candidate."""
 
 from __future__ import annotations
 
@@ -83,10 +83,10 @@ class ProxyConfig:
     focal_alpha: Float = Field(default=0.25, gt=0, lt=1)
     focal_gamma: Float = Field(default=1.5, ge=0)
     scorer: Literal["pycocotools", "faster_coco_eval"] = "pycocotools"
-    """What computes AP; the second gives the same up to rounding, faster (pip install 'nas-fpn[fast]')."""
+    """Package that computes AP; the second gives the same up to rounding, faster (pip install 'nas-fpn[fast]')."""
 
     postprocess: Literal["batch", "image"] = "batch"
-    """Whether boxes are decoded and suppressed for a batch at once or, by torchvision's own loop, image by image."""
+    """`batch` decodes and suppresses boxes of a batch at once, `image` one by one in torchvision's own loop."""
 
     precision: Precision = "fp32"
     """`bf16`: neck and head run under autocast; weights, loss and optimizer stay in fp32. `auto`: bf16 where
@@ -100,7 +100,7 @@ class ProxyConfig:
     minute: for long trials on a GPU."""
 
     cache_targets: bool = True
-    """Whether anchors are matched with boxes once per image, or at every use."""
+    """True to match anchors with boxes once per image, instead of at every use."""
 
     threads: Int = Field(default=1, ge=1, le=MAX_PROCESSES)
     """CPU threads of a trial; several trials with one thread each beat one trial with several."""

@@ -1,4 +1,4 @@
-"""What a training is given: inputs of the part that learns, and what its anchors have to predict."""
+"""Data of a training: inputs of the part that learns, and targets of its anchors."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Inputs(Protocol):
     def __len__(self) -> int: ...
 
     def batch(self, indices: list[int], device: torch.device) -> Any:
-        """What the trained part of the detector takes for these images: maps or images."""
+        """Inputs of the trained part of the detector for these images: maps or images."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""What of a detector a proxy task trains, and the precision that it runs in."""
+"""Part of a detector that a proxy task trains, and the precision that it runs in."""
 
 from __future__ import annotations
 

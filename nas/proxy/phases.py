@@ -1,4 +1,4 @@
-"""Where the time of a trial goes, measured in an ordinary training without changing what it computes."""
+"""Phases of a trial's time, measured in an ordinary training without changing what it computes."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ class Training:
             )
 
     def facts(self) -> dict[str, Any]:
-        """What another training must share with this one to continue its state; where it runs is left out."""
+        """Facts that another training must share with this one to continue its state; where it runs is left out."""
         return {
             "seed": self._seed,
             "images": len(self._inputs),

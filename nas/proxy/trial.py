@@ -1,4 +1,4 @@
-"""What a candidate's training gives, and how it fails."""
+"""Start, callbacks, result and failure of a candidate's training."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Start:
 
 
 class TrialCallbacks:
-    """What a trial tells and asks while it runs; as it stands, nothing is asked and nothing kept.
+    """Callbacks of a running trial; these defaults ask nothing and keep nothing.
 
     A task that knows nothing of `start` and `keeps_weights` trains from nothing and says so (`Trained.inherited`).
 
@@ -52,7 +52,7 @@ class TrialCallbacks:
         """Called with `params`, `macs` and `latency_ms` of the neck; what it raises ends the trial."""
 
     def stops_at(self, step: int, metrics: Mapping[str, float | None]) -> bool:
-        """Whether the training ends at this rung, with these metrics as the trial's."""
+        """True to end the training at this rung, with these metrics as the trial's."""
         return False
 
     def load_checkpoint(self) -> bytes | None:
@@ -65,7 +65,7 @@ class TrialCallbacks:
 
 @dataclass(frozen=True)
 class Trained:
-    """What a proxy task says of a candidate.
+    """Result of a candidate's training.
 
     Args:
         metrics: AP, AP50, ... in percent; `params`, `macs` and `latency_ms` of the neck for one image (the latency is

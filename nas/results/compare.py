@@ -24,7 +24,7 @@ class Pair:
 
 
 def cell_lines(genotype: Genotype) -> list[str]:
-    """What each cell computes, such as `p4_a = conv(sum(p4, p6) + p5)`, in the order of computation.
+    """Formula of each cell, such as `p4_a = conv(sum(p4, p6) + p5)`, in the order of computation.
 
     Nodes have the names of `node_names`, which do not depend on the order of cells at other levels. After `+` are
     dangling adds. Cells that no output depends on are left out.
@@ -52,7 +52,7 @@ def side_by_side(first: Genotype, second: Genotype) -> list[Pair]:
 
 
 def outline(genotype: Genotype) -> dict[str, str]:
-    """What a neck is made of, in a few words each."""
+    """Outline of a neck by title (levels, cells, merges, ...), in a few words each."""
     live = [cell for index, cell in enumerate(genotype.cells) if len(genotype.levels) + index in genotype.live_nodes]
     merges = Counter(cell.merge for cell in live)
     convs = sum(cell.transform != "none" for cell in live)

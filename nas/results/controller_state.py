@@ -1,4 +1,4 @@
-"""What a controller was like after each outcome, recovered from the journal."""
+"""Diagnostics of a controller after each outcome, recovered from the journal."""
 
 from __future__ import annotations
 

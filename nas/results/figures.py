@@ -1,4 +1,4 @@
-"""Which figures a report has, with what is said below them."""
+"""Figures of a report, with their captions."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class ReportFigure:
 
 
 def report_figures(config: SearchConfig, trials: Sequence[Trial]) -> list[ReportFigure]:
-    """What can be drawn of the trials there are."""
+    """Figures that can be drawn of these trials."""
     return [*_of_trials(config, trials), *_of_architectures(config, trials), *_of_decisions(config, trials)]
 
 

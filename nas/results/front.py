@@ -1,4 +1,4 @@
-"""The Pareto front of a search: what AP is to be had at what cost."""
+"""Pareto front of a search: best AP per cost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which decisions of the search space matter for the reward, as Optuna's random forest judges."""
+"""Importance of the search space's decisions for the reward, by Optuna's random forest."""
 
 from __future__ import annotations
 

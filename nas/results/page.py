@@ -258,7 +258,7 @@ def origin(record: Mapping[str, Any]) -> Origin:
 def script_data(
     run: str, figures: Iterable[ReportFigure], trials: Sequence[Trial], columns: Sequence[str], kept: Collection[int]
 ) -> dict[str, Any]:
-    """What the script needs to show a trial.
+    """Data that the page's script needs to show a trial.
 
     Args:
         run: how commands name the run directory.

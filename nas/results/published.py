@@ -11,7 +11,7 @@ from nas.detection.detector import build_detector
 from necks import build_neck
 
 CLASSES = 90
-"""How the papers count COCO: its category ids."""
+"""Classes of COCO as the papers count them: by its category ids."""
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,7 @@ def front_rows(config: SearchConfig, trials: Sequence[Trial]) -> list[Row]:
 
 
 def front_title(config: SearchConfig) -> str:
-    """What `front_rows` are."""
+    """Title of the table of `front_rows`."""
     return f"Pareto front: {config.reward.metric} against {COST_TITLES[config.reward.cost]}"
 
 
@@ -129,7 +129,7 @@ def cell(trial: Trial, column: str) -> str:
 
 
 def status(config: SearchConfig, trials: Sequence[Trial], live: bool) -> dict[str, Any]:
-    """What `nasfpn status` prints; `running` counts trials in work, or cut off when no search is live.
+    """State of a run for `nasfpn status`; `running` counts trials in work, or cut off when no search is live.
 
     Rejected candidates are counted apart from failed ones, and are none of the `total`. `best` and `best_found` are as
     observed, one training each. `seconds_left` supposes that as many trials are in work until the end; it is None

@@ -15,7 +15,7 @@ def duration(seconds: float) -> str:
 
 
 def resource_hours(resources: ResourceConfig, worker_seconds: float) -> str:
-    """What workers took of GPUs, or of CPU cores where they have none, such as `3.2 GPU-hours`."""
+    """Time on GPUs, or on CPU cores for workers without GPUs, such as `3.2 GPU-hours`."""
     kind, share = ("GPU", resources.gpus) if resources.gpus else ("CPU", resources.cpus)
     hours = worker_seconds * share / 3600
     return f"{hours:.1f} {kind}-hours" if hours >= 1 else f"{60 * hours:.1f} {kind}-minutes"

@@ -193,7 +193,7 @@ class Journal:
             )
 
     def require_intact(self) -> None:
-        """Whether all that was recorded is still there.
+        """Check that all that was recorded is still there.
 
         Raises:
             JournalError: if the file was deleted, renamed, replaced or written to by another program.

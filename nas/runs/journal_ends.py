@@ -1,4 +1,4 @@
-"""Where a journal file begins and ends: whether it is a file, has a line, and what follows its last whole line."""
+"""Beginning and end of a journal file: whether it is a file, has a line, and what follows its last whole line."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def require_regular(path: Path) -> None:
 
 
 def has_line(path: Path) -> bool:
-    """Whether a journal file has a whole line, the first thing that a search writes to it.
+    """True if a journal file has a whole line, the first thing that a search writes to it.
 
     Raises:
         JournalError, OSError: as `require_regular`.
@@ -33,7 +33,7 @@ _BEGINNING = b'{"op_code":'
 
 
 def is_whole(line: bytes) -> bool:
-    """Whether a line lacks nothing but its end."""
+    """True if a line is complete, its newline aside."""
     try:
         parsed(line)
     except ValueError:
@@ -42,7 +42,7 @@ def is_whole(line: bytes) -> bool:
 
 
 def may_be_begun(tail: bytes) -> bool:
-    """Whether bytes may be the beginning of a line; a machine that died may have left zeros after it, or only zeros."""
+    """True if bytes may be the beginning of a line; a machine that died may have left zeros after it, or only zeros."""
     begun = tail.rstrip(b"\0")
     return begun.startswith(_BEGINNING) or _BEGINNING.startswith(begun)
 

@@ -87,7 +87,7 @@ class SoleWriter(BaseJournalBackend):
 
     @property
     def is_new(self) -> bool:
-        """Whether nothing was ever written to it."""
+        """True if nothing was ever written to the file."""
         return not self._num_lines
 
     def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:

@@ -145,7 +145,7 @@ def parsed(line: bytes) -> dict[str, Any]:
 
 
 def is_note(line: bytes) -> bool:
-    """Whether a line changes no result."""
+    """True if a line changes no result."""
     try:
         return parsed(line).get("op_code") in NOTES
     except ValueError:
@@ -153,10 +153,10 @@ def is_note(line: bytes) -> bool:
 
 
 def replayed(lines: Lines, operation: Callable[[], Result]) -> Result:
-    """What an operation gives in which Optuna replays what `lines` reads.
+    """Call an operation in which Optuna replays what `lines` reads, and return its result.
 
     Raises:
-        JournalError: if it cannot, with the line.
+        JournalError: if Optuna cannot, with the line.
     """
     try:
         return operation()

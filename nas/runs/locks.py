@@ -15,7 +15,7 @@ if sys.platform != "win32":
 
 
 def is_locked(path: Path) -> bool | None:
-    """Whether a process holds the lock of a file, which need be neither there nor writable.
+    """True if a process holds the lock of a file, which need neither exist nor be writable.
 
     Returns:
         None where the operating system or the file system cannot tell.
@@ -40,7 +40,7 @@ def is_locked(path: Path) -> bool | None:
 
 
 def wait_until_free(path: Path, seconds: float) -> bool:
-    """Whether nobody holds the lock of a file, at the latest after a while."""
+    """Wait until nobody holds the lock of a file; False if somebody still does after `seconds`."""
     end = time.monotonic() + seconds
     while is_locked(path):
         if time.monotonic() > end:

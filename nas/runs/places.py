@@ -92,7 +92,7 @@ def trials_with_weights(place: str, run: RunDirectory) -> set[int]:
 
 
 def shown(place: str, run: RunDirectory, path: Path | None = None) -> str:
-    """What to call the run directory of a place, or something in it, when talking to the user."""
+    """Name of the run directory of a place, or of something in it, for messages to the user."""
     path = path or run.path
     if not is_url(place):
         return str(path)

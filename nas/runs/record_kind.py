@@ -1,4 +1,4 @@
-"""What wrote a run directory's `config.json`."""
+"""Kind of command that wrote a run directory's `config.json`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 
 def kind_of(record: Any) -> Literal["search", "training"] | None:
-    """None for what neither wrote."""
+    """The kind of command that wrote it; None for neither."""
     config = record.get("config") if isinstance(record, Mapping) else None
     if not isinstance(config, Mapping):
         return None

@@ -53,7 +53,7 @@ def read_trial(trial: FrozenTrial, journal: str) -> Trial:
 
 
 def check_together(trials: Sequence[Trial], journal: str) -> None:
-    """Whether trials are all those of one search.
+    """Check that trials are all those of one search.
 
     Raises:
         JournalError: if some are missing, or those of two searches are mixed.

@@ -93,7 +93,7 @@ class RunDirectory:
         return found + [path.name for path in copies_of(self.journal_file) if RESCUED in path.suffix]
 
     def _has_search(self) -> bool:
-        """Whether a search was begun here; as long as it was not, its settings may be mended."""
+        """True if a search was begun here; until then its settings may be changed."""
         if not self.config_file.is_file():
             return False
         return self.journal_file.exists() or self.read_config().storage is not None
@@ -126,7 +126,7 @@ class RunDirectory:
         return self._read().config
 
     def is_live(self) -> bool:
-        """Whether a search is running here now, on this machine or on one that shares its file locks."""
+        """True if a search is running here now, on this machine or on one that shares its file locks."""
         try:
             locked = is_locked(self.lock_file)
             return self._lock_is_taken() if locked is None else locked or bool(is_locked(self.config_file))

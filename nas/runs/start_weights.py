@@ -28,7 +28,7 @@ class StartWeights(Container[int]):
         return isinstance(number, int) and self.get(number) is not None
 
     def get(self, number: int) -> bytes | None:
-        """What `add` was given, or None."""
+        """Weights that `add` was given, or None."""
         try:
             digest, _, data = self._file(number).read_bytes().partition(b"\n")
         except OSError:

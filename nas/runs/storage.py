@@ -1,4 +1,4 @@
-"""Where a journal is kept: a file, or a database that may be away for a while."""
+"""Storage of a journal: a file, or a database that may be away for a while."""
 
 from __future__ import annotations
 
@@ -65,12 +65,12 @@ class Connection:
 
     @property
     def is_shared(self) -> bool:
-        """Whether it is a database, in which nobody holds a lock."""
+        """True for a database, in which nobody holds a lock."""
         return self._file is None
 
     @property
     def is_begun(self) -> bool:
-        """Whether something was written to the file of which this is the writer."""
+        """True if this is the writer of a file to which something was written."""
         return isinstance(self._file, SoleWriter) and not self._file.is_new
 
     def require_intact(self) -> None:
@@ -141,7 +141,7 @@ def _errors_of_databases() -> tuple[type[Exception], ...]:
 
 
 def _may_come_back(error: BaseException) -> bool:
-    """Whether it is about the connection; a URL with an unknown dialect, say, stays wrong."""
+    """True for an error of the connection; a URL with an unknown dialect, say, stays wrong."""
     from sqlalchemy.exc import DBAPIError
 
     chain = [error, error.__cause__, error.__context__]

@@ -42,7 +42,7 @@ SPACE_FIELDS = {
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class SpaceConfig:
-    """Which genotypes there are to choose from; None is the space's own default.
+    """Search space of genotypes; None in a field is the space's own default.
 
     Fields of the other space must stay None.
     """
@@ -82,7 +82,7 @@ class SpaceConfig:
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class ControllerConfig:
-    """What proposes candidates."""
+    """Controller that proposes candidates."""
 
     name: str = "evolution"
     """One of `controllers.CONTROLLERS`."""
@@ -102,7 +102,7 @@ class ControllerConfig:
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class ResourceConfig:
-    """What one trial takes of the machines."""
+    """Resources of one trial, and how many run at once."""
 
     cpus: Float = Field(default=1, ge=MIN_SHARE, le=MAX_PROCESSES)
     gpus: Float = Field(default=0, ge=0, le=MAX_PROCESSES)

@@ -158,7 +158,7 @@ class Lineages:
         return None
 
     def drift(self, depth: int) -> float:
-        """What controls of a depth gained over their roots, on average; where there is none, those of the deepest."""
+        """Mean gain of controls over their roots, at a depth or, where it has none, at the next lesser one that has."""
         for at in range(depth, 0, -1):
             gains = [
                 (self._finished[line[at - 1]].reward or 0.0) - (self._finished[root].reward or 0.0)

@@ -44,7 +44,7 @@ def build_controller(config: SearchConfig, space: SearchSpace) -> Controller:
 
 
 def staleness(controller: Controller, workers: int) -> str | None:
-    """What to change where so many trials at once would leave PPO without outcomes to learn from.
+    """Advice for so many trials at once that PPO would be left without outcomes to learn from; None otherwise.
 
     As many outcomes overtake a trial as there are others in work, at times three times as many, and the policy is
     updated once per batch of them (`experiments/results/simulated_clusters.md`).
@@ -76,7 +76,7 @@ def known_neck(name: str, config: SearchConfig) -> Genotype:
 
 
 def candidate_of(origin: str, proposal: Proposal) -> Candidate:
-    """What the journal keeps of a proposal."""
+    """Candidate that the journal keeps for a proposal."""
     return Candidate(
         origin=origin,
         genotype=proposal.genotype,
@@ -88,7 +88,7 @@ def candidate_of(origin: str, proposal: Proposal) -> Candidate:
 
 
 def outcome_of(trial: Trial, reward: RewardConfig) -> Outcome:
-    """What a controller is told of a finished trial; what was taken off the reward is off the objective, too."""
+    """Outcome of a finished trial for its controller; what was taken off the reward is off the objective, too."""
     objectives = None if trial.reward is None else objectives_of(reward, trial.metrics)
     if objectives is not None and trial.reward is not None:
         objectives = (trial.reward, *objectives[1:])

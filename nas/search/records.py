@@ -1,4 +1,4 @@
-"""What a journal holds: candidates, and what became of them."""
+"""Records of a journal: candidates, and what became of them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Candidate:
 
     @property
     def kind(self) -> Kind:
-        """What it is trained for: proposed by a controller, a published neck, or one of those trained once more."""
+        """Kind of trial: proposed by a controller, a published neck, or one of those trained once more."""
         if self.origin.startswith(KNOWN_PREFIX):
             return "known"
         if self.origin.startswith(CONFIRM_PREFIX):
@@ -46,12 +46,12 @@ class Candidate:
 
     @property
     def is_known(self) -> bool:
-        """Whether it is one of the search's published necks."""
+        """True for one of the search's published necks."""
         return self.kind == "known"
 
     @property
     def is_candidate(self) -> bool:
-        """Whether it stands for itself: no confirmation and no control of another trial."""
+        """True if it stands for itself: no confirmation and no control of another trial."""
         return self.kind in ("proposed", "known")
 
     @property
@@ -99,7 +99,7 @@ class Trial:
 
 
 def is_number(value: object) -> bool:
-    """Whether it is one that a journal takes for a metric: of Python's own, and no larger than a float can be."""
+    """True for a number that a journal takes for a metric: one of Python's own, no larger than a float can be."""
     try:
         return isinstance(value, int | float) and isinstance(float(value), float)
     except OverflowError:

@@ -1,4 +1,4 @@
-"""What a search maximises, computed from what a trial measured."""
+"""Reward that a search maximises, computed from a trial's metrics."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class RewardConfig:
     for others the reward is the metric, and the Pareto front is reported."""
 
     metric: str = Field(default="AP", pattern=r"^AP(50|75|s|m|l|/.+)?$")
-    """Which average precision counts: AP, AP50, AP75, APs, APm, APl, or `AP/<class>`."""
+    """Average precision that counts: AP, AP50, AP75, APs, APm, APl, or `AP/<class>`."""
 
     cost: CostName = "macs"
     """Of the neck for one image; the Pareto front is drawn over it whatever the objective."""

@@ -35,7 +35,7 @@ class StoppingConfig:
 
 
 class Rungs:
-    """What was scored at each rung; a trial that is run again replaces what it scored before."""
+    """Rewards at each rung; a trial that is run again replaces its earlier ones."""
 
     def __init__(self, config: StoppingConfig) -> None:
         self._factor = config.reduction_factor
@@ -47,7 +47,7 @@ class Rungs:
             self._rewards[step][number] = reward
 
     def stops(self, number: int, step: int, reward: float) -> bool:
-        """Whether the trial ends here; the reward is remembered."""
+        """True if the trial ends here; the reward is remembered."""
         self.remember(number, step, reward)
         rewards = self._rewards.get(step, {})
         better = sum(other > reward for other in rewards.values())

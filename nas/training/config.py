@@ -1,4 +1,4 @@
-"""What a full training is: a frozen configuration, validated when it is made."""
+"""Configuration of a full training, frozen and validated when it is made."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MAX_SCALE = 16
 """Largest factor of `scale_jitter`; the widest published is 2."""
 
 LAUNCH_FIELDS = ("resources", "epochs")
-"""What may change from one start of a training to the next."""
+"""Fields that may change from one start of a training to the next."""
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
@@ -110,7 +110,7 @@ class TrainResourceConfig:
     """Each trains on its share of every batch."""
 
     gpu: bool | None = None
-    """Whether each process takes a GPU; None: if there is any in the cluster."""
+    """True to give each process a GPU; None: if there is any in the cluster."""
 
     cpus: Float = Field(default=1, ge=MIN_SHARE, le=MAX_PROCESSES)
     """CPUs of each process, for Ray's bookkeeping."""
@@ -173,7 +173,7 @@ class TrainConfig:
 
     channels_last: bool = True
     sync_norm: bool | None = None
-    """Whether batch norms take their statistics over all processes; None: if there are several GPUs."""
+    """True to take batch norms' statistics over all processes; None: if there are several GPUs."""
 
     ema: Float | None = Field(default=None, gt=0, lt=1)
     """Decay of a moving average of the weights, which is then scored and saved; None: the weights themselves."""

@@ -95,7 +95,7 @@ class TrainingDirectory:
             raise TrainingDirectoryError(f"{self.config_file} is no configuration of a training: {error}") from error
 
     def read_epochs(self) -> list[dict[str, float]]:
-        """What `write_epochs` wrote, up to the first line that is damaged."""
+        """Entries that `write_epochs` wrote, up to the first line that is damaged."""
         entries: list[dict[str, float]] = []
         with suppress(OSError, ValueError):
             for line in self.epochs_file.read_text().splitlines():

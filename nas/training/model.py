@@ -28,7 +28,7 @@ from search_space.files import is_there
 
 
 def detector_spec(config: TrainConfig, train: CocoSplit) -> DetectorSpec:
-    """What is trained, for the classes of a split.
+    """Specification of the detector to train, for the classes of a split.
 
     Raises:
         ConfigError: if there is no such neck, or it does not fit.

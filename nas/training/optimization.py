@@ -11,7 +11,7 @@ from torch import nn
 from nas.training.config import TrainOptimizerConfig
 
 DROP = 0.1
-"""What the learning rate is multiplied with at each milestone."""
+"""Factor of the learning rate at each milestone."""
 
 
 def build_optimizer(module: nn.Module, config: TrainOptimizerConfig) -> torch.optim.Optimizer:

@@ -1,4 +1,4 @@
-"""What Ray Train runs in each process, and what the processes tell the one that was started."""
+"""Function that Ray Train runs in each process, and the news that the processes report."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def _failure(error: Exception) -> Failure:
 
 
 def _told(error: UserError) -> str:
-    """What it says; an error of a process that loads images comes with that process's traceback before it."""
+    """Message of an error, without the traceback before it that comes from a process that loads images."""
     return str(error).strip().rpartition(f"{type(error).__name__}: ")[2]
 
 

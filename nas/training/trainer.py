@@ -46,7 +46,7 @@ class TrainingError(UserError):
 
 @dataclass(frozen=True)
 class Place:
-    """Which of the processes this one is."""
+    """This process's rank, number of processes and device."""
 
     rank: int
     world: int
@@ -97,7 +97,7 @@ class Trainer:
 
     @property
     def scored_detector(self) -> RetinaNet:
-        """What is scored and saved: the average if there is one."""
+        """Detector that is scored and saved: the average if there is one."""
         return self.detector if self._average is None else self._average.module
 
     def train_epoch(self) -> None:
@@ -139,7 +139,7 @@ class Trainer:
 
     @property
     def due(self) -> bool:
-        """Whether the epoch that has just ended is one after which AP is measured."""
+        """True if AP is measured after the epoch that has just ended."""
         return self.epoch % self.config.eval_every == 0 or self.epoch == self.config.epochs
 
     def save(self, directory: Path) -> None:

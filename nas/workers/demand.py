@@ -1,4 +1,4 @@
-"""What a search asks of a cluster that starts machines by itself."""
+"""Demand of a search for room in a cluster that starts machines by itself."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from nas.search.config import ResourceConfig
 
 @contextmanager
 def demanded(resources: ResourceConfig) -> Iterator[None]:
-    """For this time, room for `resources.workers` trials: Ray's autoscaler starts machines for it and keeps them.
+    """Context with room for `resources.workers` trials: Ray's autoscaler starts machines for it and keeps them.
 
     Workers are bound to machines that are there, which asks for no others. Without `workers` nothing is asked for, and
     a cluster without an autoscaler takes no notice. Ray keeps one such demand, the latest of all its jobs; that of a

@@ -54,7 +54,7 @@ class _Process:
     answered: float = 0.0
 
     def answers(self) -> bool:
-        """Whether somebody listens there; a process that is stopped and not dead is left to Ray's own limit."""
+        """True if somebody listens there; a process that is stopped and not dead is left to Ray's own limit."""
         try:
             with socket.create_connection(self.place, timeout=CONNECT_SECONDS):
                 return True

@@ -14,7 +14,7 @@ from nas.workers.ray_session import Node
 _log = logging.getLogger(__name__)
 
 REFRESH_SECONDS = 3.0
-"""How often to look for machines that joined, and for workers to replace."""
+"""Seconds between two looks for machines that joined, and for workers to replace."""
 
 MAX_DEAD_STARTS = 3
 """Workers of a machine that may die before they are ready; then nothing more is started there."""

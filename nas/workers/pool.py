@@ -136,7 +136,7 @@ class Pool(Generic[Payload, Result]):
         self._waiting[worker.actor.run.remote(job.payload)] = worker
 
     def replies(self) -> list[tuple[Payload, Result | Failed]]:
-        """What became of payloads, after waiting for up to a second; and look after the workers.
+        """Results of payloads, after waiting for up to a second; looks after the workers, too.
 
         Raises:
             Interrupted: when the command was asked to end.
@@ -237,7 +237,7 @@ class Pool(Generic[Payload, Result]):
 
 
 def make_workers(worker: type[Worker[Payload, Result]], *arguments: Any) -> Callable[[dict[str, Any]], Any]:
-    """What makes actors of this class with these arguments, all but the last of which are sent to each machine once."""
+    """Factory of actors of this class with these arguments, all but the last of which each machine gets once."""
     kept = [ray.put(argument) for argument in arguments[:-1]]
     actor_class: Any = ray.remote(worker)
 

@@ -36,7 +36,7 @@ TOKEN_FILE = "token"
 TOKEN_BYTES = 32
 
 NICENESS = "RAY_worker_niceness"
-"""How far workers give way to other programs. Ray's default, 15, leaves them 3 % of a core that another one uses; 0,
+"""Niceness of workers towards other programs. Ray's default, 15, leaves them 3 % of a core that another one uses; 0,
 ours, half of it."""
 
 NO_METRICS = {

@@ -124,7 +124,7 @@ def require_room(resources: ResourceConfig, *, wait: float) -> None:
 
 
 def shortage(resources: ResourceConfig) -> str:
-    """What a trial needs, and what the machines have."""
+    """Message on what a trial needs, and what the machines have."""
     alive = [entry for entry in ray.nodes() if entry["Alive"]]
     each = ", ".join(
         f"{entry['NodeManagerHostname']}: {entry['Resources'].get('CPU', 0):g} CPUs, "

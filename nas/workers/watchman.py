@@ -45,7 +45,7 @@ def _is_marked(process: Path, directory: str) -> bool:
 
 
 def _writes_to(process: Path, directory: str) -> bool:
-    """Whether it has one of the Ray's logs open to write: agents overwrite part of their environment by their title."""
+    """True if it has a log of that Ray open for writing: agents overwrite part of their environment by their title."""
     try:
         for file in (process / "fd").iterdir():
             if str(file.readlink()).startswith(f"{directory}/") and file.lstat().st_mode & stat.S_IWUSR:

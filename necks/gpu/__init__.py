@@ -1,1 +1,1 @@
-"""What PyTorch has no quick kernel for on a GPU, written in Triton; the modules above compute the same without it."""
+"""Triton kernels for what PyTorch is slow at on a GPU; the modules above compute the same without them."""

@@ -1,4 +1,4 @@
-"""When the kernels are used."""
+"""Conditions for the use of the kernels."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
 
 def kernels_fit(x: Tensor) -> bool:
-    """Whether the kernels take a map in channels_last like this: it is on a GPU, and nobody traces."""
+    """True if the kernels can take this map in channels_last: it is on a GPU, and nothing traces it."""
     return (
         x.is_cuda
         and x.dtype in DTYPES

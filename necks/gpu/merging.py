@@ -53,7 +53,7 @@ def launch(terms: list[Term], size: Size, activation: Activation) -> Tensor:
 
 
 def _given(term: Term, size: Size) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-    """What may be another one at each call, and what the kernel is compiled for.
+    """Arguments that may differ at each call, and those that the kernel is compiled for.
 
     The first is map, gate, weight, height, width and two numbers of the way to resample (rows and columns before the
     map, or steps in it); the second is gated, way, rows, columns and strides of the window, and its fill.

@@ -49,7 +49,7 @@ class MaxPool(torch.autograd.Function):
 
 
 def max_pool(x: Tensor, size: Size, window: Window) -> Tensor:
-    """What `necks.resample.pool_window` says, of a map in channels_last."""
+    """Max-pool of a map in channels_last, with a window of `necks.resample.pool_window`."""
     pooled: Tensor = MaxPool.apply(x, size, window)
     return pooled
 

@@ -27,14 +27,14 @@ SOURCES: dict[str, Callable[..., Sources]] = {
     "panet": panet,
     "tf": tf,
 }
-"""Where weights come from -> the names there of a neck's tensors."""
+"""Source of weights -> the names there of a neck's tensors."""
 
 WRAPPERS = ("state_dict", "model", "model_state_dict")
 """Keys that training programs keep a state dict under."""
 MAX_WRAPPERS = 8
 """Dicts that a state dict is inside of; training programs have one or two."""
 PREFIXES = ("module.", "model.", "neck.", "backbone.fpn.", "fpn.", "Conv_Body.")
-"""Of data-parallel copies, of training wrappers, of the neck in detectors of mmdetection, torchvision and effdet."""
+"""Prefixes of data-parallel copies, training wrappers, necks in detectors of mmdetection, torchvision and effdet."""
 BACKBONE_INSIDE = "conv_body."
 """PANet's neck has the backbone as a part of it."""
 OPTIONAL_TAIL = "num_batches_tracked"

@@ -1,4 +1,4 @@
-"""Which variable of a public implementation each tensor of a neck is."""
+"""Names of a neck's tensors in public implementations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who writes to a URL now: a small object there that a live search renews."""
+"""Heartbeat of a search on a URL: a small object there, renewed while it lives, that says who writes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from search_space.files import FileError, parse_json
 HEARTBEAT = "search.heartbeat"
 
 ROUND_SECONDS = 15.0
-"""What a search on a URL loses at most when its machine dies, and how often its heartbeat is renewed."""
+"""Seconds between two heartbeats, and the most that a search on a URL loses when its machine dies."""
 
 DEAD_ROUNDS = 3
 """A heartbeat that has not changed for so many rounds is that of a dead search."""
@@ -38,12 +38,12 @@ class Beat:
     """By the writer's clock."""
 
     def is_fresh(self) -> bool:
-        """Whether it is recent; wrong when clocks differ by more than a round or two."""
+        """True if it is recent; wrong when clocks differ by more than a round or two."""
         return abs(time.time() - self.time) < DEAD_ROUNDS * ROUND_SECONDS
 
 
 def read_beat(remote: Remote) -> Beat | None:
-    """The latest, of whatever search; None if there is none that can be read."""
+    """The latest heartbeat of any search; None if there is none that can be read."""
     content = remote.read(HEARTBEAT)
     try:
         return None if content is None else from_dict(Beat, parse_json(content, HEARTBEAT))
@@ -61,7 +61,7 @@ def new_owner() -> str:
 
 
 def is_alive(remote: Remote, found: Beat) -> bool:
-    """Whether the search that wrote `found` goes on; takes a round to be true, and a few to be false.
+    """True if the search that wrote `found` goes on; takes a round to become True, and a few to become False.
 
     It watches for a change, so that the clocks of two machines need not agree.
     """

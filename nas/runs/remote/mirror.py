@@ -171,7 +171,7 @@ class Mirror:
             ) from problem
 
     def _last_rounds(self) -> Exception | None:
-        """What went wrong, several times."""
+        """Try the last round several times; the error of the last try, or None after a success."""
         problem: Exception | None = None
         for wait in (0.0, *LAST_WAITS):
             time.sleep(wait)

@@ -85,7 +85,7 @@ class Staging:
 
     @property
     def uploaded(self) -> bool:
-        """Whether the URL ever got this run, or it came from there."""
+        """True if this run was ever uploaded to the URL, or came from there."""
         return bool(self._state().get("uploaded"))
 
     @uploaded.setter
@@ -109,7 +109,7 @@ class Staging:
         return {name: found[name] for name in sorted(names, key=lambda name: (name != CONFIG, name))}
 
     def goes_on_from(self, journal: bytes | None) -> bool:
-        """Whether what is here is a later state of the run with that journal, by which nothing is lost."""
+        """True if what is here continues the run with that journal, so that replacing that one loses nothing."""
         ours = self.whole_journal() or b""
         return ours != b"" and ours.startswith(journal or b"") and (self.path / CONFIG).is_file()
 
