@@ -12,6 +12,9 @@ from nas.proxy.config import ProxyConfig
 class NeckAndHead(nn.Module):
     """From inputs to the head's outputs, `cls_logits` (N, A, K) and `bbox_regression` (N, A, 4).
 
+    The head gets views of the maps, so that its gradients are summed before those of the neck's cells are added: in
+    this order whether `Phases` tells them apart or not, and results are equal to the last bit.
+
     Args:
         pyramid: the neck, or backbone and neck together.
     """
@@ -22,7 +25,7 @@ class NeckAndHead(nn.Module):
         self.head = head
 
     def forward(self, inputs: Tensor | dict[str, Tensor]) -> dict[str, Tensor]:
-        outputs: dict[str, Tensor] = self.head(list(self.pyramid(inputs).values()))
+        outputs: dict[str, Tensor] = self.head([x.view_as(x) for x in self.pyramid(inputs).values()])
         return outputs
 
 

@@ -78,17 +78,15 @@ class Phases:
         finally:
             self.begin(None)
 
-    def _before_head(self, module: Any, inputs: tuple[list[Tensor]]) -> tuple[list[Tensor]]:
-        """Views of the maps, whose gradients are those of the head alone: cells of the neck take the maps as well."""
+    def _before_head(self, module: Any, inputs: tuple[list[Tensor]]) -> None:
         if not module.training:
-            return inputs
-        maps = [x.view_as(x) for x in inputs[0]]
+            return
+        (maps,) = inputs
         watched = [x for x in maps if x.requires_grad]
         self._maps_left = len(watched)
         for x in watched:
             x.register_hook(self._map_done)
         self.begin("head forward")
-        return (maps,)
 
     def _after_head(self, module: Any, _inputs: Any, outputs: dict[str, Tensor]) -> None:
         if not module.training:
