@@ -10,10 +10,14 @@ from typing import Any, Literal
 
 from nas.configuration import to_dict
 from nas.data.config import DataConfig
+from nas.data.image_files import MAX_PIXELS
 from nas.proxy.config import ProxyConfig
 from search_space import Genotype
 
 Metrics = dict[str, Any]
+
+LATER = {"categories": None, "value_range": None, "max_pixels": MAX_PIXELS}
+"""Fields of the data that the first version had not, with the values that change nothing."""
 
 
 @dataclass(frozen=True)
@@ -46,12 +50,18 @@ class TrainingJob:
         identity = {
             "genotype": self.genotype.to_json(indent=None),
             "proxy": to_dict(self.proxy),
-            "data": to_dict(self.data),
+            "data": _without_later_fields(self.data),
             "content": self.content,
             "seed": self.seed,
             "split": self.split,
         }
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _without_later_fields(data: DataConfig) -> dict[str, Any]:
+    """A data configuration as older versions wrote it, so that what they trained is found again."""
+    fields = to_dict(data)
+    return {name: value for name, value in fields.items() if name not in LATER or value != LATER[name]}
 
 
 @dataclass(frozen=True)

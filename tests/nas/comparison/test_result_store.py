@@ -9,7 +9,10 @@ from dataclasses import replace
 import pytest
 
 from nas.comparison.result_store import ResultStore, ResultStoreError
-from nas.comparison.training_job import Result
+from nas.comparison.training_job import Result, TrainingJob
+from nas.data.config import DataConfig
+from nas.proxy.config import ProxyConfig
+from search_space import known
 from tests.support.made_up_trainings import filled, metrics, plan
 
 CASES = plan().proxy_jobs()
@@ -99,3 +102,12 @@ def test_a_place_that_cannot_be_written_to_is_a_clear_error(tmp_path):
         ResultStore(tmp_path / "file" / "b.jsonl").claim(),
     ):
         pass
+
+
+def test_what_an_older_version_trained_is_found_again():
+    """The key is that of a version without some fields of the data, which do not change it as long as they do nothing."""
+    data = DataConfig(root="data/signs")
+    job = TrainingJob("x", "", known.fpn(), ProxyConfig(), data, 3, "content")
+    assert job.key == "4b55fab49606f9825327f40c2e3bd901"
+    assert replace(job, data=replace(data, categories=("cup",))).key != job.key
+    assert replace(job, data=replace(data, value_range=(0.0, 9.0))).key != job.key
