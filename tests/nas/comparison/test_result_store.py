@@ -105,7 +105,7 @@ def test_a_place_that_cannot_be_written_to_is_a_clear_error(tmp_path):
 
 
 def test_what_an_older_version_trained_is_found_again():
-    """The key is that of a version without some fields of the data, which do not change it as long as they do nothing."""
+    """The key is that of a version that lacked some fields of the data; they change it only where they do something."""
     data = DataConfig(root="data/signs")
     job = TrainingJob("x", "", known.fpn(), ProxyConfig(), data, 3, "content")
     assert job.key == "4b55fab49606f9825327f40c2e3bd901"
