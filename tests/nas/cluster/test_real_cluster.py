@@ -20,6 +20,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 ROOT = Path(__file__).parents[3]
 TINY = {
+    "confirm.trainings": "0",
     "data.embedded": '{"train": 16, "reward": 8, "test": 2}',
     "proxy.steps": "4",
     "random_trials": "1",
