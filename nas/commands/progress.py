@@ -100,7 +100,7 @@ class Progress:
             line += f"; {duration(seconds)} per trial ({how}): about {whole}"
             line += f", {resource_hours(self.config.resources, scheduler.left * seconds)}"
         console.print(line, soft_wrap=True)
-        if (warning := staleness(scheduler.controllers[SEARCH], workers)) is not None:
+        if (warning := staleness(scheduler.proposers.controllers[SEARCH], workers)) is not None:
             console.print(f"warning: {warning}", soft_wrap=True)
         self._bar.reset(
             self._task, total=scheduler.total, completed=self._done, description=shown(self._state(scheduler.total))

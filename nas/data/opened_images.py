@@ -8,7 +8,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,11 @@ class Outcome:
     extremes: tuple[float, float] | None = None
     deep: int = 0
 
+    @property
+    def is_good(self) -> bool:
+        """True if every image could be read and has the stated size."""
+        return not (self.unreadable or self.wrong_sizes)
+
     def add(self, image: int, found: str | WrongSizeError | tuple[float, float] | None) -> None:
         if isinstance(found, WrongSizeError):
             self.wrong_sizes[image] = str(found)
@@ -64,8 +69,9 @@ def open_images(
 ) -> Outcome:
     """The outcome for this version of the images: from the cache under `root`, or found now and kept there.
 
-    Of several processes one opens the images while the others wait. Where the cache cannot be written to, nothing is
-    kept. A version is known by the entries' sizes, the reading, and the size and time of every file.
+    Of several processes one opens the images while the others wait. Only good outcomes are kept, since an image on a
+    network's disk may be unreadable for a moment. Where the cache cannot be written to, nothing is kept. A version is
+    known by the entries' sizes, the reading, and the size and time of every file.
 
     Args:
         anew: whether the images are opened in any case.
@@ -81,8 +87,9 @@ def open_images(
         if kept is not None:
             return kept
         outcome = _opened(images, reading, told)
-        with contextlib.suppress(OSError):
-            atomic_write(path, json.dumps(asdict(outcome)))
+        if outcome.is_good:
+            with contextlib.suppress(OSError):
+                atomic_write(path, json.dumps({"extremes": outcome.extremes, "deep": outcome.deep}))
         return outcome
 
 
@@ -119,17 +126,13 @@ def _version(images: Images, reading: Reading) -> str:
 
 
 def _kept(path: Path) -> Outcome | None:
-    """A kept outcome; None if there is none that is whole."""
+    """A kept outcome, which is good; None if there is none that is whole."""
     try:
         content = json.loads(path.read_text())
         extremes = content["extremes"]
-        return Outcome(
-            {int(image): str(why) for image, why in content["unreadable"].items()},
-            {int(image): str(why) for image, why in content["wrong_sizes"].items()},
-            None if extremes is None else (float(extremes[0]), float(extremes[1])),
-            int(content["deep"]),
-        )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError):
+        extremes = None if extremes is None else (float(extremes[0]), float(extremes[1]))
+        return Outcome(extremes=extremes, deep=int(content["deep"]))
+    except (OSError, ValueError, KeyError, TypeError, IndexError):
         return None
 
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import ray
 from ray.exceptions import RayTaskError
 
-from nas.proxy.trial import Start, TrialCallbacks
+from nas.engine.trial import TrialRequest
+from nas.proxy.trial import TrialCallbacks
 from nas.search.config import SearchConfig
 from nas.search.constraints import Measured, RejectedError, violations
 from nas.search.metrics import plain_metrics
@@ -27,56 +28,41 @@ class SearchCallbacks(TrialCallbacks):
     """Callbacks of the search for one trial.
 
     Args:
-        key: see `TrialRequest`.
-        limited: whether the constraints and the rungs hold for it; they do not for known necks.
         server: the actor of a `TrialServer`, needed for rungs and checkpoints only.
-        channels, start, keeps_weights: see `TrialCallbacks`.
     """
 
-    def __init__(
-        self,
-        config: SearchConfig,
-        number: int,
-        key: str,
-        limited: bool,
-        server: ActorHandle[Any] | None = None,
-        channels: int | None = None,
-        start: Start | None = None,
-        keeps_weights: bool = False,
-    ) -> None:
-        self.channels = channels
-        self.start = start
-        self.keeps_weights = keeps_weights
+    def __init__(self, config: SearchConfig, request: TrialRequest, server: ActorHandle[Any] | None = None) -> None:
+        self.channels = request.candidate.channels
+        self.start = request.start
+        self.keeps_weights = request.keeps_weights
         self._config = config
-        self._number = number
-        self._key = key
+        self._request = request
         self._server = server
-        self._limited = limited
-        self.rungs = config.stopping.rungs if limited and server is not None else ()
+        self.rungs = config.stopping.rungs if request.candidate.is_limited and server is not None else ()
         self.checkpoint_seconds = None if server is None else config.resources.checkpoint_seconds
         self.rewards: dict[str, float] = {}
 
     def before_training(self, measured: Measured) -> None:
         plain = plain_metrics(measured)
-        if self._limited and violations(self._config.constraints, plain):
+        if self._request.candidate.is_limited and violations(self._config.constraints, plain):
             raise RejectedError(plain)
 
     def stops_at(self, step: int, metrics: Mapping[str, float | None]) -> bool:
         reward = reward_of(self._config.reward, plain_metrics(metrics))
         self.rewards[f"{RUNG_METRIC}{step}"] = reward
         assert self._server is not None
-        return bool(ray.get(self._server.stops.remote(self._number, step, reward)))
+        return bool(ray.get(self._server.stops.remote(self._request.number, step, reward)))
 
     def load_checkpoint(self) -> bytes | None:
         """As the task saved it; what was scored at rungs before comes back with it."""
         if self._server is None or self.checkpoint_seconds is None:
             return None
-        kept: bytes | None = ray.get(self._server.load_checkpoint.remote(self._key))
+        kept: bytes | None = ray.get(self._server.load_checkpoint.remote(self._request.key))
         if kept is None:
             return None
         rewards, _, data = kept.partition(b"\n")
         self.rewards |= json.loads(rewards)
-        ray.get(self._server.remember.remote(self._number, self.rewards))
+        ray.get(self._server.remember.remote(self._request.number, self.rewards))
         return data
 
     def save_checkpoint(self, data: bytes) -> None:
@@ -84,6 +70,6 @@ class SearchCallbacks(TrialCallbacks):
         assert self._server is not None
         kept = json.dumps(self.rewards).encode() + b"\n" + data
         try:
-            ray.get(self._server.save_checkpoint.remote(self._key, kept))
+            ray.get(self._server.save_checkpoint.remote(self._request.key, kept))
         except RayTaskError as error:
-            _log.warning("no checkpoint of trial %d could be saved: %s", self._number, error.cause)
+            _log.warning("no checkpoint of trial %d could be saved: %s", self._request.number, error.cause)

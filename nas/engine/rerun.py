@@ -6,25 +6,31 @@ from collections.abc import Mapping
 
 from nas.engine.callbacks import SearchCallbacks
 from nas.engine.task import MakeTask, make_proxy_task
-from nas.engine.trial import Rejected, Scored, TrialRequest, run_trial, trial_seed
+from nas.engine.trial import Rejected, TrialRequest, trial_seed
+from nas.engine.worker import run_trial
 from nas.errors import UserError
 from nas.proxy.trial import Start, TrialError
 from nas.runs.start_weights import StartWeights
 from nas.search.config import SearchConfig
+from nas.search.constraints import Measured
 from nas.search.inheritance import INHERITED_FROM, RAW_REWARD
 from nas.search.records import Trial
 from nas.search.reward import reward_of
 from nas.search.stopping import RUNG_METRIC
+from nas.workers.answers import Failed
 
 
 class _AsRecorded(SearchCallbacks):
-    """Stops where the trial was stopped."""
+    """Stops where the trial was stopped; no limit is checked, since latency is never measured alike."""
 
-    def __init__(self, config: SearchConfig, trial: Trial, start: Start | None) -> None:
-        super().__init__(config, trial.number, "", limited=False, channels=trial.candidate.channels, start=start)
+    def __init__(self, config: SearchConfig, request: TrialRequest, trial: Trial) -> None:
+        super().__init__(config, request)
         steps = [int(name.removeprefix(RUNG_METRIC)) for name in trial.metrics if name.startswith(RUNG_METRIC)]
         self.rungs = tuple(sorted(steps))
         self._last = self.rungs[-1] if trial.state == "stopped" else None
+
+    def before_training(self, measured: Measured) -> None:
+        pass
 
     def stops_at(self, step: int, metrics: Mapping[str, float | None]) -> bool:
         return step == self._last
@@ -68,7 +74,8 @@ def train_again(
     request = TrialRequest(
         number=trial.number, candidate=trial.candidate, seed=trial_seed(config, trial.number), start=start
     )
-    answer = run_trial(make_task(config), config, request, _AsRecorded(config, trial, start))
-    if not isinstance(answer, Scored):
-        raise TrialError("its neck is over a limit" if isinstance(answer, Rejected) else answer.error)
+    answer = run_trial(make_task(config), config, request, _AsRecorded(config, request, trial))
+    assert not isinstance(answer, Rejected)
+    if isinstance(answer, Failed):
+        raise TrialError(answer.error)
     return reward_of(config.reward, answer.metrics)

@@ -20,7 +20,7 @@ from nas.engine.task import MakeTask, make_proxy_task
 from nas.engine.trial import Answer, Rejected, Scored, TrialRequest, trial_seed
 from nas.engine.trial_server import TrialServer, checkpoint_file
 from nas.engine.usage import Listener, Usage
-from nas.engine.worker import Worker
+from nas.engine.worker import TrialWorker
 from nas.errors import UserError
 from nas.proxy.trial import Start
 from nas.runs.journal import open_journal
@@ -126,7 +126,7 @@ def _pool(
     start = time.monotonic()
     server = _server(config, run, trials)
     pool: TrialPool = Pool(
-        make_workers(Worker, config, make_task, server), config.resources, lambda: nodes(config.resources)
+        make_workers(TrialWorker, config, make_task, server), config.resources, lambda: nodes(config.resources)
     )
     gpus = accelerators()
     try:

@@ -4,32 +4,24 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Container, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from controllers.records import State
 from nas.engine.constraint_filter import ConstraintFilter, Count, Rejection
+from nas.engine.proposers import Proposers
 from nas.engine.twins import Twins
 from nas.proxy.config import ProxyConfig
 from nas.runs.journal import Journal
-from nas.search.config import SearchConfig, build_space
+from nas.search.config import SearchConfig
 from nas.search.confirmation import Confirmation
 from nas.search.constraints import Measured, static_cost
 from nas.search.inheritance import Lineages
-from nas.search.proposing import (
-    build_baseline,
-    build_controller,
-    candidate_of,
-    known_neck,
-    outcome_of,
-    replay,
-)
-from nas.search.records import CONFIRM_PREFIX, KNOWN_PREFIX, RANDOM, SEARCH, Candidate, Trial
+from nas.search.proposing import known_neck
+from nas.search.records import CONFIRM_PREFIX, KNOWN_PREFIX, Candidate, Trial
 from nas.search.reward import reward_of
-from nas.search.widths import candidate_channels, known_channels
+from nas.search.widths import known_channels
 
 MakeCost = Callable[[ProxyConfig], Count]
-
 
 MAX_HELD = 4
 """Children that may wait for their controls before others are proposed."""
@@ -66,18 +58,10 @@ class TrialScheduler:
         self.config = config
         self.journal = journal
         self.on_outcome = on_outcome
-        self.space = build_space(config)
-        self._fixed_choices = {
-            name: tuple(choice for choice in choices if choice is not None)
-            for name, choices in self.space.decisions().items()
-        }
-        self.controllers = {
-            RANDOM: build_baseline(config, self.space),
-            SEARCH: build_controller(config, self.space),
-        }
         self._known = {KNOWN_PREFIX + name: known_neck(name, config) for name in config.known}
         trials = journal.trials()
         self.constraint_filter = ConstraintFilter(config.constraints, lambda: cost(config.proxy), trials)
+        self.proposers = Proposers(config, self.constraint_filter, trials)
         self._candidates = {trial.number: trial.candidate for trial in trials}
         self._origins = {trial.candidate.origin for trial in trials}
         self.lineages = Lineages(config.inherit, kept, trials)
@@ -88,8 +72,6 @@ class TrialScheduler:
         self._held: list[int] = []
         self._ready = deque(trial.number for trial in interrupted)
         self._twins = Twins(config.proxy.neck.channels, trials)
-        for origin, controller in self.controllers.items():
-            replay(controller, [trial for trial in trials if trial.candidate.origin == origin], config.reward)
 
     @property
     def total(self) -> int:
@@ -126,12 +108,10 @@ class TrialScheduler:
         Raises:
             UnsatisfiedError: if too many in a row are over a limit, now or when the search was stopped.
         """
-        for origin, controller in self.controllers.items():
-            self.constraint_filter.refuse_long_row(origin, controller.num_proposed - 1)
-        proposed = sum(controller.num_proposed for controller in self.controllers.values())
-        if not self.constraint_filter.counts_cost or proposed > self.constraint_filter.total:
+        self.proposers.refuse_long_rows()
+        if not self.constraint_filter.counts_cost or self.proposers.num_proposed > self.constraint_filter.total:
             return
-        while (candidate := self._next_proposal()) is not None:
+        while (candidate := self.proposers.next()) is not None:
             number = self._add(candidate)
             if (rejection := self.constraint_filter.check(candidate)) is None:
                 self._ready.append(number)
@@ -242,13 +222,13 @@ class TrialScheduler:
             if (released := next((held for held in self._held if not self.lineages.waits(held)), None)) is not None:
                 self._held.remove(released)
                 return released
-            candidate = self.lineages.next_control(ahead=self._proposer() is not None)
+            candidate = self.lineages.next_control(ahead=self.proposers.next_origin() is not None)
             if candidate is None and len(self._held) < MAX_HELD:
-                candidate = self._next_proposal() or self._next_confirmation()
+                candidate = self.proposers.next() or self._next_confirmation()
         return None if candidate is None else self._add(candidate)
 
     def _add(self, candidate: Candidate) -> int:
-        number = self.journal.add(candidate, space_choices=self._fixed_choices)
+        number = self.journal.add(candidate, space_choices=self.proposers.space_choices)
         self._candidates[number] = candidate
         self._begun[candidate.kind] += 1
         self.lineages.add(number, candidate)
@@ -275,8 +255,7 @@ class TrialScheduler:
         self._twins.finish(trial)
         if rejected:
             self.constraint_filter.remember(trial)
-        if (controller := self.controllers.get(trial.candidate.origin)) is not None:
-            controller.observe([outcome_of(trial, self.config.reward)])
+        self.proposers.observe(trial)
         self.on_outcome(trial)
         return trial
 
@@ -285,21 +264,6 @@ class TrialScheduler:
             if origin not in self._origins:
                 channels = known_channels(self.config, genotype, self.constraint_filter.count)
                 return Candidate(origin=origin, genotype=genotype, channels=channels)
-        return None
-
-    def _next_proposal(self) -> Candidate | None:
-        if (origin := self._proposer()) is None:
-            return None
-        (proposal,) = self.controllers[origin].propose(1)
-        candidate = candidate_of(origin, proposal)
-        channels = candidate_channels(self.config, candidate.genotype, self.constraint_filter.count)
-        return replace(candidate, channels=channels)
-
-    def _proposer(self) -> str | None:
-        """Who proposes next."""
-        for origin, limit in ((RANDOM, self.config.random_trials), (SEARCH, self.config.trials)):
-            if self.controllers[origin].num_proposed - self.constraint_filter.rejected(origin) < limit:
-                return origin
         return None
 
     def _next_confirmation(self) -> Candidate | None:

@@ -1,27 +1,19 @@
-"""One trial from its request to its answer."""
+"""Records of a trial between the engine and its workers: a request, then one of scored, rejected or failed."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from nas.engine.callbacks import SearchCallbacks
-from nas.engine.task import Task
-from nas.proxy.trial import Start, TrialError
+from nas.proxy.trial import Start
 from nas.search.config import SearchConfig
-from nas.search.constraints import Measured, RejectedError
-from nas.search.metrics import plain_metrics
+from nas.search.constraints import Measured
 from nas.search.records import Candidate
-from nas.search.reward import RewardError, reward_of
 from nas.workers.answers import Failed
-from nas.workers.guarded import guarded
 
 if TYPE_CHECKING:
-    from necks import Neck
+    pass
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,38 +70,3 @@ Answer = Scored | Rejected | Failed
 def trial_seed(config: SearchConfig, number: int) -> int:
     """Seed of a trial's training, from the search's seed and the trial's number."""
     return config.seed * 1_000_003 + number
-
-
-def run_trial(task: Task, config: SearchConfig, request: TrialRequest, hooks: SearchCallbacks) -> Answer:
-    """Train and score; an error of the candidate comes back as an answer, so that nobody tries it again.
-
-    Raises:
-        torch.AcceleratorError, OSError: when it is this process or its machine that can no longer run trials.
-    """
-
-    def train() -> Scored | Rejected:
-        start = time.perf_counter()
-        try:
-            trained = task.run(request.candidate.genotype, request.seed, hooks)
-        except RejectedError as rejection:
-            return Rejected(rejection.measured)
-        metrics = plain_metrics(trained.metrics)
-        reward_of(config.reward, metrics)
-        files = {} if trained.neck is None else _files(trained.neck)
-        return Scored(
-            metrics={**metrics, **hooks.rewards, "seconds": time.perf_counter() - start},
-            stopped=trained.stopped_at is not None,
-            neck=files,
-            inherited=trained.inherited,
-            weights=trained.weights,
-        )
-
-    return guarded(train, str(request), expected=(TrialError, RewardError))
-
-
-def _files(neck: Neck) -> dict[str, bytes]:
-    from necks import save_exported
-
-    with TemporaryDirectory() as directory:
-        save_exported(neck, directory)
-        return {path.name: path.read_bytes() for path in Path(directory).iterdir()}

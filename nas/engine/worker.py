@@ -1,26 +1,63 @@
-"""A search's worker: one trial at a time in a process that stays warm between trials."""
+"""Worker of a search: one trial at a time in a process that stays warm between trials."""
 
 from __future__ import annotations
 
 import logging
 import platform
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from nas.engine.callbacks import SearchCallbacks
 from nas.engine.task import Estimating, MakeTask, Task
-from nas.engine.trial import Answer, TrialRequest, run_trial
+from nas.engine.trial import Answer, Rejected, Scored, TrialRequest
+from nas.proxy.trial import TrialError
 from nas.search.config import SearchConfig
+from nas.search.constraints import RejectedError
+from nas.search.metrics import plain_metrics
+from nas.search.reward import RewardError, reward_of
 from nas.terminal import shown
 from nas.text import MESSAGE_LIMIT
 from nas.workers.answers import Ready
+from nas.workers.guarded import guarded
 
 if TYPE_CHECKING:
     from ray.actor import ActorHandle
 
+    from necks import Neck
+
 _log = logging.getLogger(__name__)
 
 
-class Worker:
+def run_trial(task: Task, config: SearchConfig, request: TrialRequest, callbacks: SearchCallbacks) -> Answer:
+    """Train and score; an error of the candidate comes back as an answer, so that nobody tries it again.
+
+    Raises:
+        torch.AcceleratorError, OSError: when it is this process or its machine that can no longer run trials.
+    """
+
+    def train() -> Scored | Rejected:
+        start = time.perf_counter()
+        try:
+            trained = task.run(request.candidate.genotype, request.seed, callbacks)
+        except RejectedError as rejection:
+            return Rejected(rejection.measured)
+        metrics = plain_metrics(trained.metrics)
+        reward_of(config.reward, metrics)
+        files = {} if trained.neck is None else _files(trained.neck)
+        return Scored(
+            metrics={**metrics, **callbacks.rewards, "seconds": time.perf_counter() - start},
+            stopped=trained.stopped_at is not None,
+            neck=files,
+            inherited=trained.inherited,
+            weights=trained.weights,
+        )
+
+    return guarded(train, str(request), expected=(TrialError, RewardError))
+
+
+class TrialWorker:
     """A process that makes the task once and then runs trials.
 
     Args:
@@ -52,15 +89,13 @@ class Worker:
     def run(self, request: TrialRequest) -> Answer:
         """See `run_trial`."""
         assert self._task is not None
-        candidate = request.candidate
-        hooks = SearchCallbacks(
-            self._config,
-            request.number,
-            request.key,
-            candidate.is_limited,
-            self._server,
-            channels=candidate.channels,
-            start=request.start,
-            keeps_weights=request.keeps_weights,
-        )
-        return run_trial(self._task, self._config, request, hooks)
+        callbacks = SearchCallbacks(self._config, request, self._server)
+        return run_trial(self._task, self._config, request, callbacks)
+
+
+def _files(neck: Neck) -> dict[str, bytes]:
+    from necks import save_exported
+
+    with TemporaryDirectory() as directory:
+        save_exported(neck, directory)
+        return {path.name: path.read_bytes() for path in Path(directory).iterdir()}

@@ -22,12 +22,10 @@ from nas.credentials import without_credentials_in
 from nas.drawing import layout
 from nas.drawing.architecture import BARE_RADIUS, DANGLING_COLOUR, MERGE_COLOURS, RADIUS
 from nas.drawing.inline_svg import inline_svg
-from nas.results.confirmed import HEADINGS, standing_rows
 from nas.results.figures import ReportFigure
-from nas.results.summary import TITLES, Row, cell
+from nas.results.page_tables import Table
+from nas.results.summary import TITLES, cell
 from nas.results.trials import TRIALS_FILE
-from nas.search.config import SearchConfig
-from nas.search.confirmation import Verdict
 from nas.search.records import Trial
 from nas.terminal import shown
 
@@ -50,25 +48,6 @@ POLICY = (
 )
 """Content-Security-Policy; script and style are allowed by their hashes. Trusted types forbid the script to make
 elements out of text."""
-
-
-@dataclass(frozen=True)
-class TableRow:
-    """Cells as text; a click on the row of a trial opens it."""
-
-    cells: Sequence[str]
-    trial: int | None = None
-
-
-@dataclass(frozen=True)
-class Table:
-    """
-    Args:
-        head: titles of the columns.
-    """
-
-    head: Sequence[str]
-    rows: Sequence[TableRow]
 
 
 @dataclass(frozen=True)
@@ -180,70 +159,6 @@ def pictures(figures: Iterable[ReportFigure]) -> dict[str, list[Picture]]:
     return found
 
 
-@dataclass(frozen=True)
-class FinalStanding:
-    """A neck that `nasfpn retrain` trained."""
-
-    neck: str
-    AP: list[float]
-    mean: float
-    margin: float | None
-    channels: int
-    macs: float
-    params: float
-
-
-@dataclass(frozen=True)
-class FinalRecord:
-    """Fields of `final.json` that the report reads."""
-
-    steps: int
-    standings: list[FinalStanding]
-
-
-def trial_table(rows: Sequence[Row], columns: Sequence[str]) -> Table:
-    """Rows of trials; those where nothing was scored are left out."""
-    return Table(
-        ["neck", *(TITLES.get(column, column) for column in columns)],
-        [
-            TableRow([row.label, *(cell(row.trial, column) for column in columns)], row.trial.number)
-            for row in rows
-            if row.trial is not None
-        ],
-    )
-
-
-def standing_table(config: SearchConfig, verdict: Verdict) -> Table:
-    """Contenders of the confirmation; a click on one opens the trial that it was chosen for."""
-    rows = zip(standing_rows(config, verdict), verdict.standings, strict=True)
-    return Table(HEADINGS, [TableRow(cells, standing.trial.number) for cells, standing in rows])
-
-
-def final_table(record: FinalRecord) -> Table:
-    """Standings of `nasfpn retrain`."""
-    rows = [
-        TableRow(
-            [
-                entry.neck,
-                f"{entry.mean:.2f}",
-                "-" if entry.margin is None else f"{entry.margin:.2f}",
-                str(len(entry.AP)),
-                str(entry.channels),
-                f"{entry.macs / 1e6:.1f}",
-                f"{entry.params / 1e3:.0f}",
-            ]
-        )
-        for entry in record.standings
-    ]
-    return Table(("neck", "AP", "± (95 %)", "seeds", "channels", "MACs (M)", "params (k)"), rows)
-
-
-def failure_table(reasons: Mapping[str, Sequence[int]]) -> Table | None:
-    """Reasons with the numbers of their trials."""
-    rows = [TableRow([reason, str(len(numbers)), _some(numbers)]) for reason, numbers in reasons.items()]
-    return Table(("reason", "trials", "which"), rows) if rows else None
-
-
 def origin(record: Mapping[str, Any]) -> Origin:
     """The exact command, versions and configuration of a run directory's record."""
     record = without_credentials_in(record)
@@ -303,8 +218,3 @@ def _trial(trial: Trial, columns: Sequence[str], usage: Sequence[str]) -> dict[s
         "outputs": sorted(genotype.outputs.values()),
         "arrows": [[arrow.start, arrow.end, int(arrow.dangling), arrow.bend] for arrow in layout.arrows(genotype)],
     }
-
-
-def _some(numbers: Sequence[int], most: int = 12) -> str:
-    more = f" and {len(numbers) - most} more" if len(numbers) > most else ""
-    return ", ".join(map(str, numbers[:most])) + more

@@ -10,7 +10,7 @@ from typing import Any
 from nas.atomic_write import atomic_write
 from nas.configuration import ConfigError, from_dict
 from nas.errors import UserError
-from nas.results import page
+from nas.results import page, page_tables
 from nas.results.confirmed import conclusion, percent, verdict_of
 from nas.results.figures import ReportFigure, report_figures
 from nas.results.labels import neck_name
@@ -116,13 +116,13 @@ def _content(
     verdict = verdict_of(config, trials)
     return page.Content(
         pictures=page.pictures(figures),
-        closing=page.trial_table(closing_rows(config, trials), columns(config)),
+        closing=page_tables.trial_table(closing_rows(config, trials), columns(config)),
         steps=steps_line(config, trials),
-        confirmation=None if verdict is None else page.standing_table(config, verdict),
+        confirmation=None if verdict is None else page_tables.standing_table(config, verdict),
         conclusion="" if verdict is None else conclusion(config, verdict),
-        front=page.trial_table(front, columns(config)) if front else None,
+        front=page_tables.trial_table(front, columns(config)) if front else None,
         front_title=front_title(config),
-        failures=page.failure_table(failure_reasons(trials)),
+        failures=page_tables.failure_table(failure_reasons(trials)),
         rejections=rejections(trials),
         num_trials=len(trials),
         **_final(run),
@@ -140,7 +140,7 @@ def _final(run: RunDirectory) -> dict[str, Any]:
     if not is_there(path):
         return {}
     try:
-        record = from_dict(page.FinalRecord, read_json(path, UserError))
+        record = from_dict(page_tables.FinalRecord, read_json(path, UserError))
     except ConfigError as error:
         raise UserError(f"{path} is damaged ({error}); run nasfpn retrain again, or remove it") from error
-    return {"final": page.final_table(record), "final_steps": record.steps}
+    return {"final": page_tables.final_table(record), "final_steps": record.steps}

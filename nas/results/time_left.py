@@ -25,7 +25,7 @@ def seconds_left(per_trial: float, left: int, workers: int) -> float:
 
 
 def estimated_left(trials: Sequence[Trial], left: int, workers: int) -> float | None:
-    """The same by the median of the latest trials; None where none was trained yet."""
+    """`seconds_left` by the median of the latest trials; None where none was trained yet."""
     seconds = latest_seconds(trials)
     return seconds_left(statistics.median(seconds), left, workers) if seconds else None
 

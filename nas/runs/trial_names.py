@@ -22,7 +22,7 @@ def split_name(name: str) -> tuple[str, int | None]:
 
 
 def named_trial(name: str, number: int | None) -> tuple[str, int | None]:
-    """The same where the number may also be given beside the name.
+    """Directory or URL of a search and the number of a trial, which may be given in the name or beside it.
 
     Raises:
         UserError: if it is given twice, and differs.
@@ -34,7 +34,8 @@ def named_trial(name: str, number: int | None) -> tuple[str, int | None]:
 
 
 def chosen_trial(trials: Sequence[Trial], number: int, place: str) -> Trial:
-    """
+    """The trial of a number.
+
     Args:
         place: of the search, for the message.
 

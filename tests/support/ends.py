@@ -19,7 +19,7 @@ END_SECONDS = 15
 """10 s, and some more on a machine that runs other tests."""
 
 VICTIMS = {
-    "worker": "ray::Worker",
+    "worker": "ray::TrialWorker",
     "raylet": "/raylet/raylet",
     "gcs": "/gcs/gcs_server",
     "agent": "Agent",

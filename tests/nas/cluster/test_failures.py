@@ -91,7 +91,7 @@ def is_complete(driver: Driver) -> None:
 
 def lose_a_worker_a_node_and_the_driver(nodes: RayNodes, driver: Driver, meanwhile: Callable[[], None]) -> None:
     driver.wait_for(6)
-    assert nodes.kill_workers("Worker") > 0
+    assert nodes.kill_workers("TrialWorker") > 0
     driver.wait_for(6)
     nodes.kill_node("worker0")
     driver.wait_for(4)

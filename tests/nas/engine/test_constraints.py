@@ -79,7 +79,7 @@ def test_rejected_candidates_are_replaced_and_use_up_no_trial(tmp_path, path):
         assert (trial.state, trial.reward, trial.rejected) == ("failed", None, ("max_params",))
         assert trial.error == f"constraint: {params(trial.candidate.genotype):,} params > max_params 300"
         assert trial.metrics == {"params": params(trial.candidate.genotype), "macs": 7}
-    searched = make_plan(config, path).controllers["search"]
+    searched = make_plan(config, path).proposers.controllers["search"]
     assert searched.num_proposed == sum(trial.candidate.origin == "search" for trial in trials)
     assert not searched.pending, "the controller was told of the rejected ones"
 

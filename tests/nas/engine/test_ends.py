@@ -87,26 +87,20 @@ def test_a_search_whose_ray_is_killed_says_so(start, victim):
 
 
 @pytest.mark.slow
-def test_a_ray_that_does_not_start_is_one_line(start):
-    """Ray gives its raylet 30 s, twice."""
+@pytest.mark.parametrize(
+    ("victim", "reason"),
+    [
+        pytest.param("raylet", f"{NOT_STARTED}: The current node timed out", id="Ray gives its raylet 30 s, twice"),
+        pytest.param("gcs", NOT_STARTED, id="for its head process Ray alone waits a minute, and aborts"),
+    ],
+)
+def test_a_ray_that_does_not_start_is_one_line(start, victim, reason):
     search = start()
     while search.process.poll() is None:
-        search.strike("raylet", signal.SIGKILL)
+        search.strike(victim, signal.SIGKILL)
         time.sleep(0.05)
     assert search.end(END_SECONDS) == 2
-    assert search.said.startswith(f"{NOT_STARTED}: The current node timed out")
-    require_clean(search)
-
-
-@pytest.mark.slow
-def test_a_head_process_that_dies_while_ray_is_started_is_one_line(start):
-    """Ray alone waits a minute for it, and aborts."""
-    search = start()
-    while search.process.poll() is None:
-        search.strike("gcs", signal.SIGKILL)
-        time.sleep(0.05)
-    assert search.end(END_SECONDS) == 2
-    assert search.said.startswith(NOT_STARTED)
+    assert search.said.startswith(reason)
     assert search.said.count("\n") == 1
     require_clean(search)
 

@@ -69,8 +69,10 @@ def run_some(config: SearchConfig, path: Path, trials: int) -> TrialScheduler:
 
 
 def test_a_replayed_controller_gets_its_notes_and_the_same_outcomes(recorded, path):
-    told = run_some(recorded, path, 4).controllers["search"].told
-    again = TrialScheduler(recorded, Journal(path, writable=True), lambda trial: None).controllers["search"].told
+    told = run_some(recorded, path, 4).proposers.controllers["search"].told
+    again = (
+        TrialScheduler(recorded, Journal(path, writable=True), lambda trial: None).proposers.controllers["search"].told
+    )
     assert again == told
     assert [outcome.proposal.info for outcome in again] == [{"log_probability": -1.5 * k} for k in range(3)]
 
@@ -95,12 +97,12 @@ def test_a_journal_from_before_there_were_notes_still_loads(recorded, path, tmp_
 def test_rewards_are_made_from_metrics_and_told_with_their_objectives(recorded, path, reward, first, objectives):
     config = replace(recorded, reward=reward)
     scheduler = run_some(config, path, 5)
-    outcome = scheduler.controllers["search"].told[0]
+    outcome = scheduler.proposers.controllers["search"].told[0]
     assert outcome.reward == pytest.approx(first)
     assert outcome.objectives == objectives
     trial = scheduler.journal.trials()[1]
     assert (trial.reward, trial.metrics["AP"]) == (outcome.reward, 11.0)
-    assert TrialScheduler(config, Journal(path), lambda trial: None).controllers["search"].told[0] == outcome
+    assert TrialScheduler(config, Journal(path), lambda trial: None).proposers.controllers["search"].told[0] == outcome
 
 
 def test_twins_share_metrics_and_so_the_reward(recorded, path):
@@ -158,9 +160,9 @@ def test_under_pareto_optunas_samplers_maximise_both(tmp_path, path):
     assert build_controller(config, build_space(config)).objectives == 1
     pareto = replace(config, reward=RewardConfig(objective="pareto"))
     scheduler = run_some(pareto, path, 6)
-    assert scheduler.controllers["search"].objectives == 2
-    again = TrialScheduler(pareto, Journal(path), lambda trial: None).controllers["search"]
-    assert again.propose(2) == scheduler.controllers["search"].propose(2)
+    assert scheduler.proposers.controllers["search"].objectives == 2
+    again = TrialScheduler(pareto, Journal(path), lambda trial: None).proposers.controllers["search"]
+    assert again.propose(2) == scheduler.proposers.controllers["search"].propose(2)
 
 
 @pytest.mark.parametrize("name", ["evolution", "ppo", "tpe"])
@@ -174,8 +176,8 @@ def test_every_controller_is_recovered_from_the_journal_among_rejections(tmp_pat
             scheduler.reject(number, {"latency_ms": latency})
         else:
             scheduler.complete(number, {"AP": 10.0 + number, "latency_ms": latency})
-    again = TrialScheduler(config, Journal(path), lambda trial: None).controllers["search"]
-    assert again.propose(2) == scheduler.controllers["search"].propose(2)
+    again = TrialScheduler(config, Journal(path), lambda trial: None).proposers.controllers["search"]
+    assert again.propose(2) == scheduler.proposers.controllers["search"].propose(2)
 
 
 def test_spaces_by_name(tmp_path):
@@ -246,8 +248,8 @@ def test_a_pyramid_search_starts_from_the_classics_and_is_replayed(tmp_path, pat
     searched = [trial.candidate for trial in scheduler.journal.trials() if trial.candidate.origin == "search"]
     assert searched[0].genotype.fingerprint == known_genotype("pafpn").fingerprint
     again = TrialScheduler(config, Journal(path), lambda trial: None)
-    expected = candidate_of("search", scheduler.controllers["search"].propose(1)[0])
-    assert again.controllers["search"].propose(1)[0].genotype == expected.genotype
+    expected = candidate_of("search", scheduler.proposers.controllers["search"].propose(1)[0])
+    assert again.proposers.controllers["search"].propose(1)[0].genotype == expected.genotype
     assert [trial.candidate for trial in again.journal.trials()] == list(scheduler._candidates.values())
 
 

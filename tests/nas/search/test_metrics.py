@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from nas.engine.callbacks import SearchCallbacks
-from nas.engine.trial import Scored, TrialRequest, run_trial
+from nas.engine.trial import Scored, TrialRequest
+from nas.engine.worker import run_trial
 from nas.plain_json import dumps
 from nas.proxy.trial import Trained
 from nas.search.constraints import ConstraintConfig, violations
@@ -48,9 +49,9 @@ BAD = [
 def outcome(tmp_path, metrics, **changes):
     config = toy_config(tmp_path, **changes)
     task = SimpleNamespace(run=lambda *_: Trained(metrics, None))
-    hooks = SearchCallbacks(config, 0, "key", limited=False)
     candidate = Candidate(origin="search", genotype=known_genotype("nas_fpn"), proposal=0)
-    return run_trial(task, config, TrialRequest(number=0, candidate=candidate, seed=0), hooks)
+    request = TrialRequest(number=0, candidate=candidate, seed=0)
+    return run_trial(task, config, request, SearchCallbacks(config, request))
 
 
 @pytest.mark.parametrize(("changes", "reason"), BAD, ids=[f"{n}, {reason}" for n, (_, reason) in enumerate(BAD)])

@@ -17,14 +17,14 @@ from nas.engine.run import drive
 from nas.engine.scheduler import TrialScheduler
 from nas.engine.trial import Answer, Scored, TrialRequest
 from nas.engine.trial_server import TrialServer
-from nas.engine.worker import Worker
+from nas.engine.worker import TrialWorker
 from nas.runs.journal import Journal
 from nas.runs.kept_weights import KeptWeights
 from nas.runs.run_directory import RunDirectory, RunDirectoryError
 from nas.search.config import ResourceConfig, SearchConfig
 from nas.search.records import Candidate, Trial
 from nas.search.stopping import StoppingConfig
-from nas.workers import placement as placement
+from nas.workers import placement
 from nas.workers.answers import Failed
 from nas.workers.placement import WorkersError
 from nas.workers.pool import Pool
@@ -34,6 +34,7 @@ from tests.support.toy_search import HOLD, make_toy, toy_config
 
 pytestmark = pytest.mark.usefixtures("shared_ray")
 
+REQUEST = TrialRequest(number=3, candidate=Candidate(origin="search", genotype=known.fpn(), proposal=0), seed=0)
 NODES = [Node(digit * 56, f"machine {digit}", 1) for digit in "abc"]
 
 
@@ -46,7 +47,7 @@ def is_on(options: dict[str, Any], node: Node) -> bool:
 
 
 def make_workers(config: SearchConfig, task_of: Callable[[dict[str, Any]], Any] = lambda options: make_toy):
-    actor = ray.remote(Worker).options(num_cpus=0)
+    actor = ray.remote(TrialWorker).options(num_cpus=0)
     return lambda options: actor.remote(config, task_of(options), None)
 
 
@@ -270,7 +271,7 @@ def test_a_checkpoint_that_cannot_be_saved_is_no_reason_to_fail(tmp_path, caplog
     config = toy_config(tmp_path, resources=ResourceConfig(checkpoint_seconds=0))
     (tmp_path / "checkpoints").write_text("a file where the directory should be")
     server = ray.remote(TrialServer).options(num_cpus=0).remote(StoppingConfig(), tmp_path / "checkpoints", [])
-    SearchCallbacks(config, 3, "0003-f", True, server).save_checkpoint(b"data")
+    SearchCallbacks(config, REQUEST, server).save_checkpoint(b"data")
     assert "no checkpoint of trial 3 could be saved" in caplog.text
 
 
@@ -278,15 +279,15 @@ def test_what_was_scored_at_rungs_comes_back_with_the_checkpoint(tmp_path):
     stopping = StoppingConfig(rungs=(10, 20), reduction_factor=2)
     config = toy_config(tmp_path, resources=ResourceConfig(checkpoint_seconds=0), stopping=stopping)
 
-    def hooks() -> SearchCallbacks:
-        return SearchCallbacks(config, 3, "0003-f", True, server)
+    def callbacks() -> SearchCallbacks:
+        return SearchCallbacks(config, REQUEST, server)
 
     server = ray.remote(TrialServer).options(num_cpus=0).remote(stopping, tmp_path, [])
-    first = hooks()
+    first = callbacks()
     first.stops_at(10, {"AP": 5.0})
     first.save_checkpoint(b"line\nline")
     server = ray.remote(TrialServer).options(num_cpus=0).remote(stopping, tmp_path, [])
-    second = hooks()
+    second = callbacks()
     assert second.load_checkpoint() == b"line\nline"
     assert second.rewards == {"reward@10": 5.0}
     assert ray.get(server.stops.remote(4, 10, 4.0)) is True
