@@ -34,13 +34,13 @@ def said(run, monkeypatch, *, terminal: bool, verbose: bool = False) -> str:
     out = io.StringIO()
     monkeypatch.setattr(progress, "console", Console(file=out, force_terminal=terminal, width=160, highlight=False))
     journal = SimpleNamespace(trials=list)
-    controllers = {SEARCH: build_controller(config, nas_fpn_space())}
-    plan = SimpleNamespace(total=len(trials), left=len(trials), journal=journal, controllers=controllers)
+    proposers = SimpleNamespace(controllers={SEARCH: build_controller(config, nas_fpn_space())})
+    scheduler = SimpleNamespace(total=len(trials), left=len(trials), journal=journal, proposers=proposers)
     with Progress(config, verbose=verbose) as shown:
-        shown.expect(plan, 2, 10.0)
+        shown.expect(scheduler, 2, 10.0)
         for trial in trials:
             if trial.state != "running":
-                shown.finished(trial, plan)
+                shown.finished(trial, scheduler)
         shown.ended(Usage(seconds=70, worker_seconds=130, lost=0, workers=2))
     return out.getvalue()
 
