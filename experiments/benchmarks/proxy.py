@@ -29,7 +29,7 @@ from nas.comparison.pictures import proxy_against_reference
 from nas.comparison.result_store import ResultStore
 from nas.comparison.training_job import TrainingJob
 from nas.proxy.config import ProxyConfig
-from nas.search.config import ResourceConfig
+from nas.search.resources import ResourceConfig
 from nas.workers.ray_session import ENVIRONMENT
 from search_space import NasFpnSpace, PyramidSpace, known_genotype
 

@@ -22,7 +22,7 @@ from nas.comparison.run_all import run_all
 from nas.comparison.training_job import Result, TrainingJob
 from nas.configuration import override
 from nas.proxy.config import ProxyConfig
-from nas.search.config import ResourceConfig
+from nas.search.resources import ResourceConfig
 from search_space import NasFpnSpace
 
 WORKERS = (1, 4, 8)

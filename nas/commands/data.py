@@ -15,7 +15,7 @@ from nas.experiment import load_experiment
 from nas.runs.places import fetched
 from nas.runs.remote.files import is_url
 from nas.runs.run_directory import RunDirectory
-from nas.search.config import SearchConfig
+from nas.search.config import SearchConfig, data_of
 from nas.terminal import console
 from nas.training.config import TrainConfig
 from nas.training.directory import TrainingDirectory
@@ -46,16 +46,17 @@ def _data_of(target: str) -> DataConfig:
     """The data of an experiment, a run directory or a directory in the usual layout."""
     if is_url(target):
         with fetched(target) as run:
-            return run.read_config().data
+            return data_of(run.read_config())
     if ":" in target:
         config = load_experiment(target)
         if not isinstance(config, SearchConfig | TrainConfig):
             raise ConfigError(
                 f"{target} must return a SearchConfig or TrainConfig, it returned {type(config).__name__}"
             )
-        return config.data
+        return data_of(config) if isinstance(config, SearchConfig) else config.data
     for place in (RunDirectory(target), TrainingDirectory(Path(target))):
         if place.config_file.is_file():
             with suppress(UserError):
-                return place.read_config().data
+                found = place.read_config()
+                return data_of(found) if isinstance(found, SearchConfig) else found.data
     return DataConfig(root=target)

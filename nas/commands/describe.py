@@ -21,6 +21,7 @@ from nas.detection.detector import build_detector
 from nas.errors import UserError, first_line
 from nas.proxy.candidate import candidate_neck
 from nas.results.compare import outline, side_by_side
+from nas.search.config import SearchConfig
 from nas.terminal import console
 from necks import MergeNeck, Neck, build_neck
 from search_space import DEFAULT_LEVELS, Genotype
@@ -91,10 +92,14 @@ def describe_neck(name: str, wishes: Wishes, picture: Path | None) -> None:
     if found.detector is not None:
         _print_cost(f"RetinaNet, {setting.backbone.name}, {setting.classes} classes", found.detector)
     elif named.config is not None:
-        line = f"RetinaNet: not counted, as the search's data are not in {named.config.data.root}; give --classes"
+        line = f"RetinaNet: not counted, as {_without_classes(named.config)}; give --classes"
         console.print(line, soft_wrap=True)
     if picture is not None:
         _draw(found.genotype, picture)
+
+
+def _without_classes(config: SearchConfig) -> str:
+    return "its search has no data set" if config.data is None else f"the search's data are not in {config.data.root}"
 
 
 def compare_necks(first: str, second: str, wishes: Wishes) -> None:

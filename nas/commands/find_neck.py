@@ -17,7 +17,7 @@ from nas.runs.trial_names import chosen_trial, split_name
 from nas.search.config import SearchConfig
 from nas.search.records import Trial
 from necks import NECKS, MergeNeck, Neck
-from necks.exported import NECK_FILE, read_genotype
+from necks.exported import GENOTYPE_FILE, NECK_FILE, read_genotype
 from search_space import Genotype
 from search_space.files import is_there
 
@@ -51,7 +51,7 @@ def find_neck(name: str) -> Found:
     if is_there(path / NECK_FILE):
         neck = read_neck(path)
         return Found(name, neck.genotype if isinstance(neck, MergeNeck) else None, neck)
-    if is_there(path) and not path.is_dir():
+    if is_there(path / GENOTYPE_FILE) or (is_there(path) and not path.is_dir()):
         return Found(name, _read(path))
     place, number = split_name(name)
     if number is not None or is_there(path / CONFIG):

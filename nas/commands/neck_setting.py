@@ -7,10 +7,10 @@ from pathlib import Path
 
 from nas.commands.find_neck import Found
 from nas.configuration import from_dict
-from nas.data.config import DataConfig
 from nas.detection.config import BackboneConfig, HeadConfig
 from nas.errors import UserError
 from nas.proxy.config import NeckConfig
+from nas.search.config import SearchConfig
 from search_space.files import is_there
 
 BACKBONE, CHANNELS, SIZE, CLASSES = "resnet50", 256, 640, 90
@@ -68,7 +68,7 @@ def setting_of(found: Found, wishes: Wishes) -> Setting:
         channels=wishes.channels or own_width or proxy.neck.channels,
         repeats=wishes.repeats or proxy.neck.repeats,
         size=wishes.size or proxy.image_size,
-        classes=wishes.classes or _classes(found.config.data),
+        classes=wishes.classes or _classes(found.config),
         neck=proxy.neck,
     )
 
@@ -83,9 +83,10 @@ def _usual_repeats(found: Found) -> int | None:
     return USUAL_REPEATS.get(name, 1 if name else None)
 
 
-def _classes(data: DataConfig) -> int | None:
+def _classes(config: SearchConfig) -> int | None:
     """Classes of the data, if they are here; nothing is made or unpacked."""
-    if not is_there(Path(data.root) / data.train.annotations):
+    data = config.data
+    if data is None or not is_there(Path(data.root) / data.train.annotations):
         return None
     from nas.data.coco import open_splits
 

@@ -20,7 +20,7 @@ def with_precision(config: SearchConfig, before: Precision = "auto") -> SearchCo
     Raises:
         ConfigError: if trainings run on GPUs and this machine has none.
     """
-    if config.proxy.precision != "auto":
+    if config.proxy.precision != "auto" or not config.task.is_proxy:
         return config
     return replace(config, proxy=replace(config.proxy, precision=_faster(config) if before == "auto" else before))
 

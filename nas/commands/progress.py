@@ -16,7 +16,7 @@ from nas.engine.scheduler import TrialScheduler
 from nas.engine.usage import Usage
 from nas.results.compare import cell_lines
 from nas.results.labels import width_note
-from nas.results.summary import cell
+from nas.results.summary import COST_TITLES, TITLES, cell, cost_titles
 from nas.results.time_left import latest_seconds, left_phrase, seconds_left
 from nas.results.units import duration, resource_hours
 from nas.search.config import SearchConfig
@@ -166,9 +166,16 @@ class Progress:
         seconds = f"{trial.metrics.get('seconds', 0):5.1f} s"
         if trial.state == "stopped":
             return text + f"stopped early, {seconds}"
-        cost = f"{cell(trial, 'params'):>6s} k params {cell(trial, 'macs'):>6s} M MACs"
+        cost = " ".join(f"{cell(trial, name):>6s} {title}" for name, title in self._costs(trial))
         inherited = ", inherited" if INHERITED_FROM in trial.metrics else ""
         return text + f"best {self._best:5.1f}  {cost} {seconds}{width_note(trial)}{inherited}"
+
+    def _costs(self, trial: Trial) -> list[tuple[str, str]]:
+        """Costs that a trial has, with their units; of one's own ones the names."""
+        own = {name: name for name in cost_titles(self.config) if name not in COST_TITLES}
+        return [
+            (name, title) for name, title in {**TITLES, **own}.items() if name in trial.metrics and name != "latency_ms"
+        ]
 
 
 def _details(trial: Trial) -> str:

@@ -27,7 +27,7 @@ from nas.configuration import ConfigError, override
 from nas.data.config import DataError
 from nas.runs.journal import open_journal
 from nas.runs.places import opened, shown
-from nas.search.config import SearchConfig
+from nas.search.config import SearchConfig, data_of
 from nas.terminal import console
 
 
@@ -40,7 +40,12 @@ def retrain(
 
     with opened(run_dir, existing=True) as run:
         config = run.read_config()
-        if config.data.test is None:
+        if not config.task.is_proxy:
+            raise ConfigError(
+                f"retrain trains with the proxy task, and this search has a task of its own ({config.task.name}); "
+                "train its necks with that"
+            )
+        if data_of(config).test is None:
             raise DataError("data.test is null: there are no images that the search has not seen to score the necks on")
         if workers is not None:
             config = override(config, [f"resources.workers={workers}"])

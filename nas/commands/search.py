@@ -9,10 +9,12 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from nas.commands.checked_data import check_command, require_good_data
+from nas.commands.given_necks import with_given_necks
 from nas.commands.logs import logged
 from nas.commands.precision import with_precision
 from nas.commands.progress import Progress, TensorBoard
 from nas.configuration import ConfigError, override
+from nas.engine.task import require_references
 from nas.results.confirmed import HEADINGS, conclusion, observation, standing_rows, table_title, verdict_of
 from nas.results.report import write_report
 from nas.results.summary import (
@@ -53,7 +55,7 @@ def search(
     config = load_search(experiment)
     if controller is not None and controller != config.controller.name:
         config = override(config, [f"controller.name={json.dumps(controller)}", "controller.options={}"])
-    config = override(config, assignments)
+    config = with_given_necks(override(config, assignments))
     with opened(run_dir, existing=resume) as run:
         _search(config, run, run_dir, address, tensorboard, verbose, check_command(experiment, assignments))
 
@@ -101,13 +103,15 @@ def _search(
     Args:
         check: the command that checks the data.
     """
+    require_references(config)
     build_controller(config, build_space(config))
     for name in config.known:
         known_neck(name, config)
     before = run.read_config().proxy.precision if run.config_file.is_file() else "auto"
     config = with_precision(config, before)
     with run.claim(config):
-        require_good_data(config.data, check)
+        if config.data is not None:
+            require_good_data(config.data, check)
         trials = _run(config, run, place, address, tensorboard, verbose)
     _print_tables(config, trials)
     console.print(f"report: {shown(place, run, write_report(run, config, trials, place))}", soft_wrap=True)
@@ -132,12 +136,13 @@ def _run(
 
 
 def _export_best(config: SearchConfig, run: RunDirectory, place: str, trials: list[Trial]) -> None:
-    from nas.results.export import export
+    from nas.results.export import export, has_weights
 
     trial = export(run, trials, run.best)
     verdict = verdict_of(config, trials)
     line = _observed(config, trials, trial) if verdict is None else conclusion(config, verdict)
-    console.print(f"{line}\nexported to {shown(place, run, run.best)}", soft_wrap=True)
+    alone = "" if has_weights(run.best) else " (its topology alone, as the task gave no neck)"
+    console.print(f"{line}\nexported to {shown(place, run, run.best)}{alone}", soft_wrap=True)
 
 
 def _observed(config: SearchConfig, trials: list[Trial], trial: Trial) -> str:
@@ -148,9 +153,11 @@ def _observed(config: SearchConfig, trials: list[Trial], trial: Trial) -> str:
 
 
 def _print_tables(config: SearchConfig, trials: list[Trial]) -> None:
-    title = "AP on the reward split, one training each; cost of the neck alone"
-    _print_table(title, closing_rows(config, trials), columns(config))
-    _print_table(front_title(config), front_rows(config, trials), columns(config))
+    title = f"{config.reward.name}, one training each; cost of the neck alone"
+    if config.task.is_proxy:
+        title = "AP on the reward split, one training each; cost of the neck alone"
+    _print_table(title, closing_rows(config, trials), columns(config, trials))
+    _print_table(front_title(config), front_rows(config, trials), columns(config, trials))
     if (verdict := verdict_of(config, trials)) is not None:
         _print_confirmation(config, verdict)
     for line in filter(None, (steps_line(config, trials), rejections(trials))):

@@ -16,7 +16,8 @@ from nas.comparison.training_job import Result, TrainingJob
 from nas.environment import environment
 from nas.plain_json import dumps
 from nas.results.units import duration
-from nas.search.config import ResourceConfig, SearchConfig
+from nas.search.config import SearchConfig
+from nas.search.resources import ResourceConfig
 from nas.terminal import console
 
 STORE = "trainings.jsonl"

@@ -15,7 +15,7 @@ from nas.comparison.run_all import PHASE_METRIC
 from nas.comparison.training_job import Result, TrainingJob
 from nas.errors import UserError
 from nas.proxy.config import ProxyConfig
-from nas.search.config import SearchConfig
+from nas.search.config import SearchConfig, data_of
 
 TARGET_TAU = 0.7
 """A proxy that reaches this, or its noise ceiling if that is lower, ranks well enough for a search."""
@@ -62,7 +62,7 @@ class CheckPlan:
                 neck.group,
                 neck.genotype,
                 proxy,
-                self.config.data,
+                data_of(self.config),
                 seed,
                 self.content,
                 profiled=seed == profiled,

@@ -8,7 +8,7 @@ import torch
 
 from nas.data.coco import digest, open_splits
 from nas.detection.backbone import build_backbone, weights_digest
-from nas.search.config import SearchConfig
+from nas.search.config import SearchConfig, data_of
 
 
 def content_of(config: SearchConfig) -> str:
@@ -17,7 +17,7 @@ def content_of(config: SearchConfig) -> str:
     Raises:
         DataError, BackboneError: when data or weights cannot be had.
     """
-    splits = open_splits(config.data)
+    splits = open_splits(data_of(config))
     parts = [digest(split) for split in (splits.train, splits.reward, splits.test) if split is not None]
     if config.proxy.backbone.weights != "none":
         parts.append(weights_digest(build_backbone(config.proxy.backbone)))

@@ -15,7 +15,7 @@ from nas.comparison.training_job import TrainingJob
 from nas.detection.config import NORM_GROUPS
 from nas.errors import UserError
 from nas.proxy.config import ProxyConfig
-from nas.search.config import SearchConfig
+from nas.search.config import SearchConfig, data_of
 from nas.search.constraints import static_cost
 from nas.search.records import KNOWN_PREFIX, RANDOM, SEARCH, Trial
 from search_space import known
@@ -131,7 +131,7 @@ class _Costs:
 
         size = config.proxy.image_size
         self._proxy = config.proxy
-        self._num_classes = len(open_splits(config.data).train.classes)
+        self._num_classes = len(open_splits(data_of(config)).train.classes)
         self._backbone = build_backbone(replace(config.proxy.backbone, weights="none"))
         self._shapes = feature_shapes(self._backbone, (size, size))
         self._neck = static_cost(config.proxy)
@@ -171,7 +171,7 @@ def final_jobs(
                 entry.neck.group,
                 entry.neck.genotype,
                 replace(proxy, neck=replace(proxy.neck, channels=entry.channels)),
-                config.data,
+                data_of(config),
                 seed,
                 content,
                 split="test",

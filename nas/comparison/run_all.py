@@ -16,7 +16,7 @@ from nas.comparison.training_job import Metrics, Result, TrainingJob
 from nas.data.archive import absolute
 from nas.detection.config import absolute_weights
 from nas.proxy.trial import TrialError
-from nas.search.config import ResourceConfig
+from nas.search.resources import ResourceConfig
 from nas.terminal import shown
 from nas.text import MESSAGE_LIMIT
 from nas.workers.answers import Failed, Ready

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from nas.errors import UserError
-from nas.search.constraints import MEASURES, ConstraintConfig, Measured, Violation, amount, violations
+from nas.search.constraints import MEASURES, ConstraintConfig, Measured, Violation, amount, measure_of, violations
 from nas.search.records import Candidate, Trial
 from search_space import Genotype
 
@@ -69,7 +69,7 @@ class ConstraintFilter:
     @property
     def needs_worker(self) -> bool:
         """True if a limit can only be checked by a worker."""
-        return self.constraints.max_latency_ms is not None
+        return self.constraints.max_latency_ms is not None or bool(self.constraints.max_costs)
 
     @property
     def total(self) -> int:
@@ -103,7 +103,8 @@ class ConstraintFilter:
         broken = violations(self.constraints, measured)
         if not broken or not candidate.is_limited:
             return None
-        return Rejection({key: measured[key] for key in MEASURES.values() if key in measured}, tuple(broken))
+        kept = {*MEASURES.values(), *map(measure_of, self.constraints.limits())}
+        return Rejection({key: value for key, value in measured.items() if key in kept}, tuple(broken))
 
     def remember(self, trial: Trial) -> None:
         """Take in a rejected trial of a controller."""
@@ -138,7 +139,8 @@ def _explain(origin: str, row: list[Trial], constraints: ConstraintConfig) -> st
     broken = Counter(v.limit for trial in row for v in violations(constraints, trial.metrics))
     parts = []
     for limit, count in broken.items():
-        smallest = min(trial.metrics[MEASURES[limit]] for trial in row if MEASURES[limit] in trial.metrics)
+        measure = measure_of(limit)
+        smallest = min(trial.metrics[measure] for trial in row if measure in trial.metrics)
         parts.append(
             f"{count} by {limit} = {constraints.limits()[limit]:,} (the smallest of them: {amount(limit, smallest)})"
         )

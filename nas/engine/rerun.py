@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from nas.engine.callbacks import SearchCallbacks
-from nas.engine.task import MakeTask, make_proxy_task
+from nas.engine.task import MakeTask, configured_task
 from nas.engine.trial import Rejected, TrialRequest, trial_seed
 from nas.engine.worker import run_trial
 from nas.errors import UserError
@@ -13,11 +14,15 @@ from nas.proxy.trial import Start, TrialError
 from nas.runs.start_weights import StartWeights
 from nas.search.config import SearchConfig
 from nas.search.constraints import Measured
+from nas.search.costs import own_costs
 from nas.search.inheritance import INHERITED_FROM, RAW_REWARD
 from nas.search.records import Trial
 from nas.search.reward import reward_of
 from nas.search.stopping import RUNG_METRIC
 from nas.workers.answers import Failed
+
+if TYPE_CHECKING:
+    from necks import Neck
 
 
 class _AsRecorded(SearchCallbacks):
@@ -29,8 +34,9 @@ class _AsRecorded(SearchCallbacks):
         self.rungs = tuple(sorted(steps))
         self._last = self.rungs[-1] if trial.state == "stopped" else None
 
-    def before_training(self, measured: Measured) -> None:
-        pass
+    def before_training(self, measured: Measured, neck: Neck | None = None) -> None:
+        self.was_asked = True
+        self.costs = own_costs(self._config.costs, self._request.candidate.genotype, neck)
 
     def stops_at(self, step: int, metrics: Mapping[str, float | None]) -> bool:
         return step == self._last
@@ -60,7 +66,7 @@ def observed_reward(trial: Trial) -> float:
 
 
 def train_again(
-    config: SearchConfig, trial: Trial, make_task: MakeTask = make_proxy_task, start: Start | None = None
+    config: SearchConfig, trial: Trial, make_task: MakeTask = configured_task, start: Start | None = None
 ) -> float:
     """The reward of a trial as it was measured (`observed_reward`), trained with its seed and settings; the same on the
     same hardware (on CPUs to the bit).

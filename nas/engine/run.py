@@ -16,7 +16,7 @@ from nas import interruption
 from nas.data.archive import absolute
 from nas.detection.config import absolute_weights
 from nas.engine.scheduler import TrialScheduler
-from nas.engine.task import MakeTask, make_proxy_task
+from nas.engine.task import MakeTask, configured_task
 from nas.engine.trial import Answer, Rejected, Scored, TrialRequest, trial_seed
 from nas.engine.trial_server import TrialServer, checkpoint_file
 from nas.engine.usage import Listener, Usage
@@ -27,7 +27,7 @@ from nas.runs.journal import open_journal
 from nas.runs.kept_weights import KeptWeights
 from nas.runs.run_directory import RunDirectory
 from nas.runs.start_weights import StartWeights
-from nas.search.config import SearchConfig
+from nas.search.config import SearchConfig, with_absolute_references
 from nas.search.inheritance import Inheritance, InheritConfig
 from nas.search.records import Trial
 from nas.workers.answers import Failed
@@ -52,7 +52,7 @@ def run_search(
     listener: Listener,
     *,
     address: str | None = None,
-    make_task: MakeTask = make_proxy_task,
+    make_task: MakeTask = configured_task,
 ) -> list[Trial]:
     """Run the search to its end, or go on with it; the caller has claimed the run directory.
 
@@ -100,8 +100,9 @@ def _work(
     address: str | None,
     make_task: MakeTask,
 ) -> None:
-    config = _with_absolute_paths(scheduler.config)
+    config = scheduler.config
     with connected(config.resources, address):
+        config = _for_workers(config)
         require_room(config.resources, wait=config.resources.wait_seconds if address else 0)
         if address is None and not config.resources.gpus:
             make_task(config)
@@ -256,7 +257,11 @@ def _keep(
         weights.add(number, scored.neck, reward=reward, keep=not request.candidate.is_limited)
 
 
-def _with_absolute_paths(config: SearchConfig) -> SearchConfig:
-    """Workers may run in another directory."""
+def _for_workers(config: SearchConfig) -> SearchConfig:
+    """With absolute paths, as workers may run in another directory; files of a working directory that Ray ships to all
+    machines lie in that of each worker."""
     proxy = replace(config.proxy, backbone=absolute_weights(config.proxy.backbone))
-    return replace(config, data=absolute(config.data), proxy=proxy)
+    data = None if config.data is None else absolute(config.data)
+    config = replace(config, data=data, proxy=proxy)
+    shipped = "working_dir" in ray.get_runtime_context().runtime_env
+    return config if shipped else with_absolute_references(config)

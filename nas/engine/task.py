@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Protocol, runtime_checkable
+from functools import partial
+from typing import Any, Protocol, cast, runtime_checkable
 
+from nas.configuration import ConfigError
 from nas.proxy.config import ProxyConfig
 from nas.proxy.trial import Trained, TrialCallbacks
+from nas.references import is_reference, load_object, require_callable
 from nas.search.config import SearchConfig
 from search_space import Genotype
 
 
 class Task(Protocol):
-    """Training and scoring of candidates; made once per worker."""
+    """Training and scoring of candidates; made once per worker.
 
-    def run(self, genotype: Genotype, seed: int, hooks: TrialCallbacks) -> Trained:
-        """
+    A task of your own is named by reference in `SearchConfig.task`.
+    """
+
+    def run(self, genotype: Genotype, seed: int, callbacks: TrialCallbacks, /) -> Trained | Mapping[str, float | None]:
+        """Train and score one candidate.
+
+        Args:
+            genotype: of its neck; `necks.MergeNeck` builds it.
+            seed: of this training. With the same seed a trial has to give the same metrics again for `nasfpn rerun`.
+            callbacks: what the search wants to know or decides while the training goes on.
+
+        Returns:
+            Metrics by name, or a `Trained` with the neck as well, so that its weights can be exported.
+
         Raises:
             TrialError: when this candidate cannot be scored; any other exception is a failed trial, too.
         """
@@ -35,10 +51,88 @@ class Estimating(Protocol):
 MakeTask = Callable[[SearchConfig], Task]
 
 
-def make_proxy_task(config: SearchConfig) -> Task:
-    """The real task; it brings torchvision with it, which takes seconds to import."""
+class FunctionTask:
+    """Task of a function `(genotype, seed, callbacks)`."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+
+    def run(self, genotype: Genotype, seed: int, callbacks: TrialCallbacks, /) -> Trained | Mapping[str, float | None]:
+        result: Trained | Mapping[str, float | None] = self._function(genotype, seed, callbacks)
+        return result
+
+
+def configured_task(config: SearchConfig) -> Task:
+    """The task that the configuration names.
+
+    Raises:
+        ConfigError: for a reference that names no task, or one that cannot be made.
+    """
+    if config.task.is_proxy:
+        return _proxy_task(config)
+    name, options = config.task.name, config.task.options
+    named = require_task(config)
+    if not inspect.isclass(named):
+        task: Task = named if hasattr(named, "run") else FunctionTask(partial(named, **options))
+        return task
+    try:
+        task = cast(Any, named)(config, **options)
+    except Exception as error:
+        raise ConfigError(f"task.name: {name} could not be made: {type(error).__name__}: {error}") from error
+    return task
+
+
+def require_task(config: SearchConfig) -> Any:
+    """The object that the reference names: a class or an object with a method `run`, or a function.
+
+    Raises:
+        ConfigError: if it is not there, or does not take what a task is given.
+    """
+    name, options = config.task.name, config.task.options
+    try:
+        named = load_object(name)
+        if inspect.isclass(named):
+            require_callable(name, named, config, **options)
+            _require_run(name, named, None)
+        elif hasattr(named, "run"):
+            _require_run(name, named)
+        else:
+            require_callable(name, named, None, 0, TrialCallbacks(), **options)
+    except ConfigError as error:
+        raise ConfigError(f"task.name: {error}") from error
+    return named
+
+
+def require_references(config: SearchConfig) -> None:
+    """Load what trials will call by reference: task, costs and reward.
+
+    Raises:
+        ConfigError: if one is not there, or does not take what it is given.
+    """
+    if not config.task.is_proxy:
+        require_task(config)
+    calls: dict[str, tuple[Any, ...]] = dict.fromkeys(config.costs, (None, None))
+    if is_reference(config.reward.objective):
+        calls[config.reward.objective] = ({},)
+    for name, args in calls.items():
+        field = "costs" if name in config.costs else "reward.objective"
+        try:
+            require_callable(name, load_object(name), *args)
+        except ConfigError as error:
+            raise ConfigError(f"{field}: {error}") from error
+
+
+def _require_run(name: str, named: Any, *self_: None) -> None:
+    if not hasattr(named, "run"):
+        raise ConfigError(f"{name} has no method run(genotype, seed, callbacks)")
+    require_callable(f"{name}.run", named.run, *self_, None, 0, TrialCallbacks())
+
+
+def _proxy_task(config: SearchConfig) -> Task:
+    """The project's own task; it brings torchvision with it, which takes seconds to import."""
     from nas.proxy.task import ProxyTask
 
+    assert config.data is not None
     return ProxyTask(placed_proxy(config), config.data)
 
 

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 from nas.engine.callbacks import SearchCallbacks
 from nas.engine.task import Estimating, MakeTask, Task
 from nas.engine.trial import Answer, Rejected, Scored, TrialRequest
-from nas.proxy.trial import TrialError
+from nas.proxy.trial import Trained, TrialError
 from nas.search.config import SearchConfig
 from nas.search.constraints import RejectedError
 from nas.search.metrics import plain_metrics
-from nas.search.reward import RewardError, reward_of
+from nas.search.reward import COSTS, RewardError, reward_of
 from nas.terminal import shown
 from nas.text import MESSAGE_LIMIT
 from nas.workers.answers import Ready
@@ -40,10 +40,14 @@ def run_trial(task: Task, config: SearchConfig, request: TrialRequest, callbacks
     def train() -> Scored | Rejected:
         start = time.perf_counter()
         try:
-            trained = task.run(request.candidate.genotype, request.seed, callbacks)
+            result = task.run(request.candidate.genotype, request.seed, callbacks)
+            trained = result if isinstance(result, Trained) else Trained(result, None)  # type: ignore[arg-type]
+            metrics = plain_metrics(trained.metrics, config.reward.needed)
+            if not callbacks.was_asked:
+                callbacks.before_training({name: metrics[name] for name in COSTS if name in metrics}, trained.neck)
         except RejectedError as rejection:
             return Rejected(rejection.measured)
-        metrics = plain_metrics(trained.metrics)
+        metrics |= callbacks.costs
         reward_of(config.reward, metrics)
         files = {} if trained.neck is None else _files(trained.neck)
         return Scored(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from nas.detection.cost import Cost, detector_cost, neck_cost
@@ -35,9 +35,7 @@ def write_card(source: Source, written: Sequence[Written], directory: Path) -> P
     """Write `README.md` and, for a merge graph, its picture."""
     sections = [_head(source), _usage(source, directory.name)]
     if isinstance(source.neck, MergeNeck):
-        figure = architecture(source.neck.genotype)
-        figure.savefig(directory / PICTURE_FILE, metadata={"Date": None})
-        sections += [f"![architecture]({PICTURE_FILE})", cell_table(source.neck.genotype)]
+        sections += _drawn(source.neck.genotype, directory)
     sections += [_facts(source)]
     if written:
         sections += [_files(written)]
@@ -46,6 +44,18 @@ def write_card(source: Source, written: Sequence[Written], directory: Path) -> P
     path = directory / CARD_FILE
     path.write_text("\n\n".join(sections) + "\n", encoding="utf-8")
     return path
+
+
+def write_topology(genotype: Genotype, origin: str, facts: Mapping[str, str], directory: Path) -> None:
+    """Write a topology without weights: `genotype.json`, its picture, and a card that says how to build it.
+
+    Args:
+        origin, facts: as those of a `Source`.
+    """
+    (directory / GENOTYPE_FILE).write_text(genotype.to_json() + "\n", encoding="utf-8")
+    head = f"# A topology, exported by nas-fpn\n\n{origin}, fingerprint `{genotype.fingerprint}`. It has no weights."
+    sections = [head + _topology(_literal(directory.name)), *_drawn(genotype, directory), _table(facts)]
+    (directory / CARD_FILE).write_text("\n\n".join(sections) + "\n", encoding="utf-8")
 
 
 def _head(source: Source) -> str:
@@ -84,6 +94,7 @@ The same topology for another backbone, with fresh weights:
 
 ```python
 from pathlib import Path
+import necks
 from search_space import Genotype
 
 genotype = Genotype.from_json((Path({name}) / "{GENOTYPE_FILE}").read_text())
@@ -94,6 +105,12 @@ neck = necks.build_neck(genotype, in_channels=[512, 1024, 2048], out_channels=25
 def _literal(name: str) -> str:
     """A string of Python."""
     return json.dumps(name, ensure_ascii=not name.isprintable())
+
+
+def _drawn(genotype: Genotype, directory: Path) -> list[str]:
+    """Draw a topology into a file; the sections that show it."""
+    architecture(genotype).savefig(directory / PICTURE_FILE, metadata={"Date": None})
+    return [f"![architecture]({PICTURE_FILE})", cell_table(genotype)]
 
 
 def cell_table(genotype: Genotype) -> str:
@@ -111,7 +128,11 @@ def _facts(source: Source) -> str:
     rows = {f"neck, one image of {size} x {size} px": _cost(_neck_cost(source.neck, size))}
     if source.detector is not None:
         rows["backbone, neck and head"] = _cost(detector_cost(source.detector, (size, size)))
-    lines = [table_row(name, text) for name, text in {**rows, **source.facts}.items()]
+    return _table({**rows, **source.facts})
+
+
+def _table(rows: Mapping[str, str]) -> str:
+    lines = [table_row(name, text) for name, text in rows.items()]
     return "\n".join(["| | |", "|---|---|", *lines])
 
 

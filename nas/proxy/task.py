@@ -117,7 +117,7 @@ class ProxyTask:
             detector = self._detector(build)
             neck = detector.backbone.neck
             cost = self._cost(neck)
-        hooks.before_training(cost)
+        hooks.before_training(cost, neck)
         training = self._training(detector, seed, phases, hooks.start)
         attempt = Attempt(training, partial(self._evaluate, detector, cost, phases), hooks)
         metrics: dict[str, float | None] = {**attempt.run()}

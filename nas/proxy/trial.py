@@ -32,7 +32,8 @@ class Start:
 class TrialCallbacks:
     """Callbacks of a running trial; these defaults ask nothing and keep nothing.
 
-    A task that knows nothing of `start` and `keeps_weights` trains from nothing and says so (`Trained.inherited`).
+    A task may ignore all of them: then its trials cannot be stopped at rungs, resumed or rejected before they train.
+    One that knows nothing of `start` and `keeps_weights` trains from nothing and says so (`Trained.inherited`).
 
     Attributes:
         start: where the training starts; None: from nothing.
@@ -48,8 +49,12 @@ class TrialCallbacks:
     rungs: tuple[int, ...] = ()
     checkpoint_seconds: float | None = None
 
-    def before_training(self, measured: Mapping[str, float]) -> None:
-        """Called with `params`, `macs` and `latency_ms` of the neck; what it raises ends the trial."""
+    def before_training(self, measured: Mapping[str, float], neck: Neck | None = None) -> None:
+        """To be called once with what is known of the cost, `params`, `macs` and `latency_ms` or some of them, and the
+        neck if there is one; what it raises ends the trial and must come out of the task.
+
+        Limits on these and costs of your own are checked here; of a task that never calls it, after the training.
+        """
 
     def stops_at(self, step: int, metrics: Mapping[str, float | None]) -> bool:
         """True to end the training at this rung, with these metrics as the trial's."""

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from nas.credentials import without_credentials
-from nas.export.card import write_card
+from nas.export.card import write_card, write_topology
 from nas.export.errors import ExportError
 from nas.export.files import prepared, written_to
 from nas.export.formats import chosen, write_formats
@@ -51,18 +51,50 @@ def export(
     chosen(formats)
     training = best_training(trials, trial) if number is None else trial
     kept = run.trial(training.number if training.copied_from is None else training.copied_from)
+    claim = _claim(config, trials, trial)
     if not (kept / WEIGHTS_FILE).is_file():
-        others = ", ".join(str(t.number) for t in scored(trials) if (run.trial(t.number) / WEIGHTS_FILE).is_file())
-        raise ExportError(
-            f"the weights of trial {trial.number} were not kept (keep_weights); those of these trials were: {others}; "
-            f"to train its topology: nasfpn train EXPERIMENT --neck RUN_DIR:{trial.number} --run-dir DIR"
-        )
-    source = _described(_trained(kept, trial), run, training, _claim(config, trials, trial))
+        if config.task.is_proxy or _any_kept(run, trials):
+            raise ExportError(_lost(run, trials, trial))
+        _write_topology(run, training, claim, output, formats)
+        return trial
+    source = _described(_trained(kept, trial), run, training, claim)
     prepared(output)
     with written_to(output):
         save_plain(source, output)
         write_card(source, write_formats(source, formats, output, fold=fold), output)
     return trial
+
+
+def has_weights(directory: Path) -> bool:
+    """False for an export of a topology alone, whose task gave no neck."""
+    return (directory / WEIGHTS_FILE).is_file()
+
+
+def _any_kept(run: RunDirectory, trials: Sequence[Trial]) -> list[int]:
+    return [trial.number for trial in scored(trials) if has_weights(run.trial(trial.number))]
+
+
+def _lost(run: RunDirectory, trials: Sequence[Trial], trial: Trial) -> str:
+    others = ", ".join(map(str, _any_kept(run, trials)))
+    return (
+        f"the weights of trial {trial.number} were not kept (keep_weights); those of these trials were: {others}; "
+        f"to train its topology: nasfpn train EXPERIMENT --neck RUN_DIR:{trial.number} --run-dir DIR"
+    )
+
+
+def _write_topology(run: RunDirectory, trial: Trial, claim: str, output: Path, formats: Sequence[str]) -> None:
+    """
+    Raises:
+        ExportError: for formats, which are of weights.
+    """
+    if formats:
+        raise ExportError(
+            f"the task of this search gave no necks, so that trial {trial.number} has no weights to write as "
+            f"{', '.join(formats)}; return Trained(metrics, neck) from the task, or leave --format out"
+        )
+    prepared(output)
+    with written_to(output):
+        write_topology(trial.candidate.genotype, *_origin_and_facts(run, trial, claim), output)
 
 
 def _trained(kept: Path, trial: Trial) -> Source:
@@ -97,18 +129,30 @@ def _choose(config: SearchConfig, trials: Sequence[Trial], number: int | None) -
 
 
 def _described(source: Source, run: RunDirectory, trial: Trial, claim: str) -> Source:
+    origin, facts = _origin_and_facts(run, trial, claim)
+    return replace(source, origin=origin, facts=facts)
+
+
+def _origin_and_facts(run: RunDirectory, trial: Trial, claim: str) -> tuple[str, dict[str, str]]:
     record, config = run.read_record(), run.read_config()
     commands = [record["command"], *record["later_commands"]]
     facts = {
-        "data": escaped(f"{config.data.root}, {config.proxy.image_size} px"),
-        "weights": "of the proxy task, a short training",
+        "data": escaped(_data(config)),
+        "weights": _trained_by(config),
         "beside the known necks": escaped(claim),
         **{f"{escaped(name)}, proxy task": _number(value) for name, value in sorted(trial.metrics.items())},
         "command": ", then ".join(code(_line(words)) for words in commands if words),
     }
     neck = escaped(trial.candidate.origin + width_note(trial))
-    origin = f"Trial {trial.number} ({neck}) of the search {code(config.name)}"
-    return replace(source, origin=origin, facts=facts)
+    return f"Trial {trial.number} ({neck}) of the search {code(config.name)}", facts
+
+
+def _data(config: SearchConfig) -> str:
+    return "of its task" if config.data is None else f"{config.data.root}, {config.proxy.image_size} px"
+
+
+def _trained_by(config: SearchConfig) -> str:
+    return "of the proxy task, a short training" if config.task.is_proxy else f"of the task {code(config.task.name)}"
 
 
 def _line(words: Sequence[str]) -> str:

@@ -11,7 +11,7 @@ from nas.results.confirmed import verdict_of
 from nas.results.controller_state import controller_state
 from nas.results.importance import importances
 from nas.results.pictures import Plot
-from nas.results.summary import COST_TITLES, searcher_name
+from nas.results.summary import cost_titles, searcher_name
 from nas.search.config import SearchConfig
 from nas.search.records import Trial
 from nas.search.standings import SEARCH_ORIGINS, found, known_necks, scored
@@ -48,10 +48,11 @@ def _of_trials(config: SearchConfig, trials: Sequence[Trial]) -> Iterator[Report
         "search",
         pictures.ap_over_trials(trials, searcher, reward.name),
         f"{reward.name} of every candidate and the best new neck so far; dashed lines are the known necks under the "
-        "same proxy task.",
+        "same task.",
     )
-    for cost, title in COST_TITLES.items():
-        if any(trial.metrics.get(cost) is not None for trial in scored(trials)):
+    for cost, title in cost_titles(config).items():
+        measured = [trial.metrics for trial in scored(trials)]
+        if any(metrics.get(cost) is not None and metrics.get(reward.metric) is not None for metrics in measured):
             yield ReportFigure(
                 f"ap_against_{cost}",
                 "cost",

@@ -75,9 +75,10 @@ def ap_against_cost(trials: Sequence[Trial], controller: str, cost: str = "macs"
     """AP against a cost of the neck, with the Pareto front; trials without that cost are left out."""
 
     def point(trial: Trial) -> tuple[float, float]:
-        return trial.metrics[cost] / COST_AXES[cost][0], trial.metrics[metric]
+        return trial.metrics[cost] / unit, trial.metrics[metric]
 
-    figure, axes = _axes((7.2, 4.0), COST_AXES[cost][1], _gain_label(metric))
+    unit, title = COST_AXES.get(cost, (1.0, label_text(cost)))
+    figure, axes = _axes((7.2, 4.0), title, _gain_label(metric))
     plot = Plot(figure)
     label = label_text(controller)
     groups = {

@@ -63,7 +63,7 @@ def _write(run: RunDirectory, config: SearchConfig, trials: Sequence[Trial], pla
         for suffix, options in ((".png", {"dpi": FIGURE_DPI}), (".svg", {"metadata": {"Date": None}})):
             figure.plot.figure.savefig(run.report / f"{figure.name}{suffix}", **options)
     kept = trials_with_weights(place, run)
-    data = page.script_data(shown(place, run), figures, trials, columns(config), kept)
+    data = page.script_data(shown(place, run), figures, trials, columns(config, trials), kept)
     text = page.page(config.name, _facts(run, config, trials), _content(run, config, trials, figures), data)
     path = run.report / "index.html"
     atomic_write(path, text)
@@ -116,11 +116,11 @@ def _content(
     verdict = verdict_of(config, trials)
     return page.Content(
         pictures=page.pictures(figures),
-        closing=page_tables.trial_table(closing_rows(config, trials), columns(config)),
+        closing=page_tables.trial_table(closing_rows(config, trials), columns(config, trials)),
         steps=steps_line(config, trials),
         confirmation=None if verdict is None else page_tables.standing_table(config, verdict),
         conclusion="" if verdict is None else conclusion(config, verdict),
-        front=page_tables.trial_table(front, columns(config)) if front else None,
+        front=page_tables.trial_table(front, columns(config, trials)) if front else None,
         front_title=front_title(config),
         failures=page_tables.failure_table(failure_reasons(trials)),
         rejections=rejections(trials),

@@ -69,13 +69,22 @@ def front_rows(config: SearchConfig, trials: Sequence[Trial]) -> list[Row]:
 
 def front_title(config: SearchConfig) -> str:
     """Title of the table of `front_rows`."""
-    return f"Pareto front: {config.reward.metric} against {COST_TITLES[config.reward.cost]}"
+    return f"Pareto front: {config.reward.metric} against {cost_titles(config)[config.reward.cost]}"
 
 
-def columns(config: SearchConfig) -> tuple[str, ...]:
-    """Columns of the tables, the reward first where it is none of the metrics."""
+def cost_titles(config: SearchConfig) -> dict[str, str]:
+    """Costs of a search by metric, the user's own ones by their names."""
+    own = (*config.constraints.max_costs, config.reward.cost)
+    return {name: name for name in own if name not in COST_TITLES} | COST_TITLES
+
+
+def columns(config: SearchConfig, trials: Sequence[Trial]) -> tuple[str, ...]:
+    """Columns of the tables, the reward first where it is none of the metrics; those that no trial has are left out."""
     name = config.reward.name
-    return COLUMNS if name in COLUMNS else (name, *COLUMNS)
+    own = [cost for cost in cost_titles(config) if cost not in COLUMNS]
+    names = dict.fromkeys([*([] if name in COLUMNS else [name]), *COLUMNS, *own])
+    done = [trial.metrics for trial in trials if trial.reward is not None]
+    return tuple(each for each in names if not done or each == name or any(m.get(each) is not None for m in done))
 
 
 def rejections(trials: Sequence[Trial]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nas.search.config import ResourceConfig
+from nas.search.resources import ResourceConfig
 
 
 def duration(seconds: float) -> str:

@@ -2,133 +2,83 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from controllers import CONTROLLERS
-from nas.bounds import (
-    MAX_PROCESSES,
-    MAX_RETRIES,
-    MAX_SECONDS,
-    MAX_SEED,
-    MAX_TRIALS,
-    MIN_SHARE,
-    Float,
-    Int,
-    Options,
-)
+from nas.bounds import MAX_SEED, MAX_TRIALS, Int, Options
 from nas.configuration import ConfigError
 from nas.credentials import has_credentials, without_credentials
 from nas.data.config import DataConfig
 from nas.experiment import load_experiment
 from nas.proxy.config import ProxyConfig
+from nas.references import Name, absolute_reference, is_reference
 from nas.search.confirmation import ConfirmConfig
 from nas.search.constraints import ConstraintConfig
+from nas.search.given_necks import PlainGenotype, may_be_place, unknown_necks
 from nas.search.inheritance import InheritConfig
-from nas.search.reward import RewardConfig
+from nas.search.resources import ResourceConfig
+from nas.search.reward import AVERAGE_PRECISION, COSTS, RewardConfig
+from nas.search.space import SpaceConfig, make_space
 from nas.search.stopping import StoppingConfig
-from search_space import KNOWN, MAX_INPUTS, MAX_SPACE_CELLS, NasFpnSpace, PyramidSpace, SearchSpace
+from search_space import KNOWN, SearchSpace
 
 _STRICT = ConfigDict(extra="forbid")
 
-SPACE_FIELDS = {
-    "nas_fpn": ("num_cells",),
-    "pyramid": ("min_cells", "max_cells", "max_inputs", "merges", "transforms"),
-}
-
-
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
-class SpaceConfig:
-    """Search space of genotypes; None in a field is the space's own default.
-
-    Fields of the other space must stay None.
-    """
-
-    name: Literal["nas_fpn", "pyramid"] = "nas_fpn"
-    """`nas_fpn` is the paper's; `pyramid` is wider, and holds FPN, PANet, PAFPN and BiFPN too."""
-
-    num_cells: Int | None = Field(default=None, ge=1, le=MAX_SPACE_CELLS)
-    """Of `nas_fpn` (default 7): merge cells, of which the last ones are the outputs, one per level."""
-
-    min_cells: Int | None = Field(default=None, ge=0, le=MAX_SPACE_CELLS)
-    """Of `pyramid`, as the fields below: fewest cells."""
-
-    max_cells: Int | None = Field(default=None, ge=1, le=MAX_SPACE_CELLS)
-    max_inputs: Int | None = Field(default=None, ge=1, le=MAX_INPUTS)
-    merges: tuple[str, ...] | None = None
-    transforms: tuple[str, ...] | None = None
-
-    @model_validator(mode="after")
-    def _own_fields(self) -> Self:
-        if self.name == "nas_fpn" and self.num_cells is None:
-            object.__setattr__(self, "num_cells", 7)
-        for space, names in SPACE_FIELDS.items():
-            given = [name for name in names if getattr(self, name) is not None]
-            if space != self.name and given:
-                raise ValueError(
-                    f"{', '.join(given)} belongs to the space {space}; {self.name} has "
-                    f"{', '.join(SPACE_FIELDS[self.name])}; leave it out, or set it to null"
-                )
-        return self
-
-    def arguments(self) -> dict[str, Any]:
-        """The fields of the named space that are set."""
-        values = {name: getattr(self, name) for name in SPACE_FIELDS[self.name]}
-        return {name: value for name, value in values.items() if value is not None}
+PROXY = "proxy"
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class ControllerConfig:
     """Controller that proposes candidates."""
 
-    name: str = "evolution"
-    """One of `controllers.CONTROLLERS`."""
+    name: Name = "evolution"
+    """One of `controllers.CONTROLLERS`, or a reference to a class of your own (`my_file.py:HillClimbing`)."""
 
     options: Options = Field(default_factory=dict)
     """Keyword arguments of the controller, such as `{"population_size": 8}`."""
 
     initial: tuple[str, ...] = ()
-    """Known necks of the space to start from."""
+    """Necks of the space to start from, named as in `SearchConfig.known`."""
 
     @model_validator(mode="after")
     def _known_name(self) -> Self:
-        if self.name not in CONTROLLERS:
-            raise ValueError(f"controller must be one of {', '.join(CONTROLLERS)}, got {self.name!r}")
+        if self.name not in CONTROLLERS and not is_reference(self.name):
+            raise ValueError(
+                f"controller must be one of {', '.join(CONTROLLERS)}, or a reference such as my_file.py:HillClimbing, "
+                f"got {self.name!r}"
+            )
         return self
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
-class ResourceConfig:
-    """Resources of one trial, and how many run at once."""
+class TaskConfig:
+    """Task that trains and scores a candidate."""
 
-    cpus: Float = Field(default=1, ge=MIN_SHARE, le=MAX_PROCESSES)
-    gpus: Float = Field(default=0, ge=0, le=MAX_PROCESSES)
-    """A fraction lets several trials share a GPU; it is bookkeeping, not isolation."""
+    name: Name = PROXY
+    """`proxy` trains a RetinaNet as `SearchConfig.proxy` says. A reference names a task of your own: a class, made once
+    per worker from the SearchConfig and the options, whose method `run(genotype, seed, callbacks)` returns metrics; or
+    a function `(genotype, seed, callbacks, **options)` that returns them."""
 
-    workers: Int | None = Field(default=None, ge=1, le=MAX_PROCESSES)
-    """Trials at once; by default as many as the CPUs and GPUs allow."""
+    options: Options = Field(default_factory=dict)
+    """Keyword arguments of a task by reference."""
 
-    max_retries: Int = Field(default=2, ge=0, le=MAX_RETRIES)
-    """How often a trial is tried again when its worker dies; errors of the trial itself are not retried."""
+    @model_validator(mode="after")
+    def _known_name(self) -> Self:
+        if self.name != PROXY and not is_reference(self.name):
+            raise ValueError(f"task must be {PROXY}, or a reference such as my_file.py:MyTask, got {self.name!r}")
+        if self.name == PROXY and self.options:
+            raise ValueError("the task proxy has no options; its fields are those of proxy")
+        return self
 
-    trial_seconds: Float | None = Field(default=None, gt=0, le=MAX_SECONDS)
-    """A trial that takes longer is ended and failed; None: no limit."""
-
-    checkpoint_seconds: Float | None = Field(default=None, ge=0, le=MAX_SECONDS)
-    """So often a trial saves how far it is, and goes on from there when its worker died; None: it starts anew."""
-
-    wait_seconds: Float = Field(default=60, ge=0, le=MAX_SECONDS)
-    """How long to wait on a cluster for a machine with room for a trial, when there is none (any more)."""
-
-    @field_validator("gpus")
-    @classmethod
-    def _share(cls, gpus: float) -> float:
-        if 0 < gpus < MIN_SHARE:
-            raise ValueError(f"gpus must be 0 or {MIN_SHARE} at least, got {gpus}")
-        return gpus
+    @property
+    def is_proxy(self) -> bool:
+        """True for this project's own task."""
+        return self.name == PROXY
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
@@ -140,7 +90,10 @@ class SearchConfig:
     """
 
     name: str
-    data: DataConfig
+    data: DataConfig | None = None
+    """Needed by the proxy task; a task of your own may go without."""
+
+    task: TaskConfig = Field(default_factory=TaskConfig)
     proxy: ProxyConfig = Field(default_factory=ProxyConfig)
     space: SpaceConfig = Field(default_factory=SpaceConfig)
     controller: ControllerConfig = Field(default_factory=ControllerConfig)
@@ -150,6 +103,10 @@ class SearchConfig:
     confirm: ConfirmConfig = Field(default_factory=ConfirmConfig)
     inherit: InheritConfig = Field(default_factory=InheritConfig)
     resources: ResourceConfig = Field(default_factory=ResourceConfig)
+    costs: tuple[Name, ...] = ()
+    """References to functions `(genotype, neck)` that return costs of your own by name, such as the latency on a
+    device: for `constraints.max_costs`, `reward.cost` and the report. They run in the worker, before the training."""
+
     storage: str | None = None
     """Database for the journal, as a URL that Optuna takes (`sqlite:///FILE`, `postgresql+psycopg://HOST/NAME`); None:
     the file `journal.log` in the run directory. It is written into `config.json`, so a password in it is refused: leave
@@ -162,7 +119,12 @@ class SearchConfig:
     """Uniformly drawn candidates scored beside the search: its baseline."""
 
     known: tuple[str, ...] = ("fpn", "pafpn", "bifpn", "nas_fpn", "pan", "quad_fpn")
-    """Published necks scored under the same proxy task."""
+    """Necks scored under the same task, for comparison: published ones by name, a genotype's JSON file, an exported
+    directory, `RUN_DIR:TRIAL`, or a name of `necks`."""
+
+    necks: dict[str, PlainGenotype] = Field(default_factory=dict)
+    """Genotypes by name, for `known` and `controller.initial`. The command `nasfpn search` adds those of files, exports
+    and trials that are named there, so that a run directory needs nothing else."""
 
     known_width: Literal["equal", "same"] = "equal"
     """Channels of the known necks. `equal`: as many as `constraints.max_macs` allows each, whatever the candidates
@@ -180,10 +142,37 @@ class SearchConfig:
     """How many of the best candidates keep their trained weights; known necks always do."""
 
     @model_validator(mode="after")
+    def _data_for_proxy(self) -> Self:
+        if self.data is None and self.task.is_proxy:
+            raise ValueError("data is missing: the proxy task needs a data set, such as data=DataConfig(root=...)")
+        return self
+
+    @model_validator(mode="after")
+    def _measured(self) -> Self:
+        metric, cost = self.reward.metric, self.reward.cost
+        if self.task.is_proxy and not AVERAGE_PRECISION.fullmatch(metric):
+            raise ValueError(
+                "reward.metric must be an average precision of the proxy task (AP, AP50, AP75, APs, APm, APl or "
+                f"AP/<class>), got {metric!r}"
+            )
+        if self.task.is_proxy and cost not in COSTS and not self.costs:
+            raise ValueError(
+                f"reward.cost must be one of {', '.join(COSTS)}, or what a function of costs returns, got {cost!r}"
+            )
+        if self.constraints.max_costs and not self.costs:
+            raise ValueError("constraints.max_costs is on what functions of costs return: name them in costs")
+        if not all(map(is_reference, self.costs)):
+            raise ValueError(f"costs are references such as my_file.py:latency, got {', '.join(self.costs)}")
+        return self
+
+    @model_validator(mode="after")
     def _consistent(self) -> Self:
-        for name in (*self.known, *self.controller.initial):
-            if name not in KNOWN:
-                raise ValueError(f"known necks are {', '.join(KNOWN)}; got {name!r}")
+        for name in unknown_necks((*self.known, *self.controller.initial), self.necks):
+            if not may_be_place(name):
+                raise ValueError(
+                    f"known necks are {', '.join((*KNOWN, *self.necks))}; a genotype's JSON file, an exported "
+                    f"directory and RUN_DIR:TRIAL are taken, too; got {name!r}"
+                )
         return self
 
     @model_validator(mode="after")
@@ -239,13 +228,31 @@ LAUNCH_FIELDS = ("trials", "confirm", "resources", "constraints")
 def build_space(config: SearchConfig) -> SearchSpace:
     """
     Raises:
-        ConfigError: if cells and levels do not fit together.
+        ConfigError: see `make_space`.
     """
-    make = {"nas_fpn": NasFpnSpace, "pyramid": PyramidSpace}[config.space.name]
-    try:
-        return make(levels=config.proxy.neck.levels, **config.space.arguments())
-    except ValueError as error:
-        raise ConfigError(f"space: {error}") from error
+    return make_space(config.space, config.proxy.neck.levels)
+
+
+def data_of(config: SearchConfig) -> DataConfig:
+    """
+    Raises:
+        ConfigError: for a search whose task brings its own data.
+    """
+    if config.data is None:
+        raise ConfigError(f"the search {config.name} has no data set (its task is {config.task.name}); set data")
+    return config.data
+
+
+def with_absolute_references(config: SearchConfig) -> SearchConfig:
+    """The same search for processes that run in another directory."""
+    return replace(
+        config,
+        task=replace(config.task, name=absolute_reference(config.task.name)),
+        space=replace(config.space, name=absolute_reference(config.space.name)),
+        controller=replace(config.controller, name=absolute_reference(config.controller.name)),
+        reward=replace(config.reward, objective=absolute_reference(config.reward.objective)),
+        costs=tuple(map(absolute_reference, config.costs)),
+    )
 
 
 def load_search(name: str) -> SearchConfig:

@@ -15,10 +15,12 @@ from nas.proxy.config import ProxyConfig
 from search_space import Genotype, genotype_cost
 
 MEASURES = {"max_params": "params", "max_macs": "macs", "max_latency_ms": "latency_ms"}
+OWN = "max_costs."
+"""Before the name of a cost, the name of its limit."""
 _TEXTS = {"params": "{:,} params", "macs": "{:,} MACs", "latency_ms": "{:.3g} ms"}
 
 Measured = Mapping[str, Any]
-"""`params`, `macs` and `latency_ms`, or some of them, among other metrics."""
+"""`params`, `macs`, `latency_ms` and costs of one's own, or some of them, among other metrics."""
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
@@ -34,13 +36,22 @@ class ConstraintConfig:
     max_latency_ms: Float | None = Field(default=None, gt=0)
     """Measured by the worker before the training, on its device, batch 1."""
 
+    max_costs: dict[str, Float] = Field(default_factory=dict)
+    """Limits on costs that functions of `SearchConfig.costs` return, by their names, such as `{"npu_ms": 3.5}`."""
+
     max_rejections_in_a_row: Int = Field(default=100, ge=1)
     """So many rejected candidates, proposed one after another, end the search."""
 
     def limits(self) -> dict[str, float]:
         """The limits that are set, by name."""
         values = {name: getattr(self, name) for name in MEASURES}
-        return {name: value for name, value in values.items() if value is not None}
+        limits = {name: value for name, value in values.items() if value is not None}
+        return limits | {f"{OWN}{name}": bound for name, bound in self.max_costs.items()}
+
+
+def measure_of(limit: str) -> str:
+    """The metric that a limit is on."""
+    return MEASURES.get(limit, limit.removeprefix(OWN))
 
 
 @plain_dataclass(frozen=True)
@@ -60,12 +71,12 @@ class RejectedError(Exception):
 
     def __init__(self, measured: Measured) -> None:
         super().__init__("over a limit")
-        self.measured = {name: measured[name] for name in MEASURES.values() if name in measured}
+        self.measured = dict(measured)
 
 
 def violations(constraints: ConstraintConfig, measured: Measured) -> list[Violation]:
     """Every limit that the measures given are over; what was not measured violates nothing."""
-    values = {name: measured.get(MEASURES[name]) for name in constraints.limits()}
+    values = {name: measured.get(measure_of(name)) for name in constraints.limits()}
     return [
         Violation(name, constraints.limits()[name], value)
         for name, value in values.items()
@@ -75,7 +86,8 @@ def violations(constraints: ConstraintConfig, measured: Measured) -> list[Violat
 
 def amount(limit: str, value: float) -> str:
     """A value of what a limit is on, with its unit."""
-    return _TEXTS[MEASURES[limit]].format(value)
+    measure = measure_of(limit)
+    return _TEXTS[measure].format(value) if measure in _TEXTS else f"{measure} {value:.4g}"
 
 
 def tightened(old: ConstraintConfig, new: ConstraintConfig) -> list[str]:

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import math
 import numbers
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nas.search.reward import RewardError, shown_metric
+from nas.search.reward import AVERAGE_PRECISION, COSTS, RewardError, shown_metric
 
-AVERAGE_PRECISION = re.compile(r"AP(50|75|s|m|l|/.+)?")
-COSTS = ("params", "macs", "latency_ms")
 MAX_AP = 100.0
 ROUNDING = 1e-6
 """By which an AP in percent may be off 0 or 100."""
@@ -20,11 +17,14 @@ MAX_VALUE = 1e18
 of a thousand such numbers are finite, too."""
 
 
-def plain_metrics(metrics: object) -> dict[str, Any]:
+def plain_metrics(metrics: object, needed: Sequence[str] = ()) -> dict[str, Any]:
     """Metrics of a task as plain data for JSON: numbers of any library as Python's, and no NaN.
 
-    Average precisions and costs are what a search decides by, and must be right. Other numbers that are not finite,
-    such as a loss before the first step, are None: not measured.
+    Average precisions, costs and what is needed for the reward are what a search decides by, and must be right. Other
+    numbers that are not finite, such as a loss before the first step, are None: not measured.
+
+    Args:
+        needed: further metrics that must be right; see `RewardConfig.needed`.
 
     Raises:
         RewardError: for an average precision outside 0..100, a negative cost, one of these that is no finite number,
@@ -32,7 +32,7 @@ def plain_metrics(metrics: object) -> dict[str, Any]:
     """
     if not isinstance(metrics, Mapping):
         raise RewardError(f"the task's metrics must be a mapping of names to numbers, got {shown_metric(metrics)}")
-    return {_name(name): _plain(name, value) for name, value in metrics.items()}
+    return {_name(name): _plain(name, value, needed) for name, value in metrics.items()}
 
 
 def _name(name: object) -> str:
@@ -41,8 +41,8 @@ def _name(name: object) -> str:
     return name
 
 
-def _plain(name: str, value: Any) -> Any:
-    decisive = name in COSTS or AVERAGE_PRECISION.fullmatch(name) is not None
+def _plain(name: str, value: Any, needed: Sequence[str]) -> Any:
+    decisive = name in COSTS or name in needed or AVERAGE_PRECISION.fullmatch(name) is not None
     if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
         value = value.item()
     if value is None or (not decisive and isinstance(value, bool)):

@@ -16,6 +16,7 @@ from controllers import (
     RandomController,
 )
 from nas.configuration import ConfigError, nearest
+from nas.references import is_reference, load_object
 from nas.search.config import SearchConfig
 from nas.search.records import Candidate, Trial
 from nas.search.reward import RewardConfig, objectives_of
@@ -30,7 +31,7 @@ def build_controller(config: SearchConfig, space: SearchSpace) -> Controller:
             the reward does not have.
     """
     initial = [_initial(name, config, space) for name in config.controller.initial]
-    make = CONTROLLERS[config.controller.name]
+    make = _controller_class(config.controller.name)
     options = dict(config.controller.options)
     if config.reward.objective == "pareto" and issubclass(make, OptunaController):
         options.setdefault("objectives", 2)
@@ -41,6 +42,18 @@ def build_controller(config: SearchConfig, space: SearchSpace) -> Controller:
         raise ConfigError(f"controller {config.controller.name} (its options or initial necks): {error}") from error
     _check_objectives(config, controller)
     return controller
+
+
+def _controller_class(name: str) -> type[Controller]:
+    if not is_reference(name):
+        return CONTROLLERS[name]
+    try:
+        make = load_object(name)
+    except ConfigError as error:
+        raise ConfigError(f"controller.name: {error}") from error
+    if not (isinstance(make, type) and issubclass(make, Controller)):
+        raise ConfigError(f"controller.name: {name} must be a subclass of controllers.Controller, it is {make!r:.100}")
+    return make
 
 
 def staleness(controller: Controller, workers: int) -> str | None:
@@ -64,13 +77,22 @@ def build_baseline(config: SearchConfig, space: SearchSpace) -> Controller:
 
 
 def known_neck(name: str, config: SearchConfig) -> Genotype:
-    """A published neck on the levels of the search.
+    """A published neck on the levels of the search, or one of `config.necks`.
 
     Raises:
-        ConfigError: if it is not defined on them.
+        ConfigError: if it is not defined on them, or not known.
     """
+    levels = config.proxy.neck.levels
+    if (given := config.necks.get(name)) is not None:
+        genotype = Genotype.from_dict(given)
+        if genotype.levels != levels:
+            raise ConfigError(
+                f"the neck {name} has levels {genotype.levels}, the search {levels}; take it out of known and "
+                "controller.initial, or set proxy.neck.levels"
+            )
+        return genotype
     try:
-        return known_genotype(name, config.proxy.neck.levels)
+        return known_genotype(name, levels)
     except ValueError as error:
         raise ConfigError(f"known neck {name!r}: {error}; take it out of known and controller.initial") from error
 

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import math
+import re
 import reprlib
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from nas.bounds import Float
+from nas.references import Name, call, is_reference
 
-CostName = Literal["params", "macs", "latency_ms"]
+COSTS = ("params", "macs", "latency_ms")
+AVERAGE_PRECISION = re.compile(r"AP(50|75|s|m|l|/.+)?")
+
+
+OBJECTIVES = ("ap", "mnasnet", "pareto")
 
 
 class RewardError(ValueError):
@@ -23,22 +29,34 @@ class RewardError(ValueError):
 class RewardConfig:
     """The reward of a trial; its metrics keep the raw numbers, so that it can be computed again."""
 
-    objective: Literal["ap", "mnasnet", "pareto"] = "ap"
+    objective: Name = "ap"
     """`ap`: the metric alone, as in NAS-FPN. `mnasnet`: metric * (cost / target) ** exponent (MnasNet, arXiv 1807.11626
     equation 2). `pareto`: controllers for several objectives (nsga2, tpe) get (metric, -cost), both to be maximised;
-    for others the reward is the metric, and the Pareto front is reported."""
+    for others the reward is the metric, and the Pareto front is reported. A reference (`my_file.py:reward`) names a
+    function of a trial's metrics that returns the number to maximise."""
 
-    metric: str = Field(default="AP", pattern=r"^AP(50|75|s|m|l|/.+)?$")
-    """Average precision that counts: AP, AP50, AP75, APs, APm, APl, or `AP/<class>`."""
+    metric: str = Field(default="AP", min_length=1)
+    """Average precision that counts: AP, AP50, AP75, APs, APm, APl, or `AP/<class>`; with a task of your own, any
+    metric that it returns, of which more is better."""
 
-    cost: CostName = "macs"
-    """Of the neck for one image; the Pareto front is drawn over it whatever the objective."""
+    cost: str = Field(default="macs", min_length=1)
+    """Cost of the neck for one image, `params`, `macs` or `latency_ms`, or one that a function of `SearchConfig.costs`
+    returns; the Pareto front is drawn over it whatever the objective."""
 
     target: Float | None = Field(default=None, gt=0)
     """The cost that `mnasnet` neither rewards nor punishes: parameters, multiply-adds or milliseconds."""
 
     exponent: Float = Field(default=-0.07, ge=-10, le=0)
     """At -0.07, the paper's, twice the cost is worth as much as 5 % more AP."""
+
+    @model_validator(mode="after")
+    def _known_objective(self) -> Self:
+        if self.objective not in OBJECTIVES and not is_reference(self.objective):
+            raise ValueError(
+                f"objective must be one of {', '.join(OBJECTIVES)}, or a reference such as my_file.py:reward, got "
+                f"{self.objective!r}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _target_where_used(self) -> Self:
@@ -51,15 +69,24 @@ class RewardConfig:
     @property
     def name(self) -> str:
         """How tables call the reward."""
-        return "reward" if self.objective == "mnasnet" else self.metric
+        return self.metric if self.objective in ("ap", "pareto") else "reward"
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """Metrics that no trial may lack."""
+        needed = {"ap": (self.metric,), "mnasnet": (self.metric, self.cost), "pareto": (self.metric, self.cost)}
+        return needed.get(self.objective, ())
 
 
 def reward_of(config: RewardConfig, metrics: Mapping[str, Any]) -> float:
     """The number to maximise.
 
     Raises:
-        RewardError: if a measure that it needs is missing or not finite, or a cost is not positive.
+        RewardError: if a measure that it needs is missing or not finite, or a cost is not positive; or when a function
+            by reference fails, or returns no finite number.
     """
+    if is_reference(config.objective):
+        return _by_reference(config.objective, metrics)
     ap = _measure(metrics, config.metric)
     if config.objective != "mnasnet":
         return ap
@@ -84,6 +111,18 @@ def objectives_of(config: RewardConfig, metrics: Mapping[str, Any]) -> tuple[flo
     return _measure(metrics, config.metric), -_measure(metrics, config.cost)
 
 
+def _by_reference(name: str, metrics: Mapping[str, Any]) -> float:
+    try:
+        value = call(name, dict(metrics))
+    except Exception as error:
+        raise RewardError(f"the reward {name} failed: {type(error).__name__}: {error}") from error
+    if hasattr(value, "item"):
+        value = value.item()
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise RewardError(f"the reward {name} must return a finite number, it returned {shown_metric(value)}")
+    return float(value)
+
+
 def shown_metric(value: object) -> str:
     """A metric of a task, in one short line."""
     return " ".join(reprlib.repr(value).split())
@@ -92,7 +131,10 @@ def shown_metric(value: object) -> str:
 def _measure(metrics: Mapping[str, Any], name: str) -> float:
     value = metrics.get(name)
     if value is None:
-        raise RewardError(f"{name} was not measured; for the parts of AP the reward split must have such objects")
+        hint = (
+            "; for the parts of AP the reward split must have such objects" if AVERAGE_PRECISION.fullmatch(name) else ""
+        )
+        raise RewardError(f"{name} was not measured{hint}")
     if not isinstance(value, int | float) or not math.isfinite(value):
         raise RewardError(f"{name} is {shown_metric(value)}")
     return float(value)

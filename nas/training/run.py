@@ -23,7 +23,7 @@ from nas.data.coco import open_splits
 from nas.detection.config import absolute_weights
 from nas.detection.saved import DETECTOR_FILE, WEIGHTS_FILE
 from nas.errors import first_line
-from nas.search.config import ResourceConfig
+from nas.search.resources import ResourceConfig
 from nas.training.config import TrainConfig
 from nas.training.directory import TrainingDirectory
 from nas.training.model import detector_spec

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from nas.search.config import ResourceConfig
+from nas.search.resources import ResourceConfig
 
 
 @contextmanager

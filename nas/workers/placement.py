@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from nas.errors import UserError
-from nas.search.config import ResourceConfig
+from nas.search.resources import ResourceConfig
 from nas.workers.ray_session import Node
 
 _log = logging.getLogger(__name__)

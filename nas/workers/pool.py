@@ -15,7 +15,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from nas import interruption
 from nas.errors import first_line
-from nas.search.config import ResourceConfig
+from nas.search.resources import ResourceConfig
 from nas.text import MESSAGE_LIMIT, plain
 from nas.workers.answers import Failed, Ready
 from nas.workers.placement import Placement

@@ -16,7 +16,7 @@ from ray.exceptions import AuthenticationError
 from nas import interruption
 from nas.configuration import ConfigError
 from nas.credentials import reason, without_credentials
-from nas.search.config import ResourceConfig
+from nas.search.resources import ResourceConfig
 from nas.workers.demand import demanded
 from nas.workers.head_watch import shut_down, watched
 from nas.workers.private_ray import environment

@@ -8,7 +8,7 @@ import pytest
 import ray
 
 from nas.cli import main
-from nas.search.config import ResourceConfig
+from nas.search.resources import ResourceConfig
 from nas.workers.private_ray import private_ray
 from nas.workers.ray_session import connected
 

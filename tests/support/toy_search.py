@@ -153,7 +153,7 @@ class Teller:
 
 def states(scheduler: TrialScheduler) -> dict[str, dict]:
     """Of all its controllers."""
-    return {origin: controller.state_dict() for origin, controller in scheduler.controllers.items()}
+    return {origin: controller.state_dict() for origin, controller in scheduler.proposers.controllers.items()}
 
 
 def starts(orders: Path) -> Counter[int]:

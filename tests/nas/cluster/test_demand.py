@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nas.search.config import ResourceConfig
+from nas.search.resources import ResourceConfig
 from nas.workers.demand import demanded
 
 

@@ -17,7 +17,7 @@ import pytest
 import ray
 from ray._raylet import AuthenticationTokenLoader
 
-from nas.search.config import ResourceConfig
+from nas.search.resources import ResourceConfig
 from nas.workers import unprotected
 from nas.workers.private_ray import environment, private_directory, private_ray
 from nas.workers.ray_session import connected

@@ -39,7 +39,7 @@ print("the end", flush=True)
 JOINS = """
 import sys
 from nas.workers.ray_session import connected
-from nas.search.config import ResourceConfig
+from nas.search.resources import ResourceConfig
 with connected(ResourceConfig(), sys.argv[1]):
     pass
 """

@@ -18,7 +18,7 @@ from nas.comparison.training_job import TrainingJob
 from nas.data.config import DataConfig, SignsConfig
 from nas.detection.config import BackboneConfig
 from nas.proxy.phases import PHASES
-from nas.search.config import ResourceConfig
+from nas.search.resources import ResourceConfig
 from nas.workers.placement import WorkersError
 from search_space import known_genotype
 

@@ -200,7 +200,12 @@ def test_spaces_by_name(tmp_path):
     [
         ({"max_cells": 9}, "max_cells belongs to the space pyramid; nas_fpn has num_cells; leave it out"),
         ({"name": "pyramid", "num_cells": 9}, "num_cells belongs to the space nas_fpn; pyramid has min_cells, max_"),
-        ({"name": "pyramids"}, "'nas_fpn' or 'pyramid'"),
+        ({"name": "pyramids"}, "space must be one of nas_fpn, pyramid, or a reference"),
+        (
+            {"name": "mine.py:space", "max_cells": 9},
+            "max_cells belongs to the space pyramid; mine.py:.* has options",
+        ),
+        ({"options": {"a": 1}}, "options belongs to the space by reference; nas_fpn has num_cells; .* set it to {}"),
     ],
 )
 def test_fields_of_the_other_space_are_refused(fields, message):

@@ -12,7 +12,7 @@ from nas.commands.precision import with_precision
 from nas.configuration import ConfigError
 from nas.proxy import precision
 from nas.proxy.precision import Timed, decided, timed
-from nas.search.config import ResourceConfig
+from nas.search.resources import ResourceConfig
 from tests.support.recorded import TINY
 
 AUTO = replace(TINY, precision="auto")

@@ -160,12 +160,12 @@ def test_front_rows_name_known_necks_and_what_is_over_a_limit(made_up):
 
 def test_a_reward_that_is_no_metric_has_a_column(made_up):
     _, config, trials = made_up
-    assert columns(config)[0] == "AP"
+    assert columns(config, [])[0] == "AP"
     weighed = replace(config, reward=RewardConfig(objective="mnasnet", target=2e7, cost="params"))
-    assert columns(weighed)[:2] == ("reward", "AP")
+    assert columns(weighed, [])[:2] == ("reward", "AP")
     assert cell(trials[0], "reward") == f"{trials[0].reward:.1f}"
     other = replace(config, reward=RewardConfig(metric="AP75", objective="pareto"))
-    assert columns(other)[:2] == ("AP75", "AP")
+    assert columns(other, [])[:2] == ("AP75", "AP")
 
 
 def test_rejected_candidates_are_counted_apart(tmp_path):

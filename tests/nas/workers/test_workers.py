@@ -10,8 +10,8 @@ import pytest
 
 from nas.engine.rerun import train_again
 from nas.runs.journal import Journal
-from nas.search.config import ResourceConfig
 from nas.search.records import Candidate, Trial
+from nas.search.resources import ResourceConfig
 from nas.search.stopping import StoppingConfig
 from nas.workers.ray_session import fitting
 from search_space import known
