@@ -7,7 +7,7 @@ from dataclasses import replace
 from nas.data.config import DataConfig, SignsConfig
 from nas.detection.config import BackboneConfig, HeadConfig
 from nas.proxy.config import NeckConfig, OptimizerConfig, ProxyConfig
-from nas.search.config import ControllerConfig, SearchConfig, SpaceConfig
+from nas.search.config import ControllerConfig, SearchConfig, SpaceConfig, data_of
 from nas.search.confirmation import ConfirmConfig
 from nas.search.constraints import ConstraintConfig
 from nas.search.stopping import StoppingConfig
@@ -95,7 +95,7 @@ def train() -> TrainConfig:
     """A whole training on the embedded data, its backbone included: an hour of a CPU core."""
     return TrainConfig(
         name="signs-train",
-        data=search().data,
+        data=data_of(search()),
         backbone=replace(PROXY.backbone, frozen=False),
         neck=TrainNeckConfig(channels=PROXY.neck.channels, recipe={"norm_momentum": 0.1}),
         head=PROXY.head,

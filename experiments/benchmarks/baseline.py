@@ -26,6 +26,7 @@ from nas.detection.backbone import build_backbone
 from nas.detection.detector import build_detector
 from nas.proxy.candidate import candidate_neck
 from nas.proxy.training import lr_share
+from nas.search.config import data_of
 from search_space import known_genotype
 
 BACKBONE_LR_SHARE = 0.1
@@ -41,7 +42,7 @@ def main() -> None:
     torch.manual_seed(arguments.seed)
     config = search()
     proxy = replace(config.proxy, steps=arguments.steps)
-    splits = open_splits(config.data)
+    splits = open_splits(data_of(config))
     backbone = build_backbone(replace(proxy.backbone, frozen=False))
     neck = candidate_neck(known_genotype(arguments.neck), backbone.channels, backbone.levels, proxy.neck)
     detector = build_detector(backbone, neck, len(splits.train.classes), proxy.head, proxy.image_size)

@@ -28,7 +28,7 @@ from nas.results.confirmed import verdict_of
 from nas.results.labels import neck_name
 from nas.runs.journal import open_journal
 from nas.runs.run_directory import RunDirectory
-from nas.search.config import SearchConfig
+from nas.search.config import SearchConfig, data_of
 from nas.search.records import Trial
 
 FRESH = 1_000_000_000
@@ -160,7 +160,9 @@ def _jobs(config: SearchConfig, trial: Trial, split: Split, fresh: int, content:
     proxy = replace(config.proxy, neck=replace(config.proxy.neck, channels=channels))
     genotype = trial.candidate.genotype
     label = neck_name(config, trial)
-    return [TrainingJob(label, "", genotype, proxy, config.data, FRESH + seed, content, split) for seed in range(fresh)]
+    return [
+        TrainingJob(label, "", genotype, proxy, data_of(config), FRESH + seed, content, split) for seed in range(fresh)
+    ]
 
 
 def report(judged: Sequence[Judged]) -> str:

@@ -13,6 +13,7 @@ from experiments.benchmarks.signs import Scores, mean, std
 from experiments.signs import search
 from nas.proxy.config import NeckConfig
 from nas.proxy.task import ProxyTask
+from nas.search.config import data_of
 from necks import Neck, build_neck
 
 NECKS: dict[str, dict[str, Any]] = {
@@ -72,8 +73,8 @@ def main() -> None:
     arguments = parser.parse_args()
     config = search()
     bare = replace(config.proxy, steps=0, head=replace(config.proxy.head, score_threshold=0.0))
-    untrained = measure(ProxyTask(bare, config.data), range(1))
-    trained = measure(ProxyTask(config.proxy, config.data), range(arguments.seeds))
+    untrained = measure(ProxyTask(bare, data_of(config)), range(1))
+    trained = measure(ProxyTask(config.proxy, data_of(config)), range(arguments.seeds))
     body = (
         "Every neck is trained by the proxy task of `experiments.signs:search` (frozen backbone, 400 steps,\n"
         "32 channels, P3..P7) and scored on the reward split. Untrained: one seed, no step, and no score threshold,\n"

@@ -29,6 +29,7 @@ from nas.comparison.pictures import proxy_against_reference
 from nas.comparison.result_store import ResultStore
 from nas.comparison.training_job import TrainingJob
 from nas.proxy.config import ProxyConfig
+from nas.search.config import data_of
 from nas.search.resources import ResourceConfig
 from nas.workers.ray_session import ENVIRONMENT
 from search_space import NasFpnSpace, PyramidSpace, known_genotype
@@ -118,9 +119,9 @@ def time_settings(out: Path, repeats: int, only: Sequence[str]) -> dict[str, lis
         name: proxy for name, proxy in {**RANKED, **SAME_NUMBERS}.items() if not only or name in ("as it is", *only)
     }
     names = [name for _ in range(1 + repeats) for name in settings] + list(UNCACHED)
-    genotype = known_genotype(TIMED_NECK)
+    genotype, data = known_genotype(TIMED_NECK), data_of(CONFIG)
     jobs = [
-        TrainingJob(name, TIMED_NECK, genotype, {**settings, **UNCACHED}[name], CONFIG.data, WORKERS * place + worker)
+        TrainingJob(name, TIMED_NECK, genotype, {**settings, **UNCACHED}[name], data, WORKERS * place + worker)
         for place, name in enumerate(names)
         for worker in range(WORKERS)
     ]

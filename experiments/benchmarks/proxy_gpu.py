@@ -22,6 +22,7 @@ from nas.comparison.run_all import run_all
 from nas.comparison.training_job import Result, TrainingJob
 from nas.configuration import override
 from nas.proxy.config import ProxyConfig
+from nas.search.config import data_of
 from nas.search.resources import ResourceConfig
 from search_space import NasFpnSpace
 
@@ -66,7 +67,9 @@ def measure(out: Path, name: str, proxy: ProxyConfig, workers: int, each: int) -
     """
     config, rng = search(), random.Random(0)
     genotypes = [NasFpnSpace().sample(rng) for _ in range(each * workers)]
-    jobs = [TrainingJob(str(index), name, genotype, proxy, config.data, 0) for index, genotype in enumerate(genotypes)]
+    jobs = [
+        TrainingJob(str(index), name, genotype, proxy, data_of(config), 0) for index, genotype in enumerate(genotypes)
+    ]
     path = out / f"{name.replace(' ', '_').replace(',', '')}-{workers}"
     (path / STORE).unlink(missing_ok=True)
     ended: list[tuple[float, Result]] = []

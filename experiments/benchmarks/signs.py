@@ -10,6 +10,7 @@ from dataclasses import replace
 from experiments.benchmarks.results import write_result
 from experiments.signs import search
 from nas.proxy.task import ProxyTask
+from nas.search.config import data_of
 from search_space import known_genotype
 
 NECKS = ("none", "same_level", "fpn", "pafpn", "bifpn", "nas_fpn")
@@ -72,7 +73,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=search().proxy.steps)
     arguments = parser.parse_args()
     config = search()
-    task = ProxyTask(replace(config.proxy, steps=arguments.steps), config.data)
+    task = ProxyTask(replace(config.proxy, steps=arguments.steps), data_of(config))
     scores = measure(task, NECKS, range(arguments.seeds))
     body = (
         "Every neck is trained by the proxy task of `experiments.signs:search` on the train split and scored on the\n"

@@ -27,6 +27,23 @@ from nas.search.space import SpaceConfig, make_space
 from nas.search.stopping import StoppingConfig
 from search_space import KNOWN, SearchSpace
 
+__all__ = [
+    "ConfirmConfig",
+    "ConstraintConfig",
+    "ControllerConfig",
+    "InheritConfig",
+    "ResourceConfig",
+    "RewardConfig",
+    "SearchConfig",
+    "SpaceConfig",
+    "StoppingConfig",
+    "TaskConfig",
+    "build_space",
+    "data_of",
+    "load_search",
+    "with_absolute_references",
+]
+
 _STRICT = ConfigDict(extra="forbid")
 
 PROXY = "proxy"
