@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from nas.bounds import MAX_TRIALS
 from nas.cli.options import ADDRESS, TENSORBOARD, Assignments, ControllerName, RunDir, Trials, Verbose, Workers
 
 
@@ -21,6 +22,13 @@ def search(
     workers: Workers = None,
     set_: Assignments = None,
     address: Annotated[str | None, typer.Option(help=ADDRESS)] = None,
+    hours: Annotated[
+        float | None, typer.Option(help="Time for the search and its confirmation, in place of a number of candidates.")
+    ] = None,
+    gpu_hours: Annotated[float | None, typer.Option(help="The same in GPU-hours of all trials together.")] = None,
+    until: Annotated[
+        float | None, typer.Option(metavar="AP", help="Propose no more once a candidate is observed to have it.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Refuse to begin a new search.")] = False,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help=TENSORBOARD)] = False,
     verbose: Verbose = False,
@@ -28,11 +36,16 @@ def search(
     """Search for a neck: known necks, a random baseline, then the controller; ends with an export and a report."""
     from nas.commands.search import search as run
 
-    assignments = list(set_ or [])
-    if trials is not None:
-        assignments.append(f"trials={trials}")
-    if workers is not None:
-        assignments.append(f"resources.workers={workers}")
+    if trials is None and (hours is not None or gpu_hours is not None):
+        trials = MAX_TRIALS
+    fields = {
+        "trials": trials,
+        "resources.workers": workers,
+        "budget.hours": hours,
+        "budget.gpu_hours": gpu_hours,
+        "budget.until": until,
+    }
+    assignments = [*(set_ or []), *(f"{name}={value}" for name, value in fields.items() if value is not None)]
     run(experiment, run_dir, assignments, controller, address, resume, tensorboard, verbose)
 
 

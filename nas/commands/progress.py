@@ -12,6 +12,7 @@ from typing import Self
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 
+from nas.bounds import MAX_TRIALS
 from nas.engine.scheduler import TrialScheduler
 from nas.engine.usage import Usage
 from nas.results.compare import cell_lines
@@ -93,8 +94,10 @@ class Progress:
         self._workers, self._start = workers, time.monotonic()
         measured = latest_seconds(scheduler.journal.trials())
         seconds = self._per_trial = statistics.median(measured) if measured else estimate
-        line = f"{scheduler.left} trials to go, {workers} at once"
-        if seconds is not None:
+        is_endless = scheduler.left >= MAX_TRIALS
+        amount = "trials until the budget is spent" if is_endless else f"{scheduler.left} trials to go"
+        line = f"{amount}, {workers} at once"
+        if seconds is not None and not is_endless:
             how = f"median of {len(measured)}" if measured else "estimated from a few steps"
             whole = duration(seconds_left(seconds, scheduler.left, workers))
             line += f"; {duration(seconds)} per trial ({how}): about {whole}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
@@ -20,6 +21,7 @@ from nas.results.report import write_report
 from nas.results.summary import (
     TITLES,
     Row,
+    candidates,
     cell,
     closing_rows,
     columns,
@@ -30,12 +32,14 @@ from nas.results.summary import (
     searcher_name,
     steps_line,
 )
+from nas.runs.journal import open_journal
 from nas.runs.places import opened, shown
 from nas.runs.run_directory import RunDirectory
+from nas.search.budget import BudgetConfig
 from nas.search.config import SearchConfig, build_space, load_search
 from nas.search.confirmation import Verdict
 from nas.search.proposing import build_controller, known_neck
-from nas.search.records import Trial
+from nas.search.records import SEARCH, Trial
 from nas.search.standings import best_found
 from nas.terminal import console, heading
 
@@ -71,7 +75,8 @@ def extend(
     """Go on with a search as it was configured, with more trials: `+N` more, or `N` in all."""
     with opened(run_dir, existing=True) as run:
         config = run.read_config()
-        config = override(config, [f"trials={_extended(config.trials, trials)}"])
+        config = override(config, [f"trials={_extended(config, open_journal(run).trials(), trials)}"])
+        config = replace(config, budget=BudgetConfig())
         if workers is not None:
             config = override(config, [f"resources.workers={workers}"])
         line = f"{config.trials} candidates in all; cut off, it goes on with: nasfpn extend {run_dir} --trials +0"
@@ -79,7 +84,11 @@ def extend(
         _search(config, run, run_dir, address, tensorboard, verbose, check_command(run_dir))
 
 
-def _extended(before: int, wish: str) -> int:
+def _extended(config: SearchConfig, trials: Sequence[Trial], wish: str) -> int:
+    """Candidates in all; of a search that its budget ended, those that it has count."""
+    before = config.trials
+    if config.budget.is_set:
+        before = sum(trial.candidate.origin == SEARCH and not trial.rejected for trial in trials)
     number = wish.removeprefix("+")
     if number.isdecimal():
         total = int(number) + (before if wish.startswith("+") else 0)
@@ -125,7 +134,7 @@ def _run(
     from nas.engine.run import run_search
 
     parts = [f"{len(set(config.known))} known necks", f"{config.random_trials} random"]
-    parts.append(f"{config.trials} by {searcher_name(config)}")
+    parts.append(f"{candidates(config)} by {searcher_name(config)}")
     if config.confirm.trainings:
         parts.append(f"{config.confirm.trainings} trainings to confirm the best")
     line = heading(config.name, f": {', '.join(parts)}; everything goes to {shown(place, run)}")

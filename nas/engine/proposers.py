@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -22,6 +23,7 @@ class Proposers:
     Attributes:
         controllers: by origin of their candidates.
         space_choices: name of a decision -> all its choices but None.
+        budget: what is left of it.
 
     Raises:
         ConfigError: for a controller and a space that do not fit together.
@@ -35,6 +37,7 @@ class Proposers:
             name: tuple(choice for choice in choices if choice is not None)
             for name, choices in space.decisions().items()
         }
+        self.budget = config.budget_of(trials, time.monotonic)
         self.controllers = {RANDOM: build_baseline(config, space), SEARCH: build_controller(config, space)}
         for origin, controller in self.controllers.items():
             replay(controller, [trial for trial in trials if trial.candidate.origin == origin], config.reward)
@@ -45,7 +48,9 @@ class Proposers:
         return sum(controller.num_proposed for controller in self.controllers.values())
 
     def next_origin(self) -> str | None:
-        """Origin of the next proposal; None when all have their number."""
+        """Origin of the next proposal; None when all have their number, or the budget is spent."""
+        if self.budget.is_spent:
+            return None
         for origin, limit in ((RANDOM, self._config.random_trials), (SEARCH, self._config.trials)):
             if self.controllers[origin].num_proposed - self._filter.rejected(origin) < limit:
                 return origin

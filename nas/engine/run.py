@@ -107,7 +107,12 @@ def _work(
         if address is None and not config.resources.gpus:
             make_task(config)
         with _pool(config, run, scheduler.journal.trials(), make_task, listener) as pool, interruption.deferred():
-            pool.on_first = lambda estimate: listener.expect(scheduler, pool.size, estimate)
+
+            def begin(estimate: float | None) -> None:
+                scheduler.proposers.budget.start()
+                listener.expect(scheduler, pool.size, estimate)
+
+            pool.on_first = begin
             drive(scheduler, pool, run, tell)
 
 

@@ -91,7 +91,8 @@ class TrialScheduler:
         """Trials yet to finish before the confirmation begins."""
         begun, ended = (count["known"] + count["proposed"] for count in (self._begun, self._ended))
         rejected = self.constraint_filter.total
-        return max(self.config.total_trials, begun - rejected) - (ended - rejected)
+        planned = self.config.planned_trials(self.proposers.budget, begun - rejected)
+        return max(planned, begun - rejected) - (ended - rejected)
 
     def _confirmation(self) -> Confirmation | None:
         """None as long as candidates are left to train, whose rewards choose the contenders."""
@@ -253,6 +254,7 @@ class TrialScheduler:
         self._ended[trial.candidate.kind] += 1
         self.lineages.finish(trial)
         self._twins.finish(trial)
+        self.proposers.budget.finish(trial)
         if rejected:
             self.constraint_filter.remember(trial)
         self.proposers.observe(trial)

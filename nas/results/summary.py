@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from nas.bounds import MAX_TRIALS
 from nas.results.confirmed import verdict_of, verdict_record
 from nas.results.front import pareto_front
 from nas.results.labels import known_name, neck_name, over_limits
@@ -123,6 +124,16 @@ def steps_line(config: SearchConfig, trials: Sequence[Trial]) -> str:
     return f"training steps: {parts}" if parts else ""
 
 
+def candidates(config: SearchConfig) -> str:
+    """How many candidates the controller proposes, in words where only the budget says."""
+    if config.trials < MAX_TRIALS:
+        return f"up to {config.trials}" if config.budget.is_set else str(config.trials)
+    budget = config.budget
+    limits = [f"{budget.hours:g} h"] if budget.hours is not None else []
+    limits += [f"{budget.gpu_hours:g} GPU-hours"] if budget.gpu_hours is not None else []
+    return f"as many as fit in {' and '.join(limits)}"
+
+
 def searcher_name(config: SearchConfig) -> str:
     """The controller and what it started from."""
     start = f" from {', '.join(config.controller.initial)}" if config.controller.initial else ""
@@ -148,7 +159,8 @@ def status(config: SearchConfig, trials: Sequence[Trial], live: bool) -> dict[st
     trials = [trial for trial in trials if not trial.rejected]
     counts = {state: sum(trial.state == state for trial in trials) for state in STATES}
     finished = len(trials) - counts["running"]
-    left = trials_left(config.total_trials, config.confirm, trials)
+    begun = sum(trial.candidate.is_candidate for trial in trials)
+    left = trials_left(config.planned_trials(config.budget_of(trials), begun), config.confirm, trials)
     total = finished + left
     verdict = verdict_of(config, trials)
     leader = best(scored(trials))

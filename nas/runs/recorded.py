@@ -133,6 +133,7 @@ def _read(trial: FrozenTrial) -> Trial:
         copied_from=_field(outcome, "copied_from", int, None),
         order=_field(outcome, "order", int, None),
         rejected=_texts(_field(outcome, "rejected", list, [])),
+        ended=None if trial.datetime_complete is None else trial.datetime_complete.timestamp(),
     )
 
 

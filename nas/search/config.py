@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal, Self
@@ -17,10 +18,12 @@ from nas.data.config import DataConfig
 from nas.experiment import load_experiment
 from nas.proxy.config import ProxyConfig
 from nas.references import Name, absolute_reference, is_reference
+from nas.search.budget import Budget, BudgetConfig
 from nas.search.confirmation import ConfirmConfig
 from nas.search.constraints import ConstraintConfig
 from nas.search.given_necks import PlainGenotype, may_be_place, unknown_necks
 from nas.search.inheritance import InheritConfig
+from nas.search.records import Trial
 from nas.search.resources import ResourceConfig
 from nas.search.reward import AVERAGE_PRECISION, COSTS, RewardConfig
 from nas.search.space import SpaceConfig, make_space
@@ -28,6 +31,7 @@ from nas.search.stopping import StoppingConfig
 from search_space import KNOWN, SearchSpace
 
 __all__ = [
+    "BudgetConfig",
     "ConfirmConfig",
     "ConstraintConfig",
     "ControllerConfig",
@@ -102,8 +106,8 @@ class TaskConfig:
 class SearchConfig:
     """Everything a search needs to know.
 
-    From one start to the next `trials`, `confirm` and `resources` may change, and `constraints` may be relaxed: what
-    was rejected stays so, and what was accepted fits the new limits as well.
+    From one start to the next `trials`, `budget`, `confirm` and `resources` may change, and `constraints` may be
+    relaxed: what was rejected stays so, and what was accepted fits the new limits as well.
     """
 
     name: str
@@ -120,6 +124,7 @@ class SearchConfig:
     confirm: ConfirmConfig = Field(default_factory=ConfirmConfig)
     inherit: InheritConfig = Field(default_factory=InheritConfig)
     resources: ResourceConfig = Field(default_factory=ResourceConfig)
+    budget: BudgetConfig = Field(default_factory=BudgetConfig)
     costs: tuple[Name, ...] = ()
     """References to functions `(genotype, neck)` that return costs of your own by name, such as the latency on a
     device: for `constraints.max_costs`, `reward.cost` and the report. They run in the worker, before the training."""
@@ -234,11 +239,27 @@ class SearchConfig:
 
     @property
     def total_trials(self) -> int:
-        """Known necks, random baseline and search together; the confirmation comes on top."""
+        """Known necks, random baseline and search together, unless the budget ends them; the confirmation comes on
+        top."""
         return len(set(self.known)) + self.random_trials + self.trials
 
+    def budget_of(self, trials: Sequence[Trial], clock: Callable[[], float] | None = None) -> Budget:
+        """What is left of the budget; see `Budget`."""
+        return Budget(self.budget, self.resources.gpus, self.confirm.trainings, trials, clock)
 
-LAUNCH_FIELDS = ("trials", "confirm", "resources", "constraints")
+    def planned_trials(self, budget: Budget, begun: int) -> int:
+        """Trials that the search will have before its confirmation, by what is known now.
+
+        Args:
+            begun: so far, rejected ones not counted.
+        """
+        if budget.is_spent:
+            return max(begun, len(set(self.known)))
+        more = budget.more
+        return self.total_trials if more is None else min(self.total_trials, begun + more)
+
+
+LAUNCH_FIELDS = ("trials", "budget", "confirm", "resources", "constraints")
 """Fields that a later start of the same search may change: longer, or on another machine; limits only upwards."""
 
 

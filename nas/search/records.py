@@ -83,6 +83,7 @@ class Trial:
         metrics: what was measured.
         error: why it failed.
         rejected: limits that it was over (`max_params`, ...), so that it failed without being trained.
+        ended: when it finished, in seconds since 1970; None while it runs.
         copied_from: number of the trial whose result this one shares, being the same function.
         order: how many trials had finished before this one; None while it runs.
     """
@@ -96,6 +97,7 @@ class Trial:
     copied_from: int | None
     order: int | None
     rejected: tuple[str, ...] = ()
+    ended: float | None = None
 
 
 def is_number(value: object) -> bool:
