@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("experiments", "nas", "necks", "controllers", "search_space")
+PACKAGES = ("nasfpn", "experiments", "nas", "necks", "controllers", "search_space")
 SPLIT = "nas"
 """Package whose subpackages are rooms of their own; its modules outside of them are one room."""
 

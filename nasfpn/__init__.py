@@ -1,8 +1,10 @@
-"""The runs of `experiments` under a name that no project of a user has: `nasfpn.signs:search`, `nasfpn.coco:nas_fpn`.
+"""The command `nasfpn`, and our runs under a name that no project of a user has: `nasfpn.signs:search`.
 
-A project's own package `experiments` cannot hide them here.
+The modules of `experiments` are found here as well; a project's own package `experiments` cannot hide them here.
 """
 
 from pathlib import Path
 
-__path__ = [str(Path(__file__).resolve().parent.parent / "experiments")]
+EXPERIMENTS = Path(__file__).resolve().parent.parent / "experiments"
+
+__path__ = [*__path__, str(EXPERIMENTS)]

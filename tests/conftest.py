@@ -17,3 +17,18 @@ def pytest_runtest_setup() -> None:
     """Seeds PyTorch before the fixtures of a test; a test that needs no torch does not import it."""
     if "torch" in sys.modules:
         sys.modules["torch"].manual_seed(0)
+
+
+@pytest.fixture
+def in_process(monkeypatch, capsys):
+    """The command in this process, which has paid for the imports already: exit status, output, errors."""
+    from nasfpn.command import main
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["nasfpn", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        shown = capsys.readouterr()
+        return int(stop.value.code or 0), shown.out, shown.err
+
+    return run

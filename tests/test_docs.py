@@ -19,13 +19,12 @@ import typer
 
 from experiments import signs
 from experiments.rooms import imports_between_rooms, rooms_of
-from nas.cli import main
-from nas.cli.app import app
 from nas.data.config import DataConfig, SignsConfig
 from nas.data.signs import make_signs
 from nas.export.python_file import write_python
 from nas.search.config import ControllerConfig
 from nas.search.confirmation import ConfirmConfig
+from nasfpn.command import app, main
 from necks import build_neck, save_exported
 
 HOME = Path(__file__).parent.parent

@@ -1,4 +1,4 @@
-"""`nasfpn train`, `reproduce`, `evaluate`, `convert`."""
+"""`nasfpn train`, `evaluate`, `convert`."""
 
 from __future__ import annotations
 
@@ -35,24 +35,6 @@ def train(
     wishes = {"neck.name": neck, "epochs": epochs, "resources.processes": processes}
     assignments = [f"{name}={value}" for name, value in wishes.items() if value is not None]
     run(experiment, run_dir, [*(set_ or []), *assignments], address, tensorboard)
-
-
-def reproduce(
-    paper: Annotated[str, typer.Argument(help="nas-fpn.")],
-    variant: Annotated[
-        str, typer.Option(help="Function of experiments.coco: nas_fpn, nas_fpn_1024, ..., retinanet, search.")
-    ] = "nas_fpn",
-    coco: Annotated[Path | None, typer.Option(help="Where COCO 2017 is; without it: what is needed.")] = None,
-    run_dir: Annotated[str | None, typer.Option(help="Default: runs/coco-VARIANT.")] = None,
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Any field, such as seed=1.")
-    ] = None,
-    address: Annotated[str | None, typer.Option(help=ADDRESS)] = None,
-) -> None:
-    """Published figures beside those of the detectors built here; with COCO, their training or the paper's search."""
-    from nas.commands.reproduce import reproduce as run
-
-    run(paper, variant, coco, run_dir, set_ or [], address)
 
 
 def evaluate(

@@ -1,1 +1,1 @@
-"""Searches on a Ray cluster that others started: sending them there, and manifests to start one."""
+"""Searches on a Ray cluster that others started: sending them there and following them."""

@@ -1,17 +1,15 @@
-"""`nasfpn submit` and `nasfpn cluster`: searches on a cluster that runs elsewhere."""
+"""`nasfpn submit`: a search on a cluster that runs elsewhere."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from pathlib import Path
 
 import typer
 
 from nas import interruption
 from nas.cluster.client import ClusterError, Jobs, connect, follow, submit_when_ready
 from nas.cluster.job import holds_project, quoted, require_experiment, runtime_env
-from nas.cluster.manifests import Manifest, render
 from nas.credentials import without_credentials
 from nas.runs.remote.files import is_url
 from nas.terminal import shown
@@ -81,14 +79,3 @@ def _next_steps(submission_id: str, address: str) -> str:
 def _say(text: str) -> None:
     """On standard error, so that standard output is the log alone."""
     typer.secho(shown(text), err=True, dim=True)
-
-
-def show_manifest(manifest: Manifest, output: Path | None) -> None:
-    text = render(manifest)
-    if output is None:
-        typer.echo(text, nl=False)
-    elif output.exists():
-        raise ClusterError(f"{output} exists, and may have your changes; give --output another name, or delete it")
-    else:
-        output.write_text(text)
-        _say(f"wrote {output}; lines with EDIT are yours")

@@ -60,7 +60,7 @@ def staleness(controller: Controller, workers: int) -> str | None:
     """Advice for so many trials at once that PPO would be left without outcomes to learn from; None otherwise.
 
     As many outcomes overtake a trial as there are others in work, at times three times as many, and the policy is
-    updated once per batch of them (`experiments/results/simulated_clusters.md`).
+    updated once per batch of them (recorded in `simulated_clusters.md`).
     """
     if not isinstance(controller, PPOController) or controller.batch_size * controller.max_lag >= 3 * workers:
         return None

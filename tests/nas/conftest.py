@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import pytest
 import ray
 
-from nas.cli import main
 from nas.search.resources import ResourceConfig
 from nas.workers.private_ray import private_ray
 from nas.workers.ray_session import connected
@@ -28,17 +27,3 @@ def shared_ray() -> Iterator[None]:
         ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
         yield
         ray.shutdown()
-
-
-@pytest.fixture
-def in_process(monkeypatch, capsys):
-    """The command in this process, which has paid for the imports already: exit status, output, errors."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["nasfpn", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        shown = capsys.readouterr()
-        return int(stop.value.code or 0), shown.out, shown.err
-
-    return run

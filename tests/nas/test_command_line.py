@@ -25,7 +25,7 @@ SMALL = SignsConfig(train=16, reward=8, test=2)
 
 def nasfpn(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     """The command in a process of its own."""
-    command = [sys.executable, "-c", "from nas.cli import main; main()", *map(str, arguments)]
+    command = [sys.executable, "-c", "from nasfpn.command import main; main()", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=280, check=False)
 
 

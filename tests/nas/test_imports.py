@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+import nas
 from tests.support.made_up_run import made_up_run
 
 CODE = """
 import sys
-from nas.cli import main
+from nasfpn.command import main
 try:
     main()
 except SystemExit as stop:
@@ -19,6 +22,17 @@ except SystemExit as stop:
 print("imported:", *(name for name in {names} if name in sys.modules))
 """
 HEAVY = ("torch", "torchvision", "torch._dynamo.eval_frame", "sympy", "ray", "sklearn", "pandas", "sqlalchemy", "onnx")
+
+
+NAS = Path(nas.__file__).parent
+OURS = re.compile(r"\bexperiments[./]|[\"']experiments[\"']|\bnasfpn\.")
+
+
+def test_nas_names_no_run_and_no_file_of_the_rooms_above_it():
+    """But for `experiment.py`, which finds our runs beside a package `experiments` of the user's project."""
+    modules = [path for path in NAS.rglob("*.py") if path != NAS / "experiment.py"]
+    assert [str(path) for path in modules if OURS.search(path.read_text())] == []
+    assert OURS.search((NAS / "experiment.py").read_text())
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,9 @@ import sys
 import pytest
 import yaml
 
-from nas.cli import main
 from nas.cluster.job import JobError
-from nas.cluster.manifests import FILES, Manifest, render
+from nasfpn.command import main
+from nasfpn.manifests import FILES, Manifest, render
 
 ODD = 'proxy.note="it\'s $HOME: #1"'
 CLOUDS = ("aws", "gcp")

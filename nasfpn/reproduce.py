@@ -9,8 +9,8 @@ from nas.commands.trainings import make_table
 from nas.data.config import DataError
 from nas.data.instances import read_instances
 from nas.errors import UserError
-from nas.results.published import PUBLISHED, Published, built_cost, deviation
 from nas.terminal import console
+from nasfpn.published import PUBLISHED, Published, built_cost, deviation
 
 PAPERS = ("nas-fpn",)
 SEARCH = "search"

@@ -6,10 +6,15 @@ import importlib.metadata
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.resources import files
+from pathlib import Path
 from string import Template
 
+import typer
+
+from nas.cluster.client import ClusterError
 from nas.cluster.job import JobError, quoted, search_command
+from nas.terminal import shown
+from nasfpn import EXPERIMENTS
 
 FILES = {"aws": "aws.yaml", "gcp": "gcp.yaml", "kuberay": "kuberay-rayjob.yaml", "slurm": "slurm.sh"}
 
@@ -64,8 +69,24 @@ def render(manifest: Manifest) -> str:
     for text in (manifest.image, manifest.experiment, manifest.run_dir, *manifest.assignments):
         if not text.isprintable():
             raise JobError(f"{text!r} has characters that cannot be printed; leave them out")
-    template = (files("experiments") / "cluster" / FILES[manifest.target]).read_text()
+    template = (EXPERIMENTS / "cluster" / FILES[manifest.target]).read_text()
     return Template(template).safe_substitute(_values(manifest))
+
+
+def show(manifest: Manifest, output: Path | None) -> None:
+    """Print a manifest, or write it to a file that is not there yet.
+
+    Raises:
+        ClusterError: if the file exists.
+    """
+    text = render(manifest)
+    if output is None:
+        typer.echo(text, nl=False)
+    elif output.exists():
+        raise ClusterError(f"{output} exists, and may have your changes; give --output another name, or delete it")
+    else:
+        output.write_text(text)
+        typer.secho(f"wrote {shown(str(output))}; lines with EDIT are yours", err=True, dim=True)
 
 
 def _values(manifest: Manifest) -> dict[str, str | int]:

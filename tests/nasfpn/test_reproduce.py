@@ -7,14 +7,14 @@ from dataclasses import replace
 
 import pytest
 
-from nas.commands import reproduce
-from nas.commands.reproduce import COCO, check_coco
 from nas.configuration import override
 from nas.data.config import DataError
 from nas.experiment import load_experiment
-from nas.results.published import PUBLISHED, built_cost, deviation
 from nas.search.config import SearchConfig, load_search
 from nas.training.config import TrainConfig
+from nasfpn import reproduce
+from nasfpn.published import PUBLISHED, built_cost, deviation
+from nasfpn.reproduce import COCO, check_coco
 
 SMALL = tuple(replace(entry, images=2, boxes=3) for entry in COCO)
 

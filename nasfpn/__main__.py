@@ -1,0 +1,5 @@
+"""`python -m nasfpn`."""
+
+from nasfpn.command import main
+
+main()
