@@ -149,6 +149,23 @@ def extended(tmp_path_factory):
     return home, diffs
 
 
+WRONG = """
+import random, pytest
+from controllers import RandomController
+from controllers.testing import ControllerConformance
+
+class Global(RandomController):
+    def _next(self, rng):
+        return super()._next(random)
+
+class TestGlobal(ControllerConformance):
+    @pytest.fixture
+    def make(self):
+        return Global
+"""
+"""A controller that draws from the global generator, and its test."""
+
+
 def in_copy(home: Path, *words: object) -> str:
     command = [sys.executable, *map(str, words)]
     environment = {"PYTHONPATH": str(home), "PATH": "/usr/bin:/bin", "HOME": str(home)}
@@ -165,7 +182,8 @@ def test_an_extension_is_two_files_at_most(extended):
 
 def test_extensions_work_as_the_page_says(extended):
     home, _ = extended
-    examples = [block.text for block in blocks(HOME / "docs" / "extending.md") if block.language == "python"]
+    untitled = [block for block in blocks(HOME / "docs" / "extending.md") if not block.title]
+    examples = [block.text for block in untitled if block.language == "python"]
     assert len(examples) == 3
     check = """
 import necks
@@ -190,11 +208,24 @@ print(cell_lines(genotype))
     in_copy(home, "-c", examples[2])
 
 
-def test_extensions_pass_the_conformance_tests(extended):
+def test_extensions_pass_the_conformance_suites_by_the_files_of_the_page(extended):
     home, _ = extended
-    tests = ["tests/controllers/test_controller_conformance.py", "tests/necks/test_conformance.py"]
-    said = in_copy(home, "-m", "pytest", "-p", "no:cacheprovider", *tests, "-k", "hill_climbing or mean_fusion")
-    assert int(re.search(r"(\d+) passed", said)[1]) >= 10
+    files = {block.title: block.text for block in blocks(HOME / "docs" / "extending.md") if block.title}
+    assert set(files) == {"test_hill_climbing.py", "test_mean_fusion.py"}
+    for name, text in files.items():
+        (home / name).write_text(text)
+    said = in_copy(home, "-m", "pytest", "-p", "no:cacheprovider", "--noconftest", *files)
+    assert int(re.search(r"(\d+) passed", said)[1]) >= 50
+    assert "skipped" not in said
+
+
+def test_a_suite_finds_a_controller_that_is_not_one(tmp_path):
+    (tmp_path / "test_wrong.py").write_text(WRONG)
+    words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--noconftest", tmp_path]
+    done = subprocess.run([str(word) for word in words], cwd=HOME, capture_output=True, text=True, check=False)
+    assert "test_the_global_generators_are_neither_read_nor_moved" in done.stdout
+    assert "test_same_seed_same_trajectory" in done.stdout
+    assert "assert [" in done.stdout, "asserts of a suite show their values"
 
 
 def test_the_site_builds_without_a_warning(tmp_path):

@@ -7,8 +7,8 @@ import pytest
 
 from controllers import EvolutionController, Outcome, RandomController
 from controllers.evolution import Member, cross, mutate, select, survive
+from controllers.testing import SPACE, Journal, reward
 from search_space import NasFpnSpace, known, nas_fpn_space
-from tests.support.controller_tools import SPACE, Journal, reward
 
 GENOTYPE = next(SPACE.enumerate())
 POPULATION = [Member(id, value, GENOTYPE) for id, value in enumerate([0.1, 0.9, 0.3, 0.9, 0.5])]

@@ -8,8 +8,8 @@ import pytest
 from controllers import Nsga2Controller, OptunaController, Outcome, RandomController, TpeController
 from controllers.optuna_controller import nearest_allowed
 from controllers.optuna_history import History, Record, generators, keep_best_and_latest
+from controllers.testing import SPACE, TINY, Journal
 from search_space import Decision, PyramidSpace, known, nas_fpn_space
-from tests.support.controller_tools import SPACE, TINY, Journal
 
 
 def share_of_sums(genotype):

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from controllers.policy import INIT_RANGE, Policy, Sampler, entropies, log_probs_of
+from controllers.testing import SPACE, TINY
 from search_space import known, pyramid_space
-from tests.support.controller_tools import SPACE, TINY
 
 
 def log_prob(policy, choices):

@@ -12,8 +12,8 @@ from controllers.policy import Policy, log_probs_of
 from controllers.ppo import ENTROPY, LOG_PROB, VERSION
 from controllers.ppo_records import Example, RunningScale
 from controllers.ppo_update import Updater, clipped
+from controllers.testing import SPACE, TINY, Journal
 from search_space import known, nas_fpn_space
-from tests.support.controller_tools import SPACE, TINY, Journal
 
 
 def probability(policy, choices):

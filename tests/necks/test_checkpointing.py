@@ -10,7 +10,8 @@ from torch import nn
 
 from experiments.benchmarks.memory import peak_bytes
 from necks import build_neck
-from tests.support.neck_cases import features, randomised
+from necks.testing import features
+from tests.support.neck_cases import randomised
 
 
 def trained(neck, maps):

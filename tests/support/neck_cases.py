@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from necks import NECKS, AsffNeck, BalancedNeck, Neck, Recipe, build_neck
 from necks.balanced import NonLocal
@@ -15,7 +13,6 @@ from necks.merge import WEIGHTED, Cell
 
 CHANNELS = (6, 10, 14)
 WIDTH = 16
-SIZES = ((256, 256), (320, 192), (333, 500))
 
 ARGUMENTS = {
     "balanced@mmdet": {"in_channels": (WIDTH,) * 5, "in_levels": (3, 4, 5, 6, 7)},
@@ -53,15 +50,6 @@ OPTIONS: dict[str, Callable[[], Neck]] = {
     "bifpn, laterals on edges": partial(by_name, "bifpn", recipe=Recipe(laterals="edges", init="xavier")),
 }
 CASES: dict[str, Callable[[], Neck]] = {**{name: partial(by_name, name) for name in NECKS}, **OPTIONS}
-
-
-def features(neck: Neck, size: tuple[int, int], *, round_up: bool = True, batch: int = 2) -> OrderedDict[str, Tensor]:
-    """Backbone maps of an image; sides are halved upwards, as padded convolutions do, or downwards."""
-    maps = OrderedDict()
-    for level, channels in zip(neck.in_levels, neck.in_channels, strict=True):
-        sides = [-(-side // 2**level) if round_up else side // 2**level for side in size]
-        maps[f"c{level}"] = torch.randn(batch, channels, *sides)
-    return maps
 
 
 def randomised(neck: Neck) -> Neck:
