@@ -73,7 +73,7 @@ def connect(address: str) -> Jobs:
         raise ClusterError(
             f"--address is the URL of Ray's dashboard, such as http://head:8265; got {without_credentials(address)!r}"
         )
-    _require_answer(address)
+    require_answer(address)
     from ray.job_submission import JobSubmissionClient
 
     for name in ("dashboard.modules.dashboard_sdk", "dashboard.modules.job.sdk", "_private.runtime_env.packaging"):
@@ -82,7 +82,11 @@ def connect(address: str) -> Jobs:
         return JobSubmissionClient(address)
 
 
-def _require_answer(address: str) -> None:
+def require_answer(address: str) -> None:
+    """
+    Raises:
+        ClusterError: if no dashboard answers; one that asks for a token does.
+    """
     try:
         urllib.request.urlopen(f"{address}/api/version", timeout=CONNECT_SECONDS).close()
         unprotected.warn(address)  # it answered without a token

@@ -114,7 +114,7 @@ class ProxyTask:
         torch.set_num_threads(self.config.threads)
         reset_peak_memory(self.device)
         with phases.during("setup"):
-            detector = self._detector(build)
+            detector = self.detector(build)
             neck = detector.backbone.neck
             cost = self._cost(neck)
         hooks.before_training(cost, neck)
@@ -133,21 +133,16 @@ class ProxyTask:
         inherited = hooks.start is not None
         return Trained(metrics, neck.eval().cpu(), attempt.stopped_at, inherited=inherited, weights=weights)
 
-    def estimate(self) -> float:
-        """Seconds that a trial will take: a few steps of FPN, and a third of a step's time per image to score."""
-        build = partial(candidate_neck, known.fpn(self.config.neck.levels), config=self.config.neck)
-        training = Training(self._detector(build), self.train_inputs, self.targets, self.config, 0, self.device)
-        marks = [time.perf_counter()]
-        for _ in islice(training.steps(), ESTIMATE_STEPS):
-            training.check_loss()
-            marks.append(time.perf_counter())
-        if len(marks) == 1:
-            return 0.0
-        per_step = statistics.median(after - before for before, after in pairwise(marks))
-        scoring = len(self.scored_inputs) / min(self.config.batch_size, self.train_images.num_images) / 3
-        return per_step * (self.config.steps + scoring)
+    def detector(self, build: BuildNeck, *, warm: bool = True) -> RetinaNet:
+        """A fresh detector of backbone, neck and head, whose stem and head start from the warm weights.
 
-    def _detector(self, build: BuildNeck, *, warm: bool = True) -> RetinaNet:
+        Args:
+            build: as in `run_neck`.
+            warm: False for a stem and a head with fresh weights.
+
+        Raises:
+            ValueError: for a neck of other levels than the configured.
+        """
         backbone = self.backbone
         if not self.config.backbone.frozen:
             backbone = build_backbone(self.config.backbone)
@@ -158,6 +153,20 @@ class ProxyTask:
         if warm:
             start_from(detector, self._warmed(neck.out_channels))
         return detector.to(self.device, memory_format=self._layout)
+
+    def estimate(self) -> float:
+        """Seconds that a trial will take: a few steps of FPN, and a third of a step's time per image to score."""
+        build = partial(candidate_neck, known.fpn(self.config.neck.levels), config=self.config.neck)
+        training = Training(self.detector(build), self.train_inputs, self.targets, self.config, 0, self.device)
+        marks = [time.perf_counter()]
+        for _ in islice(training.steps(), ESTIMATE_STEPS):
+            training.check_loss()
+            marks.append(time.perf_counter())
+        if len(marks) == 1:
+            return 0.0
+        per_step = statistics.median(after - before for before, after in pairwise(marks))
+        scoring = len(self.scored_inputs) / min(self.config.batch_size, self.train_images.num_images) / 3
+        return per_step * (self.config.steps + scoring)
 
     def _training(self, detector: RetinaNet, seed: int, phases: Phases, start: Start | None) -> Training:
         """The training of a fresh detector, which takes over the weights that it is to start from."""
@@ -182,7 +191,7 @@ class ProxyTask:
         with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(WARM_SEED)
             bare = partial(candidate_neck, known.none(config.neck.levels), config=config.neck)
-            detector = self._detector(bare, warm=False)
+            detector = self.detector(bare, warm=False)
             training = Training(detector, self.train_inputs, self.targets, config, WARM_SEED, self.device)
             for _ in training.steps():
                 pass

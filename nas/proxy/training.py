@@ -18,6 +18,7 @@ from torchvision.models.detection import RetinaNet
 from nas.detection.loss import retinanet_loss
 from nas.detection.targets import BatchTargets
 from nas.proxy.config import OptimizerConfig, ProxyConfig
+from nas.proxy.image_order import drawn_batches
 from nas.proxy.inputs import Inputs, TargetCache
 from nas.proxy.parts import precision, trained_part
 from nas.proxy.phases import NO_PHASES, Phases
@@ -85,8 +86,9 @@ class Training:
         Raises:
             TrialError: when the loss is no longer finite, which is looked at every few steps and at the last.
         """
-        images = self._targets.images
-        for indices in islice(_batches(images.num_images, images.views, self.config, self._seed), self.step, None):
+        images, config = self._targets.images, self.config
+        drawn = drawn_batches(images.num_images, images.views, config.batch_size, config.steps, self._seed)
+        for indices in islice(drawn, self.step, None):
             self._advance(indices)
             yield self.step
 
@@ -184,27 +186,6 @@ def _optimizer(parameters: list[nn.Parameter], config: OptimizerConfig) -> torch
     if config.name == "sgd":
         return torch.optim.SGD(parameters, config.lr, momentum=0.9, weight_decay=config.weight_decay, fused=True)
     return torch.optim.AdamW(parameters, config.lr, weight_decay=config.weight_decay, fused=True)
-
-
-def _batches(num_images: int, views: int, config: ProxyConfig, seed: int) -> Iterator[list[int]]:
-    """Exactly `config.steps` batches, epoch after epoch in new order; what an epoch leaves over is dropped.
-
-    Args:
-        views: of each image, of which an epoch shows one; view v of image i has the position i + v * num_images.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    size = min(config.batch_size, num_images)
-    step = 0
-    while True:
-        drawn = torch.randperm(num_images, generator=generator)
-        if views > 1:
-            drawn += num_images * torch.randint(views, (num_images,), generator=generator)
-        order = drawn.tolist()
-        for start in range(0, num_images - size + 1, size):
-            if step == config.steps:
-                return
-            yield order[start : start + size]
-            step += 1
 
 
 def _to(targets: BatchTargets, device: torch.device) -> BatchTargets:

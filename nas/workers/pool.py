@@ -105,6 +105,11 @@ class Pool(Generic[Payload, Result]):
         return len(self._waiting) + len(self._idle)
 
     @property
+    def idle(self) -> int:
+        """Workers that are ready and have no payload."""
+        return len(self._idle)
+
+    @property
     def running(self) -> int:
         """Payloads in work or to be tried again."""
         return len(self._again) + sum(worker.job is not None for worker in self._waiting.values())

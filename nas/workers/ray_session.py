@@ -118,7 +118,7 @@ def require_room(resources: ResourceConfig, *, wait: float) -> None:
                 "(and let the search wait for them: resources.wait_seconds)"
             )
         if not told:
-            _log.warning("%s; waiting up to %.0f s for more", shortage(resources), wait)
+            _log.warning("%s; waiting up to %g s for more", shortage(resources), wait)
             told = True
         time.sleep(min(1.0, wait))
 

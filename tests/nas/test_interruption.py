@@ -21,7 +21,7 @@ WAITS = "print('ready', flush=True); time.sleep(60)"
 DEFERRED = """
 with interruption.deferred():
     print('ready', flush=True)
-    while interruption._state.signal is None:
+    while not interruption.came():
         time.sleep(.01)
     print('recorded', flush=True)
 print('never')
@@ -31,7 +31,7 @@ SECOND = """
 with interruption.deferred():
     print('ready', flush=True)
     while True:
-        if interruption._state.signal is not None and not told:
+        if interruption.came() and not told:
             told.append(print('noted', flush=True))
         time.sleep(.01)
 """

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -172,10 +173,17 @@ def test_nodes_of_a_test_end_with_it():
     nodes = RayNodes(workers=0)
     marker = f"RAY_NODES_OF_TEST={nodes.home}".encode()
     nodes.stop()
-    time.sleep(1)
+    deadline = time.monotonic() + 30
+    while (left := processes_with(marker)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert left == []
+
+
+def processes_with(marker: bytes) -> list[int]:
+    """Processes with these bytes in their environment."""
+    found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and int(entry.name) != os.getpid():
-            try:
-                assert marker not in (entry / "environ").read_bytes()
-            except OSError:
-                continue
+            with suppress(OSError):
+                found += [int(entry.name)] * (marker in (entry / "environ").read_bytes())
+    return found

@@ -282,7 +282,7 @@ def test_a_head_that_asks_for_no_token_is_warned_about(status, warned, caplog):
     with HTTPServer(("127.0.0.1", 0), Head) as server:
         Thread(target=server.handle_request, daemon=True).start()
         address = f"http://127.0.0.1:{server.server_port}"
-        client._require_answer(address)
+        client.require_answer(address)
     assert (f"{address} asks for no token" in caplog.text) == warned
 
 

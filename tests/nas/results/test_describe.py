@@ -162,16 +162,19 @@ def asking(url: str) -> Iterator[None]:
     """Requests follow one another: a signal that meets one of them ends the server like any other."""
     done = threading.Event()
 
+    answered = threading.Semaphore(0)
+
     def ask() -> None:
         while not done.is_set():
             with suppress(OSError):
                 urllib.request.urlopen(url, timeout=5).close()
+                answered.release()
 
     threads = [threading.Thread(target=ask) for _ in range(4)]
     for thread in threads:
         thread.start()
-    time.sleep(0.2)
     try:
+        assert all(answered.acquire(timeout=60) for _ in threads)
         yield
     finally:
         done.set()

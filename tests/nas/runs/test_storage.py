@@ -106,7 +106,7 @@ def test_a_full_disk_is_one_line_and_what_was_there_stays(tmp_path):
 
 def away(monkeypatch, journal: Journal, method: str, times: int, *, after: bool) -> None:
     """Let a method of the storage lose its connection, before or after it did its work."""
-    real, left = getattr(journal._storage, method), [times]
+    real, left = getattr(journal.storage, method), [times]
 
     def lost(*arguments, **options):
         if left[0]:
@@ -116,7 +116,7 @@ def away(monkeypatch, journal: Journal, method: str, times: int, *, after: bool)
             raise OperationalError("...", None, ConnectionError("server closed the connection"))
         return real(*arguments, **options)
 
-    monkeypatch.setattr(journal._storage, method, lost)
+    monkeypatch.setattr(journal.storage, method, lost)
 
 
 @pytest.mark.parametrize("after", [False, True])

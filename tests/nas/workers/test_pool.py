@@ -51,6 +51,22 @@ def make_workers(config: SearchConfig, task_of: Callable[[dict[str, Any]], Any] 
     return lambda options: actor.remote(config, task_of(options), None)
 
 
+class Makers:
+    """Makes workers, and ends all that it has made as a machine does that goes away."""
+
+    def __init__(self, config: SearchConfig) -> None:
+        self._make = make_workers(config)
+        self._made: list[Any] = []
+
+    def __call__(self, options: dict[str, Any]) -> Any:
+        self._made.append(self._make(options))
+        return self._made[-1]
+
+    def kill_all(self) -> None:
+        for actor in self._made:
+            ray.kill(actor)
+
+
 def search(config: SearchConfig, path: Path, pool: Pool, tell: Callable[[], None] = lambda: None) -> list[Trial]:
     journal = Journal(path / "journal.log", writable=True)
     try:
@@ -122,14 +138,13 @@ def test_no_more_workers_than_were_asked_for(tmp_path):
 def test_when_all_machines_leave_for_too_long_the_search_ends(tmp_path, monkeypatch):
     monkeypatch.setattr(placement, "REFRESH_SECONDS", 0.1)
     config = toy_config(tmp_path, trials=30)
-    there = NODES[:1]
-    pool = Pool(make_workers(config), ResourceConfig(wait_seconds=0.5), lambda: there)
+    there, workers = NODES[:1], Makers(config)
+    pool = Pool(workers, ResourceConfig(wait_seconds=0.5), lambda: there)
 
     def leave() -> None:
         if there and pool.busy_seconds:
             there.clear()
-            for worker in (*pool._waiting.values(), *pool._idle):
-                ray.kill(worker.actor)
+            workers.kill_all()
 
     with pytest.raises(WorkersError, match=r"no machine with room for a trial was there for 0.5 s"):
         search(config, tmp_path, pool, leave)
@@ -139,7 +154,7 @@ def test_when_all_machines_leave_for_too_long_the_search_ends(tmp_path, monkeypa
 def test_a_cluster_without_room_is_waited_for_and_then_refused(caplog):
     with caplog.at_level(logging.WARNING), pytest.raises(ConfigError, match=r"resources\.wait_seconds"):
         require_room(ResourceConfig(gpus=64), wait=0.3)
-    assert "waiting up to 0 s for more" in caplog.text
+    assert "waiting up to 0.3 s for more" in caplog.text
 
 
 def test_ray_client_addresses_are_sent_to_submit(monkeypatch):
@@ -251,15 +266,15 @@ def test_idle_workers_of_a_machine_that_lost_one_are_not_given_its_trial(tmp_pat
     """Three of four idle workers on one machine are dead already when the fourth is lost."""
     config = toy_config(tmp_path, trials=1, known=(), random_trials=0, milliseconds=500)
     machine = Node("a" * 56, "machine a", 4)
-    pool = Pool(make_workers(config), ResourceConfig(max_retries=1), lambda: [machine])
-    while len(pool._idle) < 4:
+    workers = Makers(config)
+    pool = Pool(workers, ResourceConfig(max_retries=1), lambda: [machine])
+    while pool.idle < 4:
         pool.replies()
     scheduler = TrialScheduler(config, Journal(tmp_path / "journal.log", writable=True), lambda trial: None)
 
     def kill_all() -> None:
         if pool.running and not pool.lost and not pool.busy_seconds:
-            for worker in (*pool._idle, *pool._waiting.values()):
-                ray.kill(worker.actor)
+            workers.kill_all()
 
     drive(scheduler, pool, RunDirectory(tmp_path), kill_all)
     pool.close()
