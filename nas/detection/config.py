@@ -29,8 +29,8 @@ class BackboneConfig:
     proxy task."""
 
     weights: str = "none"
-    """`none` (random), `imagenet` (torchvision's or timm's download; for efficientnet_lite0 those of its package), or
-    the path of a state dict of the whole model."""
+    """`none` (random), `imagenet` (torchvision's or timm's download; for efficientnet_lite0 those of a package, where
+    it is installed), or the path of a state dict of the whole model."""
 
     frozen: bool = False
     """A frozen backbone runs once over the data and its features are cached."""

@@ -21,8 +21,11 @@ class BackboneError(UserError):
 
 
 @contextmanager
-def downloading(name: str) -> Iterator[None]:
+def downloading(name: str, instead: str = "") -> Iterator[None]:
     """Turn failed downloads into errors that say what to do.
+
+    Args:
+        instead: another way to have the weights.
 
     Raises:
         BackboneError: for errors of the network or the disk.
@@ -31,8 +34,8 @@ def downloading(name: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise BackboneError(
-            f"cannot download ImageNet weights for {name} ({error}); fetch the file elsewhere and set "
-            "backbone.weights=<path>, or set backbone.weights=none"
+            f"cannot download ImageNet weights for {name} ({error}); {instead}fetch the file elsewhere and "
+            "set backbone.weights=<path>, or set backbone.weights=none"
         ) from error
 
 

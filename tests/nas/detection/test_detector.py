@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 from torchvision.models.detection._utils import BoxCoder
 
-from nas.detection.backbone import BackboneError, _lite0_file, _load_by_order, build_backbone, weights_digest
+from nas.detection.backbone import BackboneError, build_backbone, weights_digest
 from nas.detection.config import BackboneConfig, HeadConfig
 from nas.detection.conventions import build_anchors
 from nas.detection.cost import Cost, count_macs, detector_cost, feature_shapes, latency_ms, neck_cost
@@ -166,22 +164,6 @@ def test_backbones_give_three_levels_with_the_channels_they_state(name):
         for channels, level in zip(backbone.channels, backbone.levels, strict=True)
     ]
     assert not any(x.requires_grad for x in maps.values())
-
-
-def test_lite0_has_its_imagenet_weights_in_the_right_places():
-    """The published network with the same renaming calls the cat of scikit-image an Egyptian cat."""
-    import timm
-    from skimage import data
-
-    model = timm.create_model("tf_efficientnet_lite0").eval()
-    _load_by_order(model, torch.load(_lite0_file(), weights_only=True))
-    image = np.asarray(Image.fromarray(data.chelsea()).resize((224, 224)))
-    pixels = (torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float() - 127) / 128
-    with torch.inference_mode():
-        assert int(model(pixels).argmax()) == 285
-    backbone = build_backbone(BackboneConfig(name="efficientnet_lite0", weights="imagenet"))
-    full = model.state_dict()
-    assert all(torch.equal(value, full[key.removeprefix("body.")]) for key, value in backbone.state_dict().items())
 
 
 def test_weights_from_a_file_and_their_digest(tmp_path):
