@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from torch import Tensor
 from torch.nn import functional as F
 from torchvision.ops import sigmoid_focal_loss
 
 from nas.detection.targets import IGNORED, BatchTargets
+
+
+def batch_loss(outputs: Mapping[str, Tensor], targets: BatchTargets, *, alpha: float, gamma: float) -> Tensor:
+    """Sum of both losses of a head's outputs, `cls_logits` and `bbox_regression`, computed in single precision."""
+    logits, offsets = outputs["cls_logits"].float(), outputs["bbox_regression"].float()
+    focal, box = retinanet_loss(logits, offsets, targets, alpha=alpha, gamma=gamma)
+    return focal + box
 
 
 def retinanet_loss(

@@ -49,6 +49,10 @@ class BatchTargets:
     labels: Tensor
     offsets: Tensor
 
+    def to(self, device: torch.device) -> BatchTargets:
+        """The same on a device."""
+        return BatchTargets(self.labels.to(device), self.offsets.to(device))
+
 
 def assign(boxes: Tensor, labels: Tensor, anchors: Tensor) -> Targets:
     """RetinaNet's assignment: IoU of .5 or more, or the best anchor of a box; between .4 and .5 ignored.

@@ -14,8 +14,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from nas.detection.learning import NeckAndHead
 from nas.proxy.config import ProxyConfig
-from nas.proxy.parts import NeckAndHead
 from nas.proxy.trial import Start, TrialError
 from search_space import CellMatch, Genotype, GenotypeError, match_cells
 

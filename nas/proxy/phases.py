@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nas.proxy.parts import NeckAndHead
+from nas.detection.learning import NeckAndHead
 
 PHASES = (
     "setup",

@@ -10,10 +10,10 @@ from torchvision.models.detection import RetinaNet
 
 from nas.data.evaluate import Detections, coco_ap
 from nas.data.letterboxed import Letterboxed
+from nas.detection.learning import autocast, trained_part
 from nas.detection.postprocess import Found, detections
 from nas.proxy.config import ProxyConfig
 from nas.proxy.inputs import Inputs
-from nas.proxy.parts import precision, trained_part
 
 
 def score(
@@ -33,12 +33,12 @@ def score(
     """
     mode = detector.training
     detector.eval()
-    forward = trained_part(detector, config)
+    forward = trained_part(detector, frozen=config.backbone.frozen)
     found: dict[int, Detections] = {}
     for start in range(0, len(inputs), config.eval_batch_size):
         indices = list(range(start, min(start + config.eval_batch_size, len(inputs))))
         with torch.inference_mode():
-            with precision(config, device):
+            with autocast(config.precision, device):
                 outputs = forward(inputs.batch(indices, device))
             results = _detect(detector, outputs, anchors, [images.size_of(index) for index in indices], config)
         for index, result in zip(indices, results, strict=True):

@@ -25,6 +25,7 @@ from nas.detection.conventions import build_anchors
 from nas.detection.cost import feature_shapes, latency_ms, neck_cost, peak_memory_mb, reset_peak_memory
 from nas.detection.detector import build_detector, grid_anchors
 from nas.detection.device import pick_device
+from nas.detection.learning import trained_part
 from nas.proxy.attempt import Attempt
 from nas.proxy.candidate import candidate_neck
 from nas.proxy.config import ProxyConfig
@@ -32,7 +33,6 @@ from nas.proxy.features import cached_features
 from nas.proxy.images import ImageInputs
 from nas.proxy.inherit import packed_weights, short_config, start_from_weights
 from nas.proxy.inputs import Inputs, TargetCache
-from nas.proxy.parts import trained_part
 from nas.proxy.phases import NO_PHASES, Phases
 from nas.proxy.precision import decided
 from nas.proxy.scoring import score
@@ -129,7 +129,7 @@ class ProxyTask:
             metrics["resumed_at"] = attempt.resumed_at
         weights = None
         if hooks.keeps_weights and attempt.stopped_at is None:
-            weights = packed_weights(_genotype(neck), trained_part(detector, self.config))
+            weights = packed_weights(_genotype(neck), trained_part(detector, frozen=self.config.backbone.frozen))
         inherited = hooks.start is not None
         return Trained(metrics, neck.eval().cpu(), attempt.stopped_at, inherited=inherited, weights=weights)
 
@@ -173,7 +173,8 @@ class ProxyTask:
         config, digest = self.config, None
         if start is not None:
             config, digest = short_config(config, start), hashlib.sha256(start.weights).hexdigest()
-            start_from_weights(trained_part(detector, config), _genotype(detector.backbone.neck), start.weights)
+            part = trained_part(detector, frozen=config.backbone.frozen)
+            start_from_weights(part, _genotype(detector.backbone.neck), start.weights)
         return Training(detector, self.train_inputs, self.targets, config, seed, self.device, phases, digest)
 
     def _warmed(self, channels: int) -> dict[str, Tensor]:

@@ -12,15 +12,14 @@ from itertools import islice
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torchvision.models.detection import RetinaNet
 
-from nas.detection.loss import retinanet_loss
-from nas.detection.targets import BatchTargets
+from nas.detection.learning import autocast, build_optimizer, clip, trained_part
+from nas.detection.loss import batch_loss
 from nas.proxy.config import OptimizerConfig, ProxyConfig
 from nas.proxy.image_order import drawn_batches
 from nas.proxy.inputs import Inputs, TargetCache
-from nas.proxy.parts import precision, trained_part
 from nas.proxy.phases import NO_PHASES, Phases
 from nas.proxy.trial import TrialError
 
@@ -60,7 +59,7 @@ class Training:
         self._targets = targets
         self._seed = seed
         self._started_from = started_from
-        self._part = trained_part(detector.train(), config)
+        self._part = trained_part(detector.train(), frozen=config.backbone.frozen)
         self._phases = phases
         self._forward: Callable[[Any], dict[str, Tensor]] = self._part
         if config.compile == "none":
@@ -69,7 +68,8 @@ class Training:
             torch._dynamo.reset()  # else it gives up after eight candidates, which are one piece of code to it
             self._forward = torch.compile(self._part, mode=config.compile)
         self._parameters = [parameter for parameter in detector.parameters() if parameter.requires_grad]
-        self._optimizer = _optimizer(self._parameters, config.optimizer)
+        group = {"params": self._parameters, "weight_decay": config.optimizer.weight_decay}
+        self._optimizer = build_optimizer(config.optimizer.name, [group], config.optimizer.lr)
         self._schedule = torch.optim.lr_scheduler.LambdaLR(
             self._optimizer, lambda step: lr_share(config.optimizer, step, config.steps)
         )
@@ -151,22 +151,14 @@ class Training:
     def _loss_of(self, indices: list[int]) -> Tensor:
         config = self.config
         inputs = self._inputs.batch(indices, self.device)
-        targets = _to(self._targets.batch(indices), self.device)
+        targets = self._targets.batch(indices).to(self.device)
         self._phases.begin("forward and backward")
-        with precision(config, self.device):
+        with autocast(config.precision, self.device):
             outputs = self._forward(inputs)
-        focal, box = retinanet_loss(
-            outputs["cls_logits"].float(),
-            outputs["bbox_regression"].float(),
-            targets,
-            alpha=config.focal_alpha,
-            gamma=config.focal_gamma,
-        )
-        return focal + box
+        return batch_loss(outputs, targets, alpha=config.focal_alpha, gamma=config.focal_gamma)
 
     def _update(self) -> None:
-        if self.config.optimizer.clip_norm is not None:
-            nn.utils.clip_grad_norm_(self._parameters, self.config.optimizer.clip_norm)
+        clip(self._parameters, self.config.optimizer.clip_norm)
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
         self._schedule.step()
@@ -180,13 +172,3 @@ def lr_share(config: OptimizerConfig, step: int, steps: int) -> float:
         return 1.0 if step < 0.8 * steps else 0.1
     done = (step - config.warmup_steps) / max(1, steps - config.warmup_steps)
     return FINAL_LR_SHARE + (1 - FINAL_LR_SHARE) * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
-
-
-def _optimizer(parameters: list[nn.Parameter], config: OptimizerConfig) -> torch.optim.Optimizer:
-    if config.name == "sgd":
-        return torch.optim.SGD(parameters, config.lr, momentum=0.9, weight_decay=config.weight_decay, fused=True)
-    return torch.optim.AdamW(parameters, config.lr, weight_decay=config.weight_decay, fused=True)
-
-
-def _to(targets: BatchTargets, device: torch.device) -> BatchTargets:
-    return BatchTargets(targets.labels.to(device), targets.offsets.to(device))

@@ -1,29 +1,27 @@
-"""Optimizer, learning rate and precision of a full training."""
+"""Optimizer and learning rate of a full training."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 
 import torch
 from torch import nn
 
+from nas.detection.learning import build_optimizer
 from nas.training.config import TrainOptimizerConfig
 
 DROP = 0.1
 """Factor of the learning rate at each milestone."""
 
 
-def build_optimizer(module: nn.Module, config: TrainOptimizerConfig) -> torch.optim.Optimizer:
+def optimizer_of(module: nn.Module, config: TrainOptimizerConfig) -> torch.optim.Optimizer:
     """Weights of convolutions and linear layers decay; norms and biases do not."""
     trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
     groups = [
         {"params": [p for p in trained if p.dim() > 1], "weight_decay": config.weight_decay},
         {"params": [p for p in trained if p.dim() <= 1], "weight_decay": 0.0},
     ]
-    if config.name == "sgd":
-        return torch.optim.SGD(groups, config.lr, momentum=0.9, fused=True)
-    return torch.optim.AdamW(groups, config.lr, fused=True)
+    return build_optimizer(config.name, groups, config.lr)
 
 
 def lr_share(config: TrainOptimizerConfig, epoch: float, epochs: int) -> float:
@@ -42,14 +40,3 @@ def lr_share(config: TrainOptimizerConfig, epoch: float, epochs: int) -> float:
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
     for group in optimizer.param_groups:
         group["lr"] = lr
-
-
-def clip(parameters: Iterable[nn.Parameter], config: TrainOptimizerConfig) -> None:
-    if config.clip_norm is not None:
-        nn.utils.clip_grad_norm_(parameters, config.clip_norm)
-
-
-def autocast(precision: str, device: torch.device) -> torch.autocast:
-    """The context in which the detector is computed."""
-    dtype = torch.float16 if precision == "fp16" else torch.bfloat16
-    return torch.autocast(device.type, dtype, enabled=precision != "fp32")

@@ -24,15 +24,15 @@ from torchvision.models.detection import RetinaNet
 from nas.data.coco import CocoSplit, Splits
 from nas.detection.backbone import normalise
 from nas.detection.checkpoint import read_checkpoint
-from nas.detection.loss import retinanet_loss
+from nas.detection.learning import autocast, clip, trained_part
+from nas.detection.loss import batch_loss
 from nas.detection.saved import DetectorSpec, build_from_spec, save_detector
 from nas.detection.targets import BatchTargets
 from nas.errors import UserError
-from nas.proxy.parts import NeckAndHead
 from nas.training.augment import Batch, TrainingImages
 from nas.training.config import TrainConfig
 from nas.training.model import add_checkpointing, add_drop_block, sync_norms
-from nas.training.optimization import autocast, build_optimizer, clip, lr_share, set_lr
+from nas.training.optimization import lr_share, optimizer_of, set_lr
 from nas.training.validation import anchors_of, validate
 
 STATE_FILE = "state.pt"
@@ -88,7 +88,7 @@ class Trainer:
         self.detector = self._build()
         self._part = self._parallel()
         self._average = _average(self.detector, config)
-        self._optimizer = build_optimizer(self.detector, config.optimizer)
+        self._optimizer = optimizer_of(self.detector, config.optimizer)
         self._scaler = torch.amp.GradScaler(place.device.type, enabled=config.precision == "fp16")
         anchors = anchors_of(self.detector, config.image_size)
         self._images = TrainingImages(splits.train, config, torch.cat(anchors))
@@ -180,7 +180,7 @@ class Trainer:
         return detector.to(self.place.device, memory_format=self._layout)
 
     def _parallel(self) -> nn.Module:
-        part = NeckAndHead(self.detector.backbone, self.detector.head)
+        part = trained_part(self.detector, frozen=False)
         if self.place.world == 1:
             return part
         devices = [self.place.device] if self.place.device.type == "cuda" else None
@@ -211,28 +211,18 @@ class Trainer:
     def _loss(self, images: Tensor, targets: BatchTargets) -> Tensor:
         device = self.place.device
         images = images.to(device, non_blocking=True)
-        targets = BatchTargets(targets.labels.to(device), targets.offsets.to(device))
+        targets = targets.to(device)
         inputs = normalise(images, self.detector.backbone.body).contiguous(memory_format=self._layout)
         with autocast(self.config.precision, device):
             outputs = self._part(inputs)
         every = outputs if isinstance(outputs, list) else [outputs]
-        losses = [self._loss_of(one, targets) for one in every]
-        return torch.stack(losses).mean()
-
-    def _loss_of(self, outputs: dict[str, Tensor], targets: BatchTargets) -> Tensor:
-        focal, box = retinanet_loss(
-            outputs["cls_logits"].float(),
-            outputs["bbox_regression"].float(),
-            targets,
-            alpha=self.config.focal_alpha,
-            gamma=self.config.focal_gamma,
-        )
-        return focal + box
+        alpha, gamma = self.config.focal_alpha, self.config.focal_gamma
+        return torch.stack([batch_loss(one, targets, alpha=alpha, gamma=gamma) for one in every]).mean()
 
     def _update(self, loss: Tensor) -> None:
         self._scaler.scale(loss).backward()
         self._scaler.unscale_(self._optimizer)
-        clip(self.detector.parameters(), self.config.optimizer)
+        clip(self.detector.parameters(), self.config.optimizer.clip_norm)
         self._scaler.step(self._optimizer)
         self._scaler.update()
         self._optimizer.zero_grad(set_to_none=True)

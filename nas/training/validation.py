@@ -12,11 +12,11 @@ from torchvision.models.detection import RetinaNet
 from nas.data.coco import CocoSplit
 from nas.data.evaluate import coco_ap
 from nas.detection.detector import grid_anchors
+from nas.detection.learning import autocast
 from nas.detection.meta import meta_copy
 from nas.evaluation.evaluate import choose_exits
 from nas.evaluation.inference import find_letterboxed
 from nas.training.config import TrainConfig
-from nas.training.optimization import autocast
 
 
 def anchors_of(detector: RetinaNet, size: int) -> list[Tensor]:

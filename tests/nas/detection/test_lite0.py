@@ -53,9 +53,7 @@ def test_another_file_of_the_package_is_refused_before_it_is_loaded(tmp_path, mo
     (home / "weights.pth").write_bytes(changed)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(lite0, "PACKAGE", "changed-package")
-    with pytest.raises(
-        BackboneError, match=r"weights\.pth is not the file of .*SHA-256 .*--force-reinstall"
-    ):
+    with pytest.raises(BackboneError, match=r"weights\.pth is not the file of .*SHA-256 .*--force-reinstall"):
         build_backbone(IMAGENET)
 
 

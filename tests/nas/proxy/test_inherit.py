@@ -10,8 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nas.detection.learning import NeckAndHead
 from nas.proxy.inherit import inherit, short_config, start_from_weights
-from nas.proxy.parts import NeckAndHead
 from nas.proxy.task import ProxyTask
 from nas.proxy.trial import Start, TrialError
 from necks import MergeNeck, Recipe

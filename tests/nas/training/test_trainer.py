@@ -16,7 +16,7 @@ from nas.detection.saved import load_detector
 from nas.training.augment import TrainingImages
 from nas.training.config import TrainConfig, TrainNeckConfig, TrainOptimizerConfig
 from nas.training.model import add_drop_block, detector_spec, sync_norms
-from nas.training.optimization import build_optimizer, lr_share
+from nas.training.optimization import lr_share, optimizer_of
 from nas.training.trainer import Place, Trainer, TrainingError
 from nas.training.validation import anchors_of
 from necks import build_neck
@@ -187,7 +187,7 @@ def test_learning_rate_warms_up_and_falls():
 
 def test_norms_and_biases_do_not_decay():
     module = nn.Sequential(nn.Conv2d(2, 2, 3), nn.BatchNorm2d(2))
-    decayed, free = build_optimizer(module, TrainOptimizerConfig()).param_groups
+    decayed, free = optimizer_of(module, TrainOptimizerConfig()).param_groups
     assert [p.dim() for p in decayed["params"]] == [4]
     assert [p.dim() for p in free["params"]] == [1, 1, 1]
     assert (decayed["weight_decay"], free["weight_decay"]) == (1e-4, 0.0)
