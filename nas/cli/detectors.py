@@ -52,7 +52,7 @@ def evaluate(
         str, typer.Option(help="letterbox: as all training here; torchvision: as converted detectors were trained.")
     ] = "letterbox",
     scorer: Annotated[str, typer.Option(help="pycocotools, or faster_coco_eval.")] = "pycocotools",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, xpu or mps.")] = "auto",
     pictures: Annotated[int, typer.Option(help="Images to draw detections on; 0 for none.")] = 4,
     min_score: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Lowest score of the detections that are drawn.")

@@ -17,7 +17,7 @@ from nas.credentials import without_credentials_in
 from nas.data.coco import CocoSplit
 from nas.data.evaluate import coco_results
 from nas.data.image_files import Reading
-from nas.detection.device import pick_device
+from nas.detection.device import DeviceError, pick_device
 from nas.detection.saved import load_detector
 from nas.environment import environment
 from nas.evaluation.evaluate import (
@@ -119,11 +119,11 @@ def _made(out: Path) -> Path:
 
 
 def _move(detector: RetinaNet, name: str) -> None:
-    """torch says in several ways that it does not have a device."""
+    """PyTorch says in several ways that a name is no device."""
     try:
         detector.to(pick_device(name))
-    except (RuntimeError, AssertionError) as error:
-        raise EvaluationError(f"--device {name}: {str(error).splitlines()[0]}; take auto, cpu or cuda") from error
+    except (RuntimeError, AssertionError, DeviceError) as error:
+        raise EvaluationError(f"--device {name}: {str(error).splitlines()[0]}") from error
 
 
 def _print(results: Sequence[ExitResult], split: CocoSplit) -> None:

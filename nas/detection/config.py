@@ -13,6 +13,9 @@ from pydantic.dataclasses import dataclass
 from nas.bounds import MAX_PROPOSALS, MAX_SHAPES, Float, Int
 
 MAX_HEAD_CONVS = 4
+DEVICES = r"^(auto|cpu|(cuda|xpu|mps)(:\d+)?)$"
+"""Names of devices; AMD's GPUs are `cuda` in PyTorch, Intel's `xpu`, Apple's `mps`."""
+
 NORM_GROUPS = 8
 BACKBONES = ("resnet10", "resnet18", "resnet34", "resnet50", "resnet101", "efficientnet_lite0")
 FOREIGN_BACKBONE = re.compile(r"(torchvision/\w+|timm/\w[\w.\-]*)", re.ASCII)

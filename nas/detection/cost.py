@@ -16,6 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models.detection import RetinaNet
 
 from nas.detection.backbone import Backbone
+from nas.detection.device import counts_memory, is_accelerator, peak_memory, reset_peak, synchronize
 from nas.detection.meta import meta_copy
 from necks import Neck
 
@@ -89,8 +90,8 @@ def latency_ms(neck: Neck, shapes: OrderedDict[str, tuple[int, ...]], device: to
 
 def reset_peak_memory(device: torch.device) -> None:
     """Start a new measurement for `peak_memory_mb`."""
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
+    if is_accelerator(device):
+        reset_peak(device)
     elif CLEAR_REFS.exists():
         CLEAR_REFS.write_text("5")
 
@@ -101,8 +102,8 @@ def peak_memory_mb(device: torch.device) -> float | None:
     On a GPU what the allocator handed out there. On a Linux CPU the resident size of the whole process, which keeps
     what earlier trials left in its allocator: an upper bound. None where the system does not say.
     """
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20
+    if is_accelerator(device):
+        return peak_memory(device) / 2**20 if counts_memory(device) else None
     if not STATUS.exists():
         return None
     peak = next(line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM"))
@@ -111,12 +112,10 @@ def peak_memory_mb(device: torch.device) -> float | None:
 
 def timed(run: Callable[[], object], device: torch.device) -> float:
     """Seconds that `run` takes; on a GPU until it is done there."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    synchronize(device)
     start = time.perf_counter()
     run()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    synchronize(device)
     return time.perf_counter() - start
 
 

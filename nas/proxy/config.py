@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from nas.bounds import MAX_BATCH, MAX_IMAGE_SIZE, MAX_PROCESSES, MAX_STEPS, Float, Int
-from nas.detection.config import NORM_GROUPS, BackboneConfig, HeadConfig
+from nas.detection.config import DEVICES, NORM_GROUPS, BackboneConfig, HeadConfig
 from search_space import MAX_CHANNELS, MAX_LEVEL, MAX_REPEATS
 from search_space.bounds import shown
 
@@ -105,8 +105,9 @@ class ProxyConfig:
     threads: Int = Field(default=1, ge=1, le=MAX_PROCESSES)
     """CPU threads of a trial; several trials with one thread each beat one trial with several."""
 
-    device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
-    """`auto` takes the GPU that the worker was given (`resources.gpus`), else the CPU; or `cpu`, `cuda`, `cuda:1`."""
+    device: str = Field(default="auto", pattern=DEVICES)
+    """`auto` takes the accelerator that the worker was given (`resources.gpus`), else the CPU; or `cpu`, `cuda`,
+    `cuda:1`, `xpu` (Intel), `mps` (Apple)."""
 
     @model_validator(mode="after")
     def _warm_is_frozen(self) -> Self:

@@ -23,6 +23,7 @@ from nas.data.coco import digest
 from nas.data.letterboxed import Letterboxed
 from nas.data.opened_images import CACHE_DIR
 from nas.detection.backbone import Backbone, normalise, weights_digest
+from nas.detection.device import free_memory, is_accelerator
 from nas.errors import UserError
 
 _log = logging.getLogger(__name__)
@@ -60,7 +61,7 @@ class FeatureInputs:
             raise FeatureError(f"{directory} is damaged ({error}); delete it, to have it computed again") from error
         if not self.maps:
             raise FeatureError(f"{directory} holds no maps; delete it, to have them computed again")
-        if device.type == "cuda" and self._bytes() <= GPU_SHARE * torch.cuda.mem_get_info(device)[0]:
+        if is_accelerator(device) and self._bytes() <= GPU_SHARE * free_memory(device):
             self.maps = {name: x.to(device) for name, x in self.maps.items()}
 
     def __len__(self) -> int:

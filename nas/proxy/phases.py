@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nas.detection.device import synchronize
 from nas.detection.learning import NeckAndHead
 
 PHASES = (
@@ -54,8 +55,7 @@ class Phases:
         """End the current phase; None: what follows belongs to none."""
         if self._device is None:
             return
-        if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
+        synchronize(self._device)
         now = time.perf_counter()
         if self._phase is not None:
             self.seconds[self._phase] += now - self._start

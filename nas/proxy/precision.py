@@ -13,7 +13,7 @@ from torch import Tensor
 
 from nas.detection.backbone import build_backbone
 from nas.detection.cost import feature_shapes
-from nas.detection.device import pick_device
+from nas.detection.device import is_accelerator, pick_device
 from nas.proxy.config import Precision, ProxyConfig
 from necks import MergeNeck, Recipe
 from search_space import known
@@ -48,9 +48,10 @@ def decided(config: ProxyConfig) -> ProxyConfig:
     """
     if config.precision != "auto":
         return config
-    if pick_device(config.device).type == "cuda":
-        supported = torch.cuda.is_bf16_supported(including_emulation=False)
-        return replace(config, precision="bf16" if supported else "fp32")
+    device = pick_device(config.device)
+    if is_accelerator(device):
+        supported = device.type != "cuda" or torch.cuda.is_bf16_supported(including_emulation=False)
+        return replace(config, precision="bf16" if supported and device.type != "mps" else "fp32")
     seconds = timed(config)
     _log.info("a step takes %.1f ms in bf16, %.1f ms in fp32", 1000 * seconds.bf16, 1000 * seconds.fp32)
     return replace(config, precision=seconds.faster)

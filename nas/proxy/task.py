@@ -24,7 +24,7 @@ from nas.detection.backbone import build_backbone
 from nas.detection.conventions import build_anchors
 from nas.detection.cost import feature_shapes, latency_ms, neck_cost, peak_memory_mb, reset_peak_memory
 from nas.detection.detector import build_detector, grid_anchors
-from nas.detection.device import pick_device
+from nas.detection.device import forked_random_state, pick_device
 from nas.detection.learning import trained_part
 from nas.proxy.attempt import Attempt
 from nas.proxy.candidate import candidate_neck
@@ -189,7 +189,7 @@ class ProxyTask:
 
     def _train_without_cells(self, config: ProxyConfig) -> RetinaNet:
         """Leaves the random state as it is: the trial that needs the weights has begun."""
-        with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
+        with forked_random_state(self.device):
             torch.manual_seed(WARM_SEED)
             bare = partial(candidate_neck, known.none(config.neck.levels), config=config.neck)
             detector = self.detector(bare, warm=False)

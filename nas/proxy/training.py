@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torchvision.models.detection import RetinaNet
 
+from nas.detection.device import random_state, set_random_state
 from nas.detection.learning import autocast, build_optimizer, clip, trained_part
 from nas.detection.loss import batch_loss
 from nas.proxy.config import OptimizerConfig, ProxyConfig
@@ -122,7 +123,7 @@ class Training:
             "optimizer": self._optimizer.state_dict(),
             "schedule": self._schedule.state_dict(),
             "rng": torch.get_rng_state(),
-            "cuda_rng": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
+            "cuda_rng": random_state(self.device),
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
@@ -133,8 +134,7 @@ class Training:
         self._optimizer.load_state_dict(state["optimizer"])
         self._schedule.load_state_dict(state["schedule"])
         torch.set_rng_state(state["rng"].cpu())
-        if self.device.type == "cuda" and state["cuda_rng"] is not None:
-            torch.cuda.set_rng_state(state["cuda_rng"].cpu(), self.device)
+        set_random_state(self.device, state["cuda_rng"])
 
     def _advance(self, indices: list[int]) -> None:
         self._phases.begin("inputs")

@@ -29,10 +29,10 @@ OURS = re.compile(r"\bexperiments[./]|[\"']experiments[\"']|\bnasfpn\.")
 
 
 def test_nas_names_no_run_and_no_file_of_the_rooms_above_it():
-    """But for `experiment.py`, which finds our runs beside a package `experiments` of the user's project."""
-    modules = [path for path in NAS.rglob("*.py") if path != NAS / "experiment.py"]
+    """But for `references.py`, which finds our runs beside a package `experiments` of the user's project."""
+    modules = [path for path in NAS.rglob("*.py") if path != NAS / "references.py"]
     assert [str(path) for path in modules if OURS.search(path.read_text())] == []
-    assert OURS.search((NAS / "experiment.py").read_text())
+    assert OURS.search((NAS / "references.py").read_text())
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from experiments.signs import PROXY
 from nas.detection.config import BackboneConfig
 from nas.proxy.trial import Trained, TrialCallbacks
-from necks import MergeNeck
+from necks import MergeNeck, Neck
 from search_space import known
 
 STEPS = 8
@@ -49,7 +49,7 @@ class Recorded(TrialCallbacks):
         self.asked: list[tuple[int, Mapping[str, float | None]]] = []
         self.saved: list[bytes] = []
 
-    def before_training(self, measured: Mapping[str, float]) -> None:
+    def before_training(self, measured: Mapping[str, float], neck: Neck | None = None) -> None:
         self.costs.append(measured)
 
     def stops_at(self, step: int, metrics: Mapping[str, float | None]) -> bool:
