@@ -141,7 +141,9 @@ class _Costs:
         return self._neck(neck.genotype, channels)["macs"] + self._head(channels)
 
     def _of_head(self, channels: int) -> int:
-        """The same for all necks of a width."""
+        """The same for all necks of a width; that of a Faster R-CNN is not counted."""
+        if self._proxy.detector != "retinanet":
+            return 0
         from nas.detection.conventions import build_anchors
         from nas.detection.cost import head_macs
         from nas.detection.detector import build_head

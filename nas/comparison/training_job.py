@@ -11,13 +11,16 @@ from typing import Any, Literal
 from nas.configuration import to_dict
 from nas.data.config import DataConfig
 from nas.data.image_files import MAX_PIXELS
+from nas.detection.config import TwoStageConfig
 from nas.proxy.config import ProxyConfig
 from search_space import Genotype
 
 Metrics = dict[str, Any]
 
-LATER = {"categories": None, "value_range": None, "max_pixels": MAX_PIXELS}
+LATER_OF_DATA = {"categories": None, "value_range": None, "max_pixels": MAX_PIXELS}
 """Fields of the data that the first version had not, with the values that change nothing."""
+LATER_OF_PROXY = {"detector": "retinanet", "two_stage": to_dict(TwoStageConfig())}
+"""The same of the proxy task."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +52,8 @@ class TrainingJob:
         """Equal exactly for jobs that would train and score the same."""
         identity = {
             "genotype": self.genotype.to_json(indent=None),
-            "proxy": to_dict(self.proxy),
-            "data": _without_later_fields(self.data),
+            "proxy": _without_later_fields(to_dict(self.proxy), LATER_OF_PROXY),
+            "data": _without_later_fields(to_dict(self.data), LATER_OF_DATA),
             "content": self.content,
             "seed": self.seed,
             "split": self.split,
@@ -58,10 +61,9 @@ class TrainingJob:
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def _without_later_fields(data: DataConfig) -> dict[str, Any]:
-    """A data configuration as older versions wrote it, so that what they trained is found again."""
-    fields = to_dict(data)
-    return {name: value for name, value in fields.items() if name not in LATER or value != LATER[name]}
+def _without_later_fields(fields: dict[str, Any], later: dict[str, Any]) -> dict[str, Any]:
+    """A configuration as older versions wrote it, so that what they trained is found again."""
+    return {name: value for name, value in fields.items() if name not in later or value != later[name]}
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from nas.bounds import MAX_BATCH, MAX_IMAGE_SIZE, MAX_PROCESSES, MAX_STEPS, Float, Int
-from nas.detection.config import DEVICES, NORM_GROUPS, BackboneConfig, HeadConfig
+from nas.detection.config import DEVICES, NORM_GROUPS, BackboneConfig, HeadConfig, TwoStageConfig
 from search_space import MAX_CHANNELS, MAX_LEVEL, MAX_REPEATS
 from search_space.bounds import shown
 
@@ -65,7 +65,11 @@ class ProxyConfig:
 
     backbone: BackboneConfig = Field(default_factory=BackboneConfig)
     neck: NeckConfig = Field(default_factory=NeckConfig)
+    detector: Literal["retinanet", "faster_rcnn"] = "retinanet"
+    """Detector around the neck: torchvision's RetinaNet with the head of `head`, or its Faster R-CNN of `two_stage`."""
+
     head: HeadConfig = Field(default_factory=HeadConfig)
+    two_stage: TwoStageConfig = Field(default_factory=TwoStageConfig)
     optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig)
     warm_steps: Int = Field(default=0, ge=0, le=MAX_STEPS)
     """Steps of one shared training of stem and head without any cell between them, that all candidates start from; its
@@ -115,6 +119,12 @@ class ProxyConfig:
             raise ValueError(
                 "warm_steps is for frozen backbones, which all candidates share; set backbone.frozen, or no warm_steps"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _two_stage_fits(self) -> Self:
+        if self.detector == "faster_rcnn" and (self.warm_steps or self.compile != "none"):
+            raise ValueError("the detector faster_rcnn takes no warm_steps and no compile; leave them at 0 and none")
         return self
 
     @model_validator(mode="after")

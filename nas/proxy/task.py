@@ -10,11 +10,11 @@ from dataclasses import replace
 from functools import partial
 from itertools import islice, pairwise
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor
-from torchvision.models.detection import RetinaNet
+from torchvision.models.detection import FasterRCNN, RetinaNet
 
 from nas.data.coco import CocoSplit, Splits, open_splits
 from nas.data.config import DataConfig, DataError
@@ -26,6 +26,7 @@ from nas.detection.cost import feature_shapes, latency_ms, neck_cost, peak_memor
 from nas.detection.detector import build_detector, grid_anchors
 from nas.detection.device import forked_random_state, pick_device
 from nas.detection.learning import trained_part
+from nas.detection.two_stage import build_faster_rcnn
 from nas.proxy.attempt import Attempt
 from nas.proxy.candidate import candidate_neck
 from nas.proxy.config import ProxyConfig
@@ -38,9 +39,12 @@ from nas.proxy.precision import decided
 from nas.proxy.scoring import score
 from nas.proxy.training import Training
 from nas.proxy.trial import Start, Trained, TrialCallbacks, TrialError
+from nas.proxy.two_stage import TwoStageTraining, score_two_stage
 from nas.proxy.warm import WARM_SEED, start_from, warm_config, warm_weights
 from necks import MergeNeck, Neck
 from search_space import Genotype, known
+
+Detector: TypeAlias = RetinaNet | FasterRCNN
 
 BuildNeck = Callable[[tuple[int, ...], tuple[int, ...]], Neck]
 
@@ -129,11 +133,13 @@ class ProxyTask:
             metrics["resumed_at"] = attempt.resumed_at
         weights = None
         if hooks.keeps_weights and attempt.stopped_at is None:
-            weights = packed_weights(_genotype(neck), trained_part(detector, frozen=self.config.backbone.frozen))
+            weights = packed_weights(
+                _genotype(neck), trained_part(one_stage(detector), frozen=self.config.backbone.frozen)
+            )
         inherited = hooks.start is not None
         return Trained(metrics, neck.eval().cpu(), attempt.stopped_at, inherited=inherited, weights=weights)
 
-    def detector(self, build: BuildNeck, *, warm: bool = True) -> RetinaNet:
+    def detector(self, build: BuildNeck, *, warm: bool = True) -> Detector:
         """A fresh detector of backbone, neck and head, whose stem and head start from the warm weights.
 
         Args:
@@ -149,7 +155,11 @@ class ProxyTask:
         neck = build(backbone.channels, backbone.levels)
         if neck.out_levels != self.config.neck.levels:
             raise ValueError(f"the proxy task takes necks of levels {self.config.neck.levels}, got {neck.out_levels}")
-        detector = build_detector(backbone, neck, self.num_classes, self.config.head, self.config.image_size)
+        config = self.config
+        if config.detector == "faster_rcnn":
+            two_stage = build_faster_rcnn(backbone, neck, self.num_classes, config.two_stage, config.image_size)
+            return two_stage.to(self.device, memory_format=self._layout)
+        detector = build_detector(backbone, neck, self.num_classes, config.head, config.image_size)
         if warm:
             start_from(detector, self._warmed(neck.out_channels))
         return detector.to(self.device, memory_format=self._layout)
@@ -157,7 +167,7 @@ class ProxyTask:
     def estimate(self) -> float:
         """Seconds that a trial will take: a few steps of FPN, and a third of a step's time per image to score."""
         build = partial(candidate_neck, known.fpn(self.config.neck.levels), config=self.config.neck)
-        training = Training(self.detector(build), self.train_inputs, self.targets, self.config, 0, self.device)
+        training = self._training(self.detector(build), 0)
         marks = [time.perf_counter()]
         for _ in islice(training.steps(), ESTIMATE_STEPS):
             training.check_loss()
@@ -168,14 +178,17 @@ class ProxyTask:
         scoring = len(self.scored_inputs) / min(self.config.batch_size, self.train_images.num_images) / 3
         return per_step * (self.config.steps + scoring)
 
-    def _training(self, detector: RetinaNet, seed: int, phases: Phases, start: Start | None) -> Training:
+    def _training(
+        self, detector: Detector, seed: int, phases: Phases = NO_PHASES, start: Start | None = None
+    ) -> Training:
         """The training of a fresh detector, which takes over the weights that it is to start from."""
         config, digest = self.config, None
         if start is not None:
             config, digest = short_config(config, start), hashlib.sha256(start.weights).hexdigest()
-            part = trained_part(detector, frozen=config.backbone.frozen)
+            part = trained_part(one_stage(detector), frozen=config.backbone.frozen)
             start_from_weights(part, _genotype(detector.backbone.neck), start.weights)
-        return Training(detector, self.train_inputs, self.targets, config, seed, self.device, phases, digest)
+        kind = TwoStageTraining if config.detector == "faster_rcnn" else Training
+        return kind(detector, self.train_inputs, self.targets, config, seed, self.device, phases, digest)
 
     def _warmed(self, channels: int) -> dict[str, Tensor]:
         """Weights of stem and head that trainings of this width start from; none without `warm_steps`."""
@@ -192,7 +205,7 @@ class ProxyTask:
         with forked_random_state(self.device):
             torch.manual_seed(WARM_SEED)
             bare = partial(candidate_neck, known.none(config.neck.levels), config=config.neck)
-            detector = self.detector(bare, warm=False)
+            detector = one_stage(self.detector(bare, warm=False))
             training = Training(detector, self.train_inputs, self.targets, config, WARM_SEED, self.device)
             for _ in training.steps():
                 pass
@@ -204,10 +217,13 @@ class ProxyTask:
         latency = min(latency_ms(neck, self.shapes, self.device) for _ in range(2))
         return {"params": cost.params, "macs": cost.macs, "latency_ms": latency}
 
-    def _evaluate(self, detector: RetinaNet, cost: Mapping[str, float], phases: Phases) -> dict[str, float]:
+    def _evaluate(self, detector: Detector, cost: Mapping[str, float], phases: Phases) -> dict[str, float]:
         anchors = [level.to(self.device) for level in self.anchors]
         with phases.during("evaluation"):
-            found = score(detector, self.scored_inputs, self.scored_images, anchors, self.config, self.device)
+            if isinstance(detector, FasterRCNN):
+                found = score_two_stage(detector, self.scored_inputs, self.scored_images, self.config, self.device)
+            else:
+                found = score(detector, self.scored_inputs, self.scored_images, anchors, self.config, self.device)
         return {**found, **cost}
 
     def _open(self, split: CocoSplit, root: Path, *, mirrored: bool = False) -> tuple[Letterboxed, Inputs]:
@@ -226,6 +242,12 @@ class ProxyTask:
         )
         sizes = [(x.shape[-2], x.shape[-1]) for x in pyramid.values()]
         return grid_anchors(build_anchors(neck.out_levels, self.config.head), sizes, (size, size))
+
+
+def one_stage(detector: Detector) -> RetinaNet:
+    """The detector, where only a RetinaNet will do; the configuration allows no other there."""
+    assert isinstance(detector, RetinaNet)
+    return detector
 
 
 def _genotype(neck: Neck) -> Genotype:

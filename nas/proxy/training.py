@@ -12,11 +12,11 @@ from itertools import islice
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision.models.detection import RetinaNet
 
 from nas.detection.device import random_state, set_random_state
-from nas.detection.learning import autocast, build_optimizer, clip, trained_part
+from nas.detection.learning import NeckAndHead, autocast, build_optimizer, clip, trained_part
 from nas.detection.loss import batch_loss
 from nas.proxy.config import OptimizerConfig, ProxyConfig
 from nas.proxy.image_order import drawn_batches
@@ -44,7 +44,7 @@ class Training:
 
     def __init__(
         self,
-        detector: RetinaNet,
+        detector: nn.Module,
         inputs: Inputs,
         targets: TargetCache,
         config: ProxyConfig,
@@ -60,12 +60,12 @@ class Training:
         self._targets = targets
         self._seed = seed
         self._started_from = started_from
-        self._part = trained_part(detector.train(), frozen=config.backbone.frozen)
+        self._part = self._part_of(detector.train())
         self._phases = phases
-        self._forward: Callable[[Any], dict[str, Tensor]] = self._part
-        if config.compile == "none":
+        self._forward: Callable[..., dict[str, Tensor]] = self._part
+        if isinstance(self._part, NeckAndHead) and config.compile == "none":
             phases.watch(self._part)
-        else:
+        if config.compile != "none":
             torch._dynamo.reset()  # else it gives up after eight candidates, which are one piece of code to it
             self._forward = torch.compile(self._part, mode=config.compile)
         self._parameters = [parameter for parameter in detector.parameters() if parameter.requires_grad]
@@ -135,6 +135,11 @@ class Training:
         self._schedule.load_state_dict(state["schedule"])
         torch.set_rng_state(state["rng"].cpu())
         set_random_state(self.device, state["cuda_rng"])
+
+    def _part_of(self, detector: nn.Module) -> nn.Module:
+        """The part of the detector that is trained."""
+        assert isinstance(detector, RetinaNet)
+        return trained_part(detector, frozen=self.config.backbone.frozen)
 
     def _advance(self, indices: list[int]) -> None:
         self._phases.begin("inputs")

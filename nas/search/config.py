@@ -205,6 +205,8 @@ class SearchConfig:
                 f"inherit.steps must be fewer than proxy.steps, {self.proxy.steps}, got {steps}; inherit.steps=0 is "
                 "for no inheritance"
             )
+        if steps and self.proxy.detector != "retinanet":
+            raise ValueError("candidates inherit weights with the detector retinanet only: set inherit.steps=0")
         if steps and self.candidate_width == "equal":
             raise ValueError(
                 "a child can start from its parent's weights only at its parent's width: set candidate_width=same, or "
