@@ -51,11 +51,11 @@ def reproduce(
     if variant == SEARCH:
         from nas.commands.search import search
 
-        search(f"nasfpn.coco:{variant}", place, assignments, None, address, False, False)
+        search(f"nasfpn.coco:{variant}", place, assignments, None, address, False)
         return
     from nas.commands.train import train
 
-    train(f"nasfpn.coco:{variant}", Path(place), assignments, address, True)
+    train(f"nasfpn.coco:{variant}", Path(place), assignments, address, ["tensorboard"])
 
 
 def print_table() -> None:

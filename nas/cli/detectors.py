@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from nas.cli.options import ADDRESS, TENSORBOARD, TrainAssignments
+from nas.cli.options import ADDRESS, TensorBoard, Track, TrainAssignments, tracked
 
 
 def train(
@@ -27,14 +27,15 @@ def train(
     processes: Annotated[int | None, typer.Option(help="Processes (GPUs, where there are any) that train.")] = None,
     set_: TrainAssignments = None,
     address: Annotated[str | None, typer.Option(help=ADDRESS)] = None,
-    tensorboard: Annotated[bool, typer.Option("--tensorboard", help=TENSORBOARD)] = False,
+    track: Track = None,
+    tensorboard: TensorBoard = False,
 ) -> None:
     """Train a detector in full; ends with one that nasfpn evaluate and nasfpn export take."""
     from nas.commands.train import train as run
 
     wishes = {"neck.name": neck, "epochs": epochs, "resources.processes": processes}
     assignments = [f"{name}={value}" for name, value in wishes.items() if value is not None]
-    run(experiment, run_dir, [*(set_ or []), *assignments], address, tensorboard)
+    run(experiment, run_dir, [*(set_ or []), *assignments], address, tracked(track, tensorboard))
 
 
 def evaluate(

@@ -8,7 +8,18 @@ from typing import Annotated
 import typer
 
 from nas.bounds import MAX_TRIALS
-from nas.cli.options import ADDRESS, TENSORBOARD, Assignments, ControllerName, RunDir, Trials, Verbose, Workers
+from nas.cli.options import (
+    ADDRESS,
+    Assignments,
+    ControllerName,
+    RunDir,
+    TensorBoard,
+    Track,
+    Trials,
+    Verbose,
+    Workers,
+    tracked,
+)
 
 
 def search(
@@ -30,7 +41,8 @@ def search(
         float | None, typer.Option(metavar="AP", help="Propose no more once a candidate is observed to have it.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Refuse to begin a new search.")] = False,
-    tensorboard: Annotated[bool, typer.Option("--tensorboard", help=TENSORBOARD)] = False,
+    track: Track = None,
+    tensorboard: TensorBoard = False,
     verbose: Verbose = False,
 ) -> None:
     """Search for a neck: known necks, a random baseline, then the controller; ends with an export and a report."""
@@ -46,7 +58,7 @@ def search(
         "budget.until": until,
     }
     assignments = [*(set_ or []), *(f"{name}={value}" for name, value in fields.items() if value is not None)]
-    run(experiment, run_dir, assignments, controller, address, resume, tensorboard, verbose)
+    run(experiment, run_dir, assignments, controller, address, resume, tracked(track, tensorboard), verbose)
 
 
 def extend(
@@ -54,13 +66,14 @@ def extend(
     trials: Annotated[str, typer.Option(metavar="+N", help="So many candidates more; or N, that many in all.")],
     workers: Annotated[int | None, typer.Option(help="Trials at once; default: as before.")] = None,
     address: Annotated[str | None, typer.Option(help=ADDRESS)] = None,
-    tensorboard: Annotated[bool, typer.Option("--tensorboard", help=TENSORBOARD)] = False,
+    track: Track = None,
+    tensorboard: TensorBoard = False,
     verbose: Verbose = False,
 ) -> None:
     """Go on with a search that is done, or was cut off, as it was configured."""
     from nas.commands.search import extend as run
 
-    run(run_dir, trials, workers, address, tensorboard, verbose)
+    run(run_dir, trials, workers, address, tracked(track, tensorboard), verbose)
 
 
 def rerun(

@@ -6,7 +6,6 @@ import math
 import platform
 import statistics
 import time
-from pathlib import Path
 from typing import Self
 
 from rich.progress import BarColumn, TextColumn
@@ -27,23 +26,7 @@ from nas.search.records import SEARCH, Trial
 from nas.search.standings import scored
 from nas.terminal import console, shown
 from nas.text import MESSAGE_LIMIT, plain
-
-
-class TensorBoard:
-    """Rewards and costs as event files: `tensorboard --logdir RUN_DIR`. (tensorboardX comes with Ray.)"""
-
-    def __init__(self, directory: Path) -> None:
-        from tensorboardX import SummaryWriter  # type: ignore[import-untyped]
-
-        self._writer = SummaryWriter(str(directory))
-
-    def add(self, trial: Trial, best: float) -> None:
-        """One point per finished trial, at its number in the order of finishing."""
-        values = {"reward": trial.reward, "best": best, **trial.metrics}
-        for name, value in values.items():
-            if isinstance(value, int | float) and math.isfinite(value):
-                self._writer.add_scalar(name, value, trial.order)
-        self._writer.flush()
+from nas.tracking.trackers import NO_TRACKERS, Trackers
 
 
 class Progress:
@@ -52,13 +35,13 @@ class Progress:
     Used as a context, so that the bar is gone however the search ends.
 
     Args:
-        board: gets every trial with a reward, too.
+        trackers: get every trial with a reward, too.
         verbose: a second line per trial: all APs, latency, and what its cells compute.
     """
 
-    def __init__(self, config: SearchConfig, board: TensorBoard | None = None, *, verbose: bool = False) -> None:
+    def __init__(self, config: SearchConfig, trackers: Trackers = NO_TRACKERS, *, verbose: bool = False) -> None:
         self.config = config
-        self._board = board
+        self._trackers = trackers
         self._verbose = verbose
         self._best = -math.inf
         self._done = 0
@@ -117,8 +100,8 @@ class Progress:
             self._best = max((t.reward or 0.0 for t in scored(scheduler.journal.trials())), default=-math.inf)
         if trial in scored([trial]) and trial.reward is not None:
             self._best = max(self._best, trial.reward)
-        if self._board is not None and trial.reward is not None:
-            self._board.add(trial, self._best)
+        if trial.reward is not None and trial.order is not None:
+            self._trackers.log(trial.order, {"reward": trial.reward, "best": self._best, **trial.metrics})
         self._done += 1
         self._failed += trial.state == "failed"
         name = f"trial {trial.number} {trial.candidate.origin}"

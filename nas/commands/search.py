@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 
 from rich.box import SIMPLE_HEAD
@@ -13,9 +14,10 @@ from nas.commands.checked_data import check_command, require_good_data
 from nas.commands.given_necks import with_given_necks
 from nas.commands.logs import logged
 from nas.commands.precision import with_precision
-from nas.commands.progress import Progress, TensorBoard
+from nas.commands.progress import Progress
 from nas.configuration import ConfigError, override
 from nas.engine.task import require_references
+from nas.export.files import PICTURE_FILE
 from nas.results.confirmed import HEADINGS, conclusion, observation, standing_rows, table_title, verdict_of
 from nas.results.report import write_report
 from nas.results.summary import (
@@ -42,6 +44,7 @@ from nas.search.proposing import build_controller, known_neck
 from nas.search.records import SEARCH, Trial
 from nas.search.standings import best_found
 from nas.terminal import console, heading
+from nas.tracking.trackers import Trackers, made, tracked
 
 MOST_NUMBERS = 8
 
@@ -53,15 +56,15 @@ def search(
     controller: str | None,
     address: str | None,
     resume: bool,
-    tensorboard: bool,
+    track: Sequence[str] = (),
     verbose: bool = False,
 ) -> None:
     config = load_search(experiment)
     if controller is not None and controller != config.controller.name:
         config = override(config, [f"controller.name={json.dumps(controller)}", "controller.options={}"])
-    config = with_given_necks(override(config, assignments))
+    config = _tracked_by(with_given_necks(override(config, assignments)), track)
     with opened(run_dir, existing=resume) as run:
-        _search(config, run, run_dir, address, tensorboard, verbose, check_command(experiment, assignments))
+        _search(config, run, run_dir, address, verbose, check_command(experiment, assignments))
 
 
 def extend(
@@ -69,19 +72,19 @@ def extend(
     trials: str,
     workers: int | None,
     address: str | None,
-    tensorboard: bool,
+    track: Sequence[str] = (),
     verbose: bool = False,
 ) -> None:
     """Go on with a search as it was configured, with more trials: `+N` more, or `N` in all."""
     with opened(run_dir, existing=True) as run:
         config = run.read_config()
         config = override(config, [f"trials={_extended(config, open_journal(run).trials(), trials)}"])
-        config = replace(config, budget=BudgetConfig())
+        config = _tracked_by(replace(config, budget=BudgetConfig()), track)
         if workers is not None:
             config = override(config, [f"resources.workers={workers}"])
         line = f"{config.trials} candidates in all; cut off, it goes on with: nasfpn extend {run_dir} --trials +0"
         console.print(line, soft_wrap=True)
-        _search(config, run, run_dir, address, tensorboard, verbose, check_command(run_dir))
+        _search(config, run, run_dir, address, verbose, check_command(run_dir))
 
 
 def _extended(config: SearchConfig, trials: Sequence[Trial], wish: str) -> int:
@@ -104,7 +107,6 @@ def _search(
     run: RunDirectory,
     place: str,
     address: str | None,
-    tensorboard: bool,
     verbose: bool,
     check: str,
 ) -> None:
@@ -118,18 +120,28 @@ def _search(
         known_neck(name, config)
     before = run.read_config().proxy.precision if run.config_file.is_file() else "auto"
     config = with_precision(config, before)
-    with run.claim(config):
-        if config.data is not None:
-            require_good_data(config.data, check)
-        trials = _run(config, run, place, address, tensorboard, verbose)
-    _print_tables(config, trials)
-    console.print(f"report: {shown(place, run, write_report(run, config, trials, place))}", soft_wrap=True)
-    if best_found(trials) is not None:
-        _export_best(config, run, place, trials)
+    trackers = made(config.track)
+    with ExitStack() as stack:
+        with run.claim(config):
+            if config.data is not None:
+                require_good_data(config.data, check)
+            told = stack.enter_context(tracked(trackers, config, run.path, run.study()))
+            trials = _run(config, run, place, address, told, verbose)
+        _print_tables(config, trials)
+        page = write_report(run, config, trials, place)
+        console.print(f"report: {shown(place, run, page)}", soft_wrap=True)
+        if best_found(trials) is not None:
+            _export_best(config, run, place, trials)
+        told.artifact(page)
+        told.artifact(run.best / PICTURE_FILE)
+
+
+def _tracked_by(config: SearchConfig, names: Sequence[str]) -> SearchConfig:
+    return override(config, [f"track={json.dumps(list(dict.fromkeys([*config.track, *names])))}"]) if names else config
 
 
 def _run(
-    config: SearchConfig, run: RunDirectory, place: str, address: str | None, tensorboard: bool, verbose: bool
+    config: SearchConfig, run: RunDirectory, place: str, address: str | None, told: Trackers, verbose: bool
 ) -> list[Trial]:
     from nas.engine.run import run_search
 
@@ -139,8 +151,7 @@ def _run(
         parts.append(f"{config.confirm.trainings} trainings to confirm the best")
     line = heading(config.name, f": {', '.join(parts)}; everything goes to {shown(place, run)}")
     console.print(line, soft_wrap=True)
-    board = TensorBoard(run.tensorboard) if tensorboard else None
-    with logged(run.log), Progress(config, board, verbose=verbose) as progress:
+    with logged(run.log), Progress(config, told, verbose=verbose) as progress:
         return run_search(config, run, progress, address=address)
 
 

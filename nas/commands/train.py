@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import math
+import json
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import takewhile
 from pathlib import Path
@@ -17,6 +18,7 @@ from nas.runs.remote.files import is_url
 from nas.runs.remote.staging import CONFIG
 from nas.runs.trial_names import split_name
 from nas.terminal import console, heading
+from nas.tracking.trackers import Trackers, made, tracked
 from nas.training.config import TrainConfig
 from nas.training.directory import TrainingDirectory
 from nas.training.run import History, run_training
@@ -27,18 +29,24 @@ from search_space.files import is_there
 SHOWN = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 
 
-def train(experiment: str, run_dir: Path, assignments: list[str], address: str | None, tensorboard: bool) -> None:
+def train(
+    experiment: str, run_dir: Path, assignments: list[str], address: str | None, track: Sequence[str] = ()
+) -> None:
     config = load_experiment(experiment)
     if not isinstance(config, TrainConfig):
         raise ConfigError(
             f"{experiment} returns a {type(config).__name__}; nasfpn train takes a function that returns a TrainConfig"
         )
+    if track:
+        assignments = [*assignments, f"track={json.dumps([*config.track, *track])}"]
     config = _with_trial(override(config, assignments))
+    trackers = made(config.track)
     run = TrainingDirectory(run_dir)
     require_good_data(config.data, check_command(experiment, assignments))
     with run.claim(config):
         console.print(heading(config.name, f": {_what(config)}; everything goes to {run.path}"), soft_wrap=True)
-        with _Shown(config, run, tensorboard) as shown:
+        key = f"{config.name} {run.path}"
+        with tracked(trackers, config, run.path, key) as told, _Shown(config, run, told) as shown:
             history = run_training(config, run, shown, address=address)
     last = history[-1]
     console.print(f"AP {last['AP']:.1f} after {len(history)} epochs; the detector is in {run.model}", soft_wrap=True)
@@ -64,17 +72,12 @@ def _what(config: TrainConfig) -> str:
 
 
 class _Shown:
-    """A bar on a terminal, and one line per new epoch anywhere; `epochs.jsonl`, and event files if asked for."""
+    """A bar on a terminal, and one line per new epoch anywhere; `epochs.jsonl`, and trackers."""
 
-    def __init__(self, config: TrainConfig, run: TrainingDirectory, tensorboard: bool) -> None:
-        self._config, self._run = config, run
+    def __init__(self, config: TrainConfig, run: TrainingDirectory, trackers: Trackers) -> None:
+        self._config, self._run, self._trackers = config, run, trackers
         self._earlier = 0
         self._written: History = []
-        self._board = None
-        if tensorboard:
-            from tensorboardX import SummaryWriter  # type: ignore[import-untyped]
-
-            self._board = SummaryWriter(str(run.tensorboard))
         self._bar = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
@@ -92,8 +95,6 @@ class _Shown:
 
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
-        if self._board is not None:
-            self._board.close()
 
     def __call__(self, look: Look | None, history: History) -> None:
         if history != self._written:
@@ -124,11 +125,7 @@ class _Shown:
     def _epoch(self, entry: dict[str, float]) -> None:
         if entry["epoch"] > self._earlier:
             self._print(entry)
-        if self._board is not None:
-            for name, value in entry.items():
-                if math.isfinite(value):
-                    self._board.add_scalar(name, value, int(entry["epoch"]))
-            self._board.flush()
+        self._trackers.log(int(entry["epoch"]), entry)
 
     def _print(self, entry: dict[str, float]) -> None:
         number = int(entry["epoch"])

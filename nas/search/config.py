@@ -106,8 +106,8 @@ class TaskConfig:
 class SearchConfig:
     """Everything a search needs to know.
 
-    From one start to the next `trials`, `budget`, `confirm` and `resources` may change, and `constraints` may be
-    relaxed: what was rejected stays so, and what was accepted fits the new limits as well.
+    From one start to the next `trials`, `budget`, `confirm`, `resources` and `track` may change, and `constraints` may
+    be relaxed: what was rejected stays so, and what was accepted fits the new limits as well.
     """
 
     name: str
@@ -133,6 +133,9 @@ class SearchConfig:
     """Database for the journal, as a URL that Optuna takes (`sqlite:///FILE`, `postgresql+psycopg://HOST/NAME`); None:
     the file `journal.log` in the run directory. It is written into `config.json`, so a password in it is refused: leave
     that to `PGPASSWORD` or `~/.pgpass`."""
+
+    track: tuple[Name, ...] = ()
+    """Trackers that the search is logged to: `tensorboard`, `wandb`, `mlflow`, or references to classes of your own."""
 
     trials: Int = Field(default=24, ge=1, le=MAX_TRIALS)
     """Candidates of the controller that keep the constraints."""
@@ -261,7 +264,7 @@ class SearchConfig:
         return self.total_trials if more is None else min(self.total_trials, begun + more)
 
 
-LAUNCH_FIELDS = ("trials", "budget", "confirm", "resources", "constraints")
+LAUNCH_FIELDS = ("trials", "budget", "confirm", "resources", "constraints", "track")
 """Fields that a later start of the same search may change: longer, or on another machine; limits only upwards."""
 
 

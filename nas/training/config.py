@@ -21,6 +21,7 @@ from nas.bounds import (
 )
 from nas.data.config import DataConfig
 from nas.detection.config import NORM_GROUPS, BackboneConfig, HeadConfig
+from nas.references import Name
 from search_space import MAX_CHANNELS, MAX_REPEATS
 
 _STRICT = ConfigDict(extra="forbid")
@@ -28,7 +29,7 @@ _STRICT = ConfigDict(extra="forbid")
 MAX_SCALE = 16
 """Largest factor of `scale_jitter`; the widest published is 2."""
 
-LAUNCH_FIELDS = ("resources", "epochs")
+LAUNCH_FIELDS = ("resources", "epochs", "track")
 """Fields that may change from one start of a training to the next."""
 
 
@@ -129,7 +130,7 @@ class TrainResourceConfig:
 class TrainConfig:
     """Everything a training needs to know; the defaults are NAS-FPN's recipe (arXiv 1904.07392 section 4.2).
 
-    From one start to the next `epochs` and `resources` may change.
+    From one start to the next `epochs`, `resources` and `track` may change.
     """
 
     name: str
@@ -139,6 +140,8 @@ class TrainConfig:
     head: HeadConfig = Field(default_factory=HeadConfig)
     optimizer: TrainOptimizerConfig = Field(default_factory=TrainOptimizerConfig)
     resources: TrainResourceConfig = Field(default_factory=TrainResourceConfig)
+    track: tuple[Name, ...] = ()
+    """Trackers that the training is logged to, as those of a search."""
 
     image_size: Int = Field(default=640, ge=32, multiple_of=32, le=MAX_IMAGE_SIZE)
     """Side of the square that images are cropped or padded to; a multiple of 32."""

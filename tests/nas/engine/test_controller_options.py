@@ -77,5 +77,5 @@ def test_a_refused_search_leaves_nothing(tmp_path, monkeypatch):
     config = toy_config(tmp_path, controller=ControllerConfig(name="evolution", options={"population_size": 8.5}))
     monkeypatch.setattr("nas.commands.search.load_search", lambda name: config)
     with pytest.raises(ConfigError, match="population_size"):
-        search("mine.py:mine", str(tmp_path / "run"), [], None, None, resume=False, tensorboard=False)
+        search("mine.py:mine", str(tmp_path / "run"), [], None, None, resume=False)
     assert not (tmp_path / "run").exists()

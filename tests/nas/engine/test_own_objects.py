@@ -182,7 +182,7 @@ def test_a_controller_or_a_space_that_is_none_is_refused(project, assignment, me
 
 
 def test_a_project_of_one_file_is_searched_resumed_and_run_again(project, shared_ray, capsys, monkeypatch):
-    search("my_search.py:mine", "run", [], None, None, False, False)
+    search("my_search.py:mine", "run", [], None, None, False)
     run = RunDirectory("run")
     trials = open_journal(run).trials()
     assert {trial.state for trial in trials if not trial.rejected} == {"complete"}
@@ -198,7 +198,7 @@ def test_a_project_of_one_file_is_searched_resumed_and_run_again(project, shared
     assert read_genotype("run/best").levels == (3, 4, 5, 6, 7)
 
     (project / "start.json").unlink()
-    extend("run", "+2", None, None, False)
+    extend("run", "+2", None, None)
     assert len([trial for trial in open_journal(run).trials() if trial.candidate.origin == "search"]) >= 8
     rerun_trial(f"run:{by_origin['random'].number}", None)
     assert "the same" in capsys.readouterr().out
