@@ -4,29 +4,18 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from itertools import islice
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from necks.recipe import Recipe
 
-
-class Chain(nn.Sequential):
-    """A Sequential that leaves out what does nothing: the call of an `nn.Identity` costs as much as a small map."""
-
-    def forward(self, x: Tensor, start: int = 0) -> Tensor:
-        """All modules from the one numbered `start` on."""
-        for module in islice(self._modules.values(), start, None):
-            if type(module) is not nn.Identity or module._forward_hooks:
-                x = module(x)
-        return x
-
-
-ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
-    "relu": nn.ReLU,
-    "silu": nn.SiLU,
-    "none": nn.Identity,
+ACTIVATIONS: dict[str, tuple[Callable[[], nn.Module], Callable[[Tensor], Tensor]]] = {
+    "relu": (nn.ReLU, F.relu_),
+    "silu": (nn.SiLU, lambda x: F.silu(x, inplace=not x.requires_grad)),
+    "none": (nn.Identity, lambda x: x),
 }
+"""Modules, and the same in the memory of the map unless a backward pass will read what was there."""
 
 
 def conv(
@@ -54,26 +43,26 @@ def norm(recipe: Recipe, channels: int) -> nn.Module:
     return nn.BatchNorm2d(channels, eps=recipe.norm_eps, momentum=recipe.norm_momentum)
 
 
-def lateral(recipe: Recipe, in_channels: int, out_channels: int) -> Chain:
+def lateral(recipe: Recipe, in_channels: int, out_channels: int) -> nn.Sequential:
     """1x1 conv -> norm, no activation."""
     separable = recipe.separable if recipe.separable_laterals is None else recipe.separable_laterals
     bias = _linear_bias(recipe) or not recipe.lateral_norm
     pointwise = conv(in_channels, out_channels, 1, bias=bias, separable=separable)
     after = norm(recipe, out_channels) if recipe.lateral_norm else nn.Identity()
-    return Chain(OrderedDict(conv=pointwise, norm=after))
+    return nn.Sequential(OrderedDict(conv=pointwise, norm=after))
 
 
-def transform(recipe: Recipe, channels: int, *, linear: bool = False, stride: int = 1) -> Chain:
+def transform(recipe: Recipe, channels: int, *, linear: bool = False, stride: int = 1) -> nn.Sequential:
     """Activation, 3x3 conv and norm in the recipe's order; without the activation if `linear`."""
     bias = _linear_bias(recipe) if linear else recipe.conv_bias
     parts = OrderedDict(
-        act=nn.Identity() if linear else ACTIVATIONS[recipe.activation](),
+        act=nn.Identity() if linear else ACTIVATIONS[recipe.activation][0](),
         conv=conv(channels, channels, 3, stride=stride, bias=bias, separable=recipe.separable),
         norm=norm(recipe, channels),
     )
     if recipe.order == "conv_norm_act":
         parts.move_to_end("act")
-    return Chain(parts)
+    return nn.Sequential(parts)
 
 
 def initialise(recipe: Recipe, module: nn.Module) -> None:

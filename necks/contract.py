@@ -10,7 +10,7 @@ from typing import Any, Self
 from torch import Tensor, nn
 
 from necks.bounds import check_levels_and_channels
-from necks.fold import fold_for_inference
+from necks.fused import fused
 from necks.resample import laid_out
 
 
@@ -80,14 +80,14 @@ class Neck(nn.Module):
         return [laid_out(x) for x in features.values()]
 
     def fuse(self) -> Self:
-        """A copy for inference, in evaluation mode, with its constants folded: see `necks.fold`.
+        """A copy for inference, in evaluation mode, with its programs specialised: see `necks.fused`.
 
         Its outputs are those of this neck in evaluation mode, up to rounding. It is not for training, and
         cannot be saved.
         """
-        folded = fold_for_inference(self)
-        folded.fused = True
-        return folded
+        made = fused(self)
+        made.fused = True
+        return made
 
     def named(self, maps: Sequence[Tensor]) -> OrderedDict[str, Tensor]:
         """The output for maps in the order of `out_levels`."""

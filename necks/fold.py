@@ -1,4 +1,4 @@
-"""Constant folding for inference: batch norms into convolutions, and the shares of merged inputs."""
+"""Batch norms folded into the convolutions before them, for inference."""
 
 from __future__ import annotations
 
@@ -8,12 +8,8 @@ from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import TypeVar
 
-import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
-
-from necks.blocks import Chain
-from necks.merge import Cell
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -22,16 +18,6 @@ Place = tuple[nn.Module, str]
 
 Neighbours = Callable[[nn.Module], Iterator[tuple[Place, Place]]]
 """Pairs inside one module: a child whose output one other child takes, and nothing else does; and that other."""
-
-
-def fold_for_inference(neck: Module) -> Module:
-    """A copy in evaluation mode without batch norms after convolutions, with the weights of merges as constants, and in
-    channels_last, which convolutions without gradients are quickest in."""
-    folded = fold_batch_norms(neck).to(memory_format=torch.channels_last)
-    for cell in folded.modules():
-        if isinstance(cell, Cell):
-            cell.freeze()
-    return folded
 
 
 def in_sequentials(module: nn.Module) -> Iterator[tuple[Place, Place]]:
@@ -66,4 +52,4 @@ def _places(module: nn.Module) -> list[Place]:
 
 
 def _is_chain(module: nn.Module) -> bool:
-    return type(module).forward in (nn.Sequential.forward, Chain.forward)
+    return type(module).forward is nn.Sequential.forward

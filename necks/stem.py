@@ -5,26 +5,31 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import nn
 
-from necks.blocks import Chain, lateral, norm
+from necks.blocks import lateral, norm
+from necks.program import Lowering, Program
+from necks.pyramid import layout
 from necks.recipe import Recipe
-from necks.resample import halved, laid_out, resample
-from necks.sizes import Size, size_of
+from necks.straight import Straight
 
 
-class Stem(nn.Module):
+class Stem(Straight):
     """A lateral on each backbone level (no activation), then coarser levels as `recipe.extra_inputs` says.
+
+    Args:
+        in_levels: of the backbone's maps.
+        num_extra: levels to make beyond them.
 
     Attributes:
         channels: of every map given, one per input node.
     """
 
-    def __init__(self, in_channels: Sequence[int], out_channels: int, num_extra: int, recipe: Recipe) -> None:
+    def __init__(
+        self, in_channels: Sequence[int], in_levels: Sequence[int], out_channels: int, num_extra: int, recipe: Recipe
+    ) -> None:
         super().__init__()
         self.recipe = recipe
-        self.out_channels = out_channels
         on_edges = recipe.laterals == "edges"
         self.laterals = nn.ModuleList(
             nn.Identity() if on_edges else self._lateral(width, out_channels) for width in in_channels
@@ -35,15 +40,7 @@ class Stem(nn.Module):
             *(in_channels if on_edges else (out_channels,) * len(in_channels)),
             *((in_channels[-1] if pooled_raw else out_channels,) * num_extra),
         )
-
-    def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
-        maps = [module(x) for module, x in zip(self.laterals, features, strict=True)]
-        maps += self._extra_maps(features[-1], maps[-1])
-        return [self._laid_out(x) for x in maps]
-
-    def _laid_out(self, x: Tensor) -> Tensor:
-        """Maps that edges will bring to the neck's width are laid out there, where they are smaller."""
-        return laid_out(x, separable=self.recipe.separable) if x.shape[1] == self.out_channels else x
+        self.run_program(self._lowered(in_levels, out_channels))
 
     def _lateral(self, in_channels: int, out_channels: int) -> nn.Module:
         if in_channels == out_channels and not self.recipe.lateral_always:
@@ -59,60 +56,81 @@ class Stem(nn.Module):
             return self._lateral(in_channels, out_channels)
         return nn.Identity()
 
-    def _extra_maps(self, feature: Tensor, last: Tensor) -> list[Tensor]:
-        extra: list[Tensor] = []
-        raw, down = feature, self.recipe.down
-        for index, module in enumerate(self.extras):
-            previous = extra[-1] if extra else last
+    def _lowered(self, in_levels: Sequence[int], out_channels: int) -> Program:
+        inputs = [f"c{level}" for level in in_levels]
+        levels = [*in_levels, *range(in_levels[-1] + 1, in_levels[-1] + 1 + len(self.extras))]
+        outputs = [f"p{level}" for level in levels]
+        lowering = Lowering(inputs, outputs)
+        maps = [self._projected(lowering, name, f"laterals.{index}") for index, name in enumerate(inputs)]
+        self._lower_extras(lowering, inputs[-1], maps)
+        return lowering.program(
+            [
+                lowering.function(layout(self.recipe), x, like=name) if width == out_channels else x
+                for x, name, width in zip(maps, outputs, self.channels, strict=True)
+            ]
+        )
+
+    def _lower_extras(self, lowering: Lowering, feature: str, maps: list[str]) -> None:
+        down = self.recipe.down
+        for index in range(len(self.extras)):
+            block = f"extras.{index}"
             if self.recipe.extra_inputs == "pool_project":
-                raw = _pool(raw, "max_pool")
-                extra.append(module(raw))
+                feature = _halved(lowering, feature, "max_pool")
+                maps.append(self._projected(lowering, feature, block))
             elif self.recipe.extra_inputs == "lateral_pool":
-                extra.append(_pool(module(feature if index == 0 else previous), down))
+                source = feature if index == 0 else maps[-1]
+                maps.append(_halved(lowering, self._projected(lowering, source, block), down))
             else:
-                extra.append(_pool(module(previous), down if down == "max_pool_padded" else "max_pool"))
-        return extra
+                padded = down == "max_pool_padded"
+                maps.append(
+                    _halved(lowering, self._projected(lowering, maps[-1], block), down if padded else "max_pool")
+                )
+
+    def _projected(self, lowering: Lowering, x: str, block: str) -> str:
+        nothing = isinstance(self.get_submodule(block), nn.Identity)
+        return x if nothing else lowering.step("block", x, block=block, like="x")
 
 
-class ExtraOutputs(nn.Module):
+class ExtraOutputs(Straight):
     """Levels beyond the genotype's, made from its last output or from the last backbone map.
 
-    After torchvision's LastLevelMaxPool and LastLevelP6P7 and mmdetection's `add_extra_convs`.
+    After torchvision's LastLevelMaxPool and LastLevelP6P7 and mmdetection's `add_extra_convs`. Takes both maps.
     """
 
-    def __init__(self, in_channels: int, channels: int, count: int, recipe: Recipe) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        in_level: int,
+        channels: int,
+        levels: Sequence[int],
+        recipe: Recipe,
+    ) -> None:
         super().__init__()
-        self.kind = recipe.extra_outputs
-        self.activation = recipe.extra_activation
-        self.count = count
-        first = in_channels if self.kind == "p6p7_c5" else channels
-        widths = [] if self.kind == "subsample" else [first, *[channels] * (count - 1)]
+        kind = recipe.extra_outputs
+        first = in_channels if kind == "p6p7_c5" else channels
+        widths = [] if kind == "subsample" else [first, *[channels] * (len(levels) - 1)]
         self.convs = nn.ModuleList(_strided(recipe, width, channels) for width in widths)
-
-    def forward(self, feature: Tensor, last: Tensor) -> list[Tensor]:
-        maps: list[Tensor] = []
-        if self.kind == "subsample":
-            while len(maps) < self.count:
-                last = last[..., ::2, ::2]
-                maps.append(last)
-            return maps
-        x = feature if self.kind == "p6p7_c5" else last
-        for index, conv in enumerate(self.convs):
-            x = conv(F.relu(x) if index and self.activation else x)
-            maps.append(x)
-        return maps
+        inputs, outputs = [f"c{in_level}", f"p{levels[0] - 1}"], [f"p{level}" for level in levels]
+        lowering = Lowering(inputs, outputs)
+        x = inputs[0] if kind == "p6p7_c5" else inputs[1]
+        for index, name in enumerate(outputs):
+            if kind == "subsample":
+                x = lowering.step("subsample", x, like=name)
+                continue
+            if index and recipe.extra_activation:
+                x = lowering.function("F.relu", x, like="x")
+            x = lowering.step("block", x, block=f"convs.{index}", like=name)
+        self.run_program(lowering.program(outputs))
 
 
 def _strided(recipe: Recipe, in_channels: int, channels: int) -> nn.Module:
     conv = nn.Conv2d(in_channels, channels, 3, stride=2, padding=1, bias=not recipe.extra_norm)
     after = norm(recipe, channels) if recipe.extra_norm else nn.Identity()
-    return Chain(OrderedDict(conv=conv, norm=after))
+    return nn.Sequential(OrderedDict(conv=conv, norm=after))
 
 
-def _pool(x: Tensor, down: str) -> Tensor:
+def _halved(lowering: Lowering, x: str, down: str) -> str:
     """One level coarser; `max_pool_padded` drops the odd border here, as mmdetection's NASFPN does."""
-    size = size_of(x)
-    floored: Size = (max(1, size[0] // 2), max(1, size[1] // 2))
     if down == "max_pool_padded":
-        return F.max_pool2d(x, 2) if min(size) > 1 else F.adaptive_max_pool2d(x, floored)
-    return resample(x, halved(size), shift=1, down="max_pool" if down == "conv" else down)
+        return lowering.function("halve", x, like="x")
+    return lowering.step("halve", x, name="max_pool" if down == "conv" else down, stride=2, like="x")

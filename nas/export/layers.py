@@ -11,7 +11,7 @@ from nas.export.errors import ExportError
 
 WIDTH = "CHANNELS"
 """The constant of a generated file that holds the width of all its maps."""
-IN_WIDTH = "in_channels"
+IN_WIDTH, INPLACE = "in_channels", "inplace"
 
 
 @dataclass(frozen=True)
@@ -21,16 +21,17 @@ class Block:
     Args:
         layers: source of each layer's constructor call.
         names: our name of each layer inside the block, in the same order.
-        takes_width: whether `in_channels` occurs in them, for blocks that take maps of any width.
+        parameters: names that occur in them: `in_channels` in blocks that take maps of any width, `inplace` in those
+            that begin with an activation.
     """
 
     layers: tuple[str, ...]
     names: tuple[str, ...]
-    takes_width: bool
+    parameters: tuple[str, ...]
 
     def function(self, name: str) -> list[str]:
         """Source lines of a function that builds the block."""
-        argument = f"{IN_WIDTH}: int" if self.takes_width else ""
+        argument = ", ".join(f"{name}: {'int' if name == IN_WIDTH else 'bool'}" for name in self.parameters)
         if len(self.layers) == 1:
             kind = self.layers[0].partition("(")[0]
             return [f"def {name}({argument}) -> {kind}:", f"    return {self.layers[0]}"]
@@ -57,9 +58,10 @@ def block_of(module: nn.Module, *, takes_width: bool = False) -> Block:
             layers.append(_conv(layer, width, after))
             width = after
         else:
-            layers.append(_plain(layer))
+            layers.append(_plain(layer, INPLACE if not layers else ""))
         names.append(name)
-    return Block(tuple(layers), tuple(names), takes_width)
+    parameters = [IN_WIDTH] if takes_width else []
+    return Block(tuple(layers), tuple(names), (*parameters, *([INPLACE] if layers[0].endswith(f"({INPLACE})") else [])))
 
 
 def _leaves(module: nn.Module, prefix: str = "") -> list[tuple[str, nn.Module]]:
@@ -87,9 +89,9 @@ def _side(pair: Any) -> str:
     return str(pair[0])
 
 
-def _plain(layer: nn.Module) -> str:
+def _plain(layer: nn.Module, inplace: str) -> str:
     if isinstance(layer, nn.ReLU | nn.SiLU):
-        return f"nn.{type(layer).__name__}()"
+        return f"nn.{type(layer).__name__}({inplace})"
     if isinstance(layer, nn.BatchNorm2d):
         return f"nn.BatchNorm2d({WIDTH}, eps={layer.eps!r}, momentum={layer.momentum!r})"
     if isinstance(layer, nn.GroupNorm):

@@ -8,7 +8,7 @@ import torch
 
 from nas.export.layers import WIDTH
 from nas.export.neck_source import NeckSource
-from nas.export.pyramid_source import INDENT
+from nas.export.program_source import INDENT
 from nas.export.python_file import (
     WEIGHTS_FILE,
     PythonFile,

@@ -1,23 +1,16 @@
-"""A whole `MergeNeck` as source: stem, stacked pyramids, levels beyond them."""
+"""A whole `MergeNeck` as source: the programs of its stem, its stacked pyramids and the levels beyond them."""
 
 from __future__ import annotations
 
-from torch import nn
+from collections.abc import Mapping, Sequence
+from typing import cast
 
-from nas.export.parts import Members, Shared
-from nas.export.pyramid_source import INDENT, PyramidSource
-from necks.merge_neck import MergeNeck, Pyramid
-from necks.stem import ExtraOutputs
-
-POOLED = "F.max_pool2d({}, 2, ceil_mode=True)"
-HALVED = {
-    "max_pool": POOLED,
-    "conv": POOLED,
-    "max_pool3": "F.max_pool2d({}, 3, stride=2, padding=1)",
-    "max_pool3_same": "same_max_pool({}, 2)",
-    "max_pool_padded": "halve({})",
-}
-"""One level coarser in the stem, by the recipe's `down`; see `necks.stem`."""
+from nas.export.parts import Member, Members, Shared
+from nas.export.program_source import INDENT, ProgramSource
+from necks.merge_neck import MergeNeck
+from necks.pyramid import Cell
+from necks.straight import Straight
+from search_space.node_names import node_names
 
 
 class NeckSource:
@@ -39,56 +32,36 @@ class NeckSource:
         self.inputs = [f"c{level}" for level in neck.in_levels]
         self.outputs = [f"p{level}" for level in neck.out_levels]
         self.pyramids: list[list[str]] = []
-        self.steps = [*self._laterals(), *self._extra_inputs()]
+        self.steps = self._of_neck(neck.stem, "stem", self._stem_members())
         if neck.genotype.cells:
             self.steps += self._stack()
         if neck.extra is not None:
-            self.steps += self._extra_outputs(neck.extra)
+            self.steps += self._of_neck(neck.extra, "extra", self._extra_members())
         self.renamed = self.members.renamed
 
-    def _laterals(self) -> list[str]:
-        lines = []
-        for index, (level, module) in enumerate(zip(self.neck.in_levels, self.neck.stem.laterals, strict=True)):
-            value = f"c{level}"
-            if not isinstance(module, nn.Identity):
-                member = f"lateral{level}"
-                self.members.add_block(member, "lateral", module, f"stem.laterals.{index}", takes_width=True)
-                value = f"self.{member}({value})"
-            lines.append(f"{INDENT}p{level} = {value}")
-        return lines
+    def _of_neck(self, part: Straight, name: str, members: Mapping[str, Member]) -> list[str]:
+        """Statements of a part of the neck's own class; its outputs are the last variables up to then."""
+        source = ProgramSource(part, members, self.members, f"{name}.")
+        levels = self.neck.genotype.levels if name == "stem" else self.neck.out_levels[-len(source.outputs) :]
+        pairs = zip(levels, source.outputs, strict=True)
+        return source.steps + [f"{INDENT}p{level} = {value}" for level, value in pairs if value != f"p{level}"]
 
-    def _extra_inputs(self) -> list[str]:
-        """Levels that the backbone has not, as `necks.stem.Stem` makes them."""
-        recipe, last = self.neck.recipe, self.neck.in_levels[-1]
-        lines, raw = [], f"c{last}"
-        for index, module in enumerate(self.neck.stem.extras):
-            level = last + 1 + index
-            source = f"p{level - 1}"
-            if recipe.extra_inputs == "pool_project":
-                lines.append(f"{INDENT}c{level} = {POOLED.format(raw)}")
-                raw = f"c{level}"
-                lines.append(f"{INDENT}p{level} = {self._lateral(module, index, level, raw)}")
-                continue
-            down = recipe.down
-            if recipe.extra_inputs == "lateral_pool":
-                source = raw if index == 0 else source
-            elif down != "max_pool_padded":
-                down = "max_pool"
-            pooled = self._halved(down).format(self._lateral(module, index, level, source))
-            lines.append(f"{INDENT}p{level} = {pooled}")
-        return lines
+    def _stem_members(self) -> dict[str, Member]:
+        levels = self.neck.genotype.levels
+        taken = len(self.neck.in_levels)
+        names = [f"laterals.{index}" for index in range(taken)]
+        names += [f"extras.{index}" for index in range(len(levels) - taken)]
+        return {
+            name: Member(f"lateral{level}", "lateral", takes_width=True)
+            for name, level in zip(names, levels, strict=True)
+        }
 
-    def _halved(self, down: str) -> str:
-        helper = HALVED[down].partition("(")[0]
-        if helper.isidentifier():
-            self.members.call(helper)
-        return HALVED[down]
-
-    def _lateral(self, module: nn.Module, index: int, level: int, source: str) -> str:
-        if isinstance(module, nn.Identity):
-            return source
-        self.members.add_block(f"lateral{level}", "lateral", module, f"stem.extras.{index}", takes_width=True)
-        return f"self.lateral{level}({source})"
+    def _extra_members(self) -> dict[str, Member]:
+        first = self.neck.genotype.levels[-1] + 1
+        return {
+            f"convs.{index}": Member(f"extra{first + index}", "extra_block", takes_width=True)
+            for index in range(self.neck.out_levels[-1] + 1 - first)
+        }
 
     def _stack(self) -> list[str]:
         """The pyramids in a row; the first has a class of its own where it alone takes maps of other widths."""
@@ -119,29 +92,26 @@ class NeckSource:
         loop = [f"{INDENT}for pyramid in self.pyramids:", f"{INDENT}    {target} = pyramid({maps})"]
         return [*lines, *loop]
 
-    def _pyramid(self, index: int) -> PyramidSource:
+    def _pyramid(self, index: int) -> ProgramSource:
         pyramid = self.neck.pyramids[index]
-        assert isinstance(pyramid, Pyramid)
-        return PyramidSource(self.neck, pyramid, self.shared)
+        assert isinstance(pyramid, Straight)
+        cells = cast(Sequence[Cell], pyramid.cells)
+        return ProgramSource(pyramid, self._cell_members(cells), Members(self.shared))
 
-    def _place(self, source: PyramidSource, index: int, name: str) -> None:
+    def _cell_members(self, cells: Sequence[Cell]) -> dict[str, Member]:
+        names = node_names(self.neck.genotype)
+        live = list(names)[len(self.neck.genotype.levels) :]
+        members = {}
+        for index, (node, cell) in enumerate(zip(live, cells, strict=True)):
+            function = "linear_block" if cell.cell.transform == "linear" else "conv_block"
+            members[f"cells.{index}.transform"] = Member(names[node], function)
+            members[f"cells.{index}.weight"] = Member(f"{names[node]}_weight")
+            for place, operand in enumerate(cell.operands):
+                edge, ends = f"cells.{index}.edges.{place}", (names[node], names[operand])
+                members[f"{edge}.project"] = Member("{}_from_{}".format(*ends), "lateral", takes_width=True)
+                members[f"{edge}.strided.conv"] = Member("{}_down_{}".format(*ends), "strided_block")
+        return members
+
+    def _place(self, source: ProgramSource, index: int, name: str) -> None:
         for ours, theirs in source.members.renamed.items():
             self.members.renamed[f"pyramids.{index}.{ours}"] = f"{name}.{theirs}"
-
-    def _extra_outputs(self, extra: ExtraOutputs) -> list[str]:
-        first = self.neck.genotype.levels[-1] + 1
-        lines = []
-        for index in range(extra.count):
-            level = first + index
-            source = f"p{level - 1}"
-            if extra.kind == "subsample":
-                lines.append(f"{INDENT}p{level} = {source}[..., ::2, ::2]")
-                continue
-            if index == 0 and extra.kind == "p6p7_c5":
-                source = self.inputs[-1]
-            elif index and extra.activation:
-                source = f"F.relu({source})"
-            module = extra.convs[index]
-            self.members.add_block(f"extra{level}", "extra_block", module, f"extra.convs.{index}", takes_width=True)
-            lines.append(f"{INDENT}p{level} = self.extra{level}({source})")
-        return lines

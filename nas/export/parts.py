@@ -1,4 +1,4 @@
-"""Parts of a generated class: its members, the functions it calls, and where its tensors come from."""
+"""Parts of a generated class: its members, and where its tensors come from."""
 
 from __future__ import annotations
 
@@ -7,9 +7,22 @@ from dataclasses import dataclass, field
 from torch import nn
 
 from nas.export.errors import ExportError
-from nas.export.layers import Block, block_of
+from nas.export.layers import IN_WIDTH, INPLACE, Block, block_of
 
 MEMBER = "        self.{name} = {value}"
+
+
+@dataclass(frozen=True)
+class Member:
+    """Name of a block or parameter in the generated class, and the function that builds the block.
+
+    Args:
+        takes_width: whether its input may have another width than the neck.
+    """
+
+    name: str
+    function: str = ""
+    takes_width: bool = False
 
 
 @dataclass
@@ -17,11 +30,9 @@ class Shared:
     """Parts that the classes of a file share; filled while they are written.
 
     Attributes:
-        helpers: names of the functions called.
         blocks: function that builds a block -> what it builds.
     """
 
-    helpers: set[str] = field(default_factory=set)
     blocks: dict[str, Block] = field(default_factory=dict)
 
     def use_block(self, function: str, block: Block) -> None:
@@ -50,31 +61,30 @@ class Members:
     renamed: dict[str, str] = field(default_factory=dict)
 
     def add(self, name: str, value: str) -> None:
-        self.lines.append(MEMBER.format(name=name, value=value))
+        line = MEMBER.format(name=name, value=value)
+        if line not in self.lines:
+            self.lines.append(line)
 
     def add_block(
-        self, name: str, function: str, module: nn.Module, ours: str, *, takes_width: bool = False, pool: int = 1
+        self, member: Member, module: nn.Module, ours: str, *, overwrites: bool = False, pool: int = 1
     ) -> None:
-        """A member that `function` builds.
+        """A member that its function builds.
 
         Args:
             ours: name of `module` in our neck.
-            takes_width: whether its input may have another width than the neck.
+            overwrites: whether its activation may take the memory of what it is given.
             pool: side of the windows of a max-pool before the block.
         """
-        block = block_of(module, takes_width=takes_width)
+        name, function = member.name, member.function
+        block = block_of(module, takes_width=member.takes_width)
         self.shared.use_block(function, block)
-        call = f"{function}({_in_channels(module) if takes_width else ''})"
+        values = {IN_WIDTH: str(_in_channels(module)), INPLACE: f"inplace={overwrites}"}
+        call = f"{function}({', '.join(values[parameter] for parameter in block.parameters)})"
         inner = name
         if pool > 1:
             call, inner = f"nn.Sequential(nn.MaxPool2d({pool}, ceil_mode=True), {call})", f"{name}.1"
         self.add(name, call)
         self.renamed |= block.renamed(ours, inner)
-
-    def call(self, helper: str) -> str:
-        """The helper's name, which the file will define."""
-        self.shared.helpers.add(helper)
-        return helper
 
 
 def _in_channels(module: nn.Module) -> int:

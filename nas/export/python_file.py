@@ -5,7 +5,6 @@ The generated module has its own names for everything, so its weights are writte
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,16 +12,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from nas.drawing.node_names import node_names
 from nas.drawing.text_drawing import text_drawing
 from nas.export.errors import ExportError
 from nas.export.layers import WIDTH
+from nas.export.library import CONSTANTS, called
 from nas.export.neck_source import NeckSource
-from nas.export.pyramid_source import INDENT
-from nas.export.snippets import DOWN, FIT, GATED, HALVE, SAME_MAX_POOL, SHARES, UP
+from nas.export.program_source import INDENT
 from nas.export.source import listed
 from necks import MergeNeck, Neck
-from necks.merge import OPERATIONS
+from search_space.node_names import node_names
 
 PYTHON_FILE = "neck.py"
 WEIGHTS_FILE = "weights.pt"
@@ -101,31 +99,17 @@ def torch_imports(blocks: Sequence[Sequence[str]]) -> list[str]:
 def assembled(head: Sequence[str], imports: Sequence[str], made: NeckSource, blocks: Sequence[Sequence[str]]) -> str:
     """The whole file."""
     constants = [f"{WIDTH} = {made.neck.out_channels}"]
-    if any("Size" in line for block in blocks for line in block):
-        constants += ["", "Size = tuple[int, int]"]
+    text = "\n".join(line for block in blocks for line in block)
+    constants += [line for name, lines in CONSTANTS.items() if name in text for line in lines]
     parts = [[*head, "", *imports, "", *constants], *blocks]
     return "\n\n\n".join("\n".join(part) for part in parts) + "\n"
 
 
 def functions(made: NeckSource) -> list[list[str]]:
     """Those that build blocks, then those that compute."""
-    recipe, helpers = made.neck.recipe, set(made.shared.helpers)
-    down = DOWN.get(recipe.down, "") if "down" in helpers else ""
-    if "same_max_pool" in down:
-        helpers.add("same_max_pool")
-    sources = {
-        "up": UP,
-        "fit": FIT,
-        "same_max_pool": SAME_MAX_POOL,
-        "halve": HALVE,
-        "down": down,
-        "gated": GATED[recipe.gate],
-        "shares": SHARES,
-    }
-    sources |= {operation.__name__: inspect.getsource(operation) for operation in OPERATIONS.values()}
     order = ["lateral", "conv_block", "linear_block", "strided_block", "extra_block"]
     built = [made.shared.blocks[name].function(name) for name in order if name in made.shared.blocks]
-    return built + [source.strip().splitlines() for name, source in sources.items() if name in helpers]
+    return built + called([*made.steps, *(line for pyramid in made.pyramids for line in pyramid)])
 
 
 def docstring(made: NeckSource, example: Sequence[str]) -> list[str]:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from itertools import zip_longest
 
-from nas.drawing.node_names import node_names
 from search_space import Genotype
+from search_space.node_names import node_names
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from nas.runs.trial_names import chosen_trial, split_name
 from nas.training.config import TrainConfig, TrainNeckConfig
 from necks import NECKS, MergeNeck, Neck, Recipe, build_neck
 from necks.exported import GENOTYPE_FILE, neck_to_dict, read_genotype
-from necks.merge import Cell
+from necks.pyramid import Cell
 from search_space import Genotype
 from search_space.files import is_there
 

@@ -1,15 +1,33 @@
-"""Conditions for the use of the kernels."""
+"""What the kernels take, and where they can be used."""
 
 from __future__ import annotations
 
 import importlib.util
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from necks.sizes import Window
+
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+
+
+class Term(NamedTuple):
+    """weight * gate * a map at the cell's size.
+
+    Attributes:
+        x: (N, C, h, w); a smaller map is repeated to the size, as `F.interpolate` with `nearest` does.
+        gate: (N, C, 1, 1).
+        window: of the max-pool that makes a larger map smaller; None for others.
+    """
+
+    x: Tensor
+    weight: float = 1.0
+    gate: Tensor | None = None
+    window: Window | None = None
 
 
 def kernels_fit(x: Tensor) -> bool:

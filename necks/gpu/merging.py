@@ -14,16 +14,15 @@ import triton.language as tl
 from torch import Tensor
 
 from necks.choices import Activation
-from necks.gpu.fit import on
+from necks.gpu.fit import Term, on
 from necks.gpu.pooling import block_of, largest_of
-from necks.gpu.term import Term
 from necks.sizes import Size, size_of
 
 SAME, UP, POOL = range(3)
 
 
 def launch(terms: list[Term], size: Size, activation: Activation) -> Tensor:
-    """`necks.kernel_terms.merged` of maps in channels_last."""
+    """`necks.kernels.merged` of maps in channels_last."""
     images, channels = terms[0].x.shape[:2]
     out = torch.empty(
         (images, channels, *size), dtype=terms[0].x.dtype, device=terms[0].x.device, memory_format=torch.channels_last
@@ -111,4 +110,6 @@ def merged_terms(  # type: ignore[no-untyped-def]
         total = tl.maximum(total, 0.0, propagate_nan=tl.PropagateNan.ALL)
     elif activation == "silu":
         total = total / (1.0 + tl.exp(-total))
+    else:
+        tl.static_assert(activation == "none", "unknown activation")
     tl.store(out + pixel.to(tl.int64) * channels + channel, total.to(out.dtype.element_ty), mask=inside)

@@ -49,7 +49,7 @@ class MaxPool(torch.autograd.Function):
 
 
 def max_pool(x: Tensor, size: Size, window: Window) -> Tensor:
-    """Max-pool of a map in channels_last, with a window of `necks.resample.pool_window`."""
+    """Max-pool of a map in channels_last, with a window of `necks.sizes.pool_window`."""
     pooled: Tensor = MaxPool.apply(x, size, window)
     return pooled
 

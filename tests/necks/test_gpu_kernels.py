@@ -6,12 +6,11 @@ import sys
 import pytest
 import torch
 
-import necks.gpu.fit
-import necks.merge
-import necks.resample
+import necks.kernels
 from necks import MergeNeck, build_neck
-from necks.resample import pool_window, resample
-from necks.sizes import size_of
+from necks.fused import with_kernels
+from necks.resample import resample
+from necks.sizes import pool_window, size_of
 from tests.necks.test_conformance import CASES, features, outputs, randomised
 
 triton = pytest.importorskip("triton")
@@ -31,14 +30,13 @@ MERGE_NECKS = [name for name, make in CASES.items() if has_cells(make())]
 @pytest.fixture(autouse=True)
 def kernels(monkeypatch):
     """The kernels, used for every map in channels_last; those of the interpreter are forgotten afterwards."""
-    monkeypatch.setattr("necks.kernel_terms.LARGE", 0)
+    monkeypatch.setattr("necks.kernels.LARGE", 0)
     if DEVICE == "cuda":
         yield
         return
     before = {name: sys.modules.pop(name, None) for name in KERNELS}
     monkeypatch.setenv("TRITON_INTERPRET", "1")
-    monkeypatch.setattr(necks.resample, "kernels_fit", lambda x: True)
-    monkeypatch.setattr("necks.kernel_terms.kernels_fit", lambda x: True)
+    monkeypatch.setattr(necks.kernels, "kernels_fit", lambda x: True)
     for name in KERNELS:
         importlib.import_module(name)
     yield
@@ -49,8 +47,7 @@ def kernels(monkeypatch):
 
 
 def without_kernels(monkeypatch):
-    monkeypatch.setattr(necks.resample, "kernels_fit", lambda x: False)
-    monkeypatch.setattr("necks.kernel_terms.kernels_fit", lambda x: False)
+    monkeypatch.setattr(necks.kernels, "kernels_fit", lambda x: False)
 
 
 def map_of(channels, height, width, dtype=torch.float32):
@@ -63,7 +60,7 @@ def map_of(channels, height, width, dtype=torch.float32):
 @pytest.mark.parametrize("down", DOWNS)
 def test_pooled_maps_and_gradients_are_those_of_pytorch(down, sides, dtype, monkeypatch):
     source, size, shift = sides
-    if pool_window(source, size, shift=shift, down=down) is None:
+    if pool_window(source, size, stride=2**shift, down=down) is None:
         size = tuple((side + 2 * (2**shift // 2) - 2**shift - 1) // 2**shift + 1 for side in source)
     x = map_of(5, *source, dtype).requires_grad_()
     ours = resample(x, size, shift=shift, down=down)
@@ -81,7 +78,7 @@ def test_pooled_maps_and_gradients_are_those_of_pytorch(down, sides, dtype, monk
 def test_windows_that_do_not_tile_the_map_are_left_to_pytorch():
     x = map_of(3, 12, 12)
     assert size_of(resample(x, (5, 5), shift=1)) == (5, 5)
-    assert pool_window((12, 12), (5, 5), shift=1, down="max_pool") is None
+    assert pool_window((12, 12), (5, 5), stride=2, down="max_pool") is None
 
 
 def test_a_nan_is_kept():
@@ -97,7 +94,7 @@ def test_a_fused_neck_computes_the_same_with_the_kernel(name, monkeypatch):
     launched = count_launches(monkeypatch)
     with torch.no_grad():
         ours = neck.fuse()(maps)
-        assert launched or all(cell.merges_nothing for cell in neck.pyramids[0].cells)
+        assert launched or not any("merged(" in str(with_kernels(part.program)) for part in neck.pyramids)
         without_kernels(monkeypatch)
         theirs = neck(maps)
     for x, y in zip(ours.values(), theirs.values(), strict=True):
@@ -122,13 +119,13 @@ def test_more_inputs_than_a_genotype_of_two_has_are_one_sum(monkeypatch):
 
 
 def test_small_maps_are_the_kernels_once_and_in_a_cuda_graph(monkeypatch):
-    monkeypatch.setattr("necks.kernel_terms.LARGE", 2**24)
+    monkeypatch.setattr("necks.kernels.LARGE", 2**24)
     neck = randomised(build_neck("nas_fpn@mmdet", in_channels=(4, 5, 6), out_channels=8)).eval().to(DEVICE).fuse()
     launched = count_launches(monkeypatch)
     sizes = [{key: x.to(DEVICE) for key, x in features(neck, size).items()} for size in ((96, 160), (64, 64))]
 
     def launches(maps, recording):
-        monkeypatch.setattr("necks.kernel_terms._recording", lambda x: recording)
+        monkeypatch.setattr("necks.kernels._recording", lambda x: recording)
         launched.clear()
         with torch.no_grad():
             neck(maps)
@@ -171,4 +168,4 @@ def test_windows_of_more_places_than_the_kernel_counts_are_left_to_pytorch(down)
     x = map_of(3, 512, 512).requires_grad_()
     ours = resample(x, (2, 2), shift=8, down=down)
     assert type(ours.grad_fn).__name__ != "MaxPoolBackward"
-    assert pool_window((512, 512), (2, 2), shift=8, down=down) is None
+    assert pool_window((512, 512), (2, 2), stride=256, down=down) is None

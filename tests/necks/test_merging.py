@@ -7,20 +7,31 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from necks.merge import Cell, max_gate
+from necks.merge import Input, Merging, max_gate
+from necks.merge import merged as lower_merge
+from necks.program import Lowering
 from necks.recipe import Recipe
 from necks.resample import resample
-from search_space import MergeCell
+from necks.straight import Straight
 
 SIDES = st.integers(1, 40)
 
 
-def merged(merge: str, levels: tuple[int, ...], level: int, maps: list[torch.Tensor], dangling: int | None = None):
-    inputs = tuple(range(len(levels) - (dangling is not None)))
-    cell = MergeCell(level, inputs, merge, transform="none")
-    width = maps[0].shape[1]
-    module = Cell(cell, () if dangling is None else (dangling,), levels, [width] * 9, width, Recipe())
-    return module(dict(enumerate(maps)), (4, 4))
+def merged(merge: str, levels: tuple[int, ...], level: int, maps: list[torch.Tensor], dangling=None, weight=()):
+    """The merge of maps of these levels at the size (4, 4) of a cell's level."""
+    names = [f"map{index}" for index in range(len(maps))]
+    lowering = Lowering([*names, f"p{level}"], [])
+    cell = Merging(lowering, Recipe(), "cell", level, {})
+    inputs = [
+        Input(name, node, level - given, "", projects=False, strides=False, shared=False)
+        for node, (name, given) in enumerate(zip(names, levels, strict=True))
+    ]
+    total = lower_merge(cell, merge, inputs[:dangling])
+    module = Straight()
+    module.cell = torch.nn.Module()
+    module.cell.weight = torch.nn.Parameter(torch.tensor(weight))
+    module.run_program(lowering.program([lowering.total([total, *names[dangling:]] if dangling else [total])]))
+    return module([*maps, torch.empty(1, 1, 4, 4)])[0]
 
 
 def test_up_is_pixel_repetition():
@@ -71,9 +82,7 @@ def test_dangling_nodes_are_added_as_they_are():
 
 def test_fast_normalized_fusion_weights_are_positive_and_sum_to_almost_one():
     maps = [torch.randn(1, 2, 4, 4) for _ in range(3)]
-    module = Cell(MergeCell(3, (0, 1, 2), "fast_normalized", "none"), (), (3, 3, 3), (2, 2, 2), 2, Recipe())
-    module.weight.data = torch.tensor([1.0, -5.0, 3.0])
-    result = module(dict(enumerate(maps)), (4, 4))
+    result = merged("fast_normalized", (3, 3, 3), 3, maps, weight=(1.0, -5.0, 3.0))
     torch.testing.assert_close(result, (maps[0] + 3 * maps[2]) / (4 + 1e-4))
 
 

@@ -11,7 +11,8 @@ import hashlib
 import torch
 
 from necks.merge import FUSION_EPS, average_gate, max_gate
-from necks.resample import halved, resample
+from necks.resample import resample
+from necks.sizes import halved
 
 CONTEXTS = [("max_pool", "max_coarse"), ("max_pool3", "avg_fine"), ("max_pool_padded", "max_coarse")]
 

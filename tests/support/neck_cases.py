@@ -9,7 +9,8 @@ from torch import nn
 
 from necks import NECKS, AsffNeck, BalancedNeck, Neck, Recipe, build_neck
 from necks.balanced import NonLocal
-from necks.merge import WEIGHTED, Cell
+from necks.merge import SHARES
+from necks.pyramid import Cell
 
 CHANNELS = (6, 10, 14)
 WIDTH = 16
@@ -60,6 +61,6 @@ def randomised(neck: Neck) -> Neck:
             module.running_var.uniform_(0.5, 1.5)
         if isinstance(module, NonLocal):
             nn.init.normal_(module.conv_out.weight, std=0.1)
-        if isinstance(module, Cell) and module.cell.merge in WEIGHTED:
+        if isinstance(module, Cell) and module.cell.merge in SHARES:
             module.weight.data.uniform_(0.2, 1.5)
     return neck.eval()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from search_space import Genotype
+from search_space.genotype import Genotype
 
 
 def node_names(genotype: Genotype) -> dict[int, str]:
