@@ -106,7 +106,7 @@ class _Kernels:
                 self._keep(step)
             else:
                 self.sums[result] = terms
-                if step.operation.startswith("pool") and self.uses[result] > 1:
+                if result in self.given.nodes or (self.uses[result] > 1 and step.operation != "up"):
                     self._compute(result)
         for output in self.given.outputs:
             self._compute(output)
@@ -122,6 +122,9 @@ class _Kernels:
         if step.operation in ("add_scaled", "add_constant"):
             return first + tuple(term.times(step.operands[2]) for term in self._terms(step.operands[1]))
         if step.operation in ("up", "pool", "pool_padded"):
+            if len(first) > 1 or first[0].resample is not None:
+                self._compute(step.operands[0])
+                first = self._terms(step.operands[0])
             return (replace(first[0], resample=step),)
         return None
 

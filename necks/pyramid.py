@@ -88,7 +88,7 @@ class Pyramid(Straight):
         super().__init__()
         first = len(genotype.levels)
         node_channels = (*in_channels, *(channels for _ in genotype.cells))
-        self.live = sorted(node for node in genotype.live_nodes if node >= first)
+        live = sorted(node for node in genotype.live_nodes if node >= first)
         self.out_channels = tuple(node_channels[node] for node in genotype.outputs.values())
         self.cells = nn.ModuleList(
             Cell(
@@ -99,9 +99,9 @@ class Pyramid(Straight):
                 channels,
                 recipe,
             )
-            for node in self.live
+            for node in live
         )
-        self.run_program(lowered(genotype, self.live, list(cast(Sequence[Cell], self.cells)), recipe))
+        self.run_program(lowered(genotype, live, list(cast(Sequence[Cell], self.cells)), recipe))
 
 
 def lowered(genotype: Genotype, live: Sequence[int], cells: Sequence[Cell], recipe: Recipe) -> Program:

@@ -64,7 +64,9 @@ def add_drop_block(neck: nn.Module, share: float, size: int) -> None:
     hook = partial(_dropped, share=share, size=size)
     for cell in neck.modules():
         if isinstance(cell, Cell) and isinstance(cell.transform, nn.Sequential):
-            cell.transform.get_submodule("norm").register_forward_hook(hook)
+            norm, conv = (cell.transform.get_submodule(name) for name in ("norm", "conv"))
+            last = list(conv.modules())[-1] if isinstance(norm, nn.Identity) else norm
+            last.register_forward_hook(hook)
 
 
 def add_checkpointing(neck: nn.Module) -> None:

@@ -9,6 +9,8 @@ import torch
 import necks.kernels
 from necks import MergeNeck, build_neck
 from necks.fused import with_kernels
+from necks.gpu.fit import Term
+from necks.kernels import merged, merged_by_torch
 from necks.resample import resample
 from necks.sizes import pool_window, size_of
 from tests.necks.test_conformance import CASES, features, outputs, randomised
@@ -115,7 +117,7 @@ def test_more_inputs_than_a_genotype_of_two_has_are_one_sum(monkeypatch):
     launched = count_launches(monkeypatch)
     with torch.no_grad():
         neck.fuse()(maps)
-    assert len(launched) == len(neck.pyramids[0].live)
+    assert len(launched) == len(neck.pyramids[0].cells)
 
 
 def test_small_maps_are_the_kernels_once_and_in_a_cuda_graph(monkeypatch):
@@ -131,7 +133,7 @@ def test_small_maps_are_the_kernels_once_and_in_a_cuda_graph(monkeypatch):
             neck(maps)
         return len(launched)
 
-    each = len(neck.pyramids[0].live)
+    each = len(neck.pyramids[0].cells)
     assert launches(sizes[0], False) >= each
     assert launches(sizes[0], False) == 0
     assert launches(sizes[0], True) >= each
@@ -169,3 +171,28 @@ def test_windows_of_more_places_than_the_kernel_counts_are_left_to_pytorch(down)
     ours = resample(x, (2, 2), shift=8, down=down)
     assert type(ours.grad_fn).__name__ != "MaxPoolBackward"
     assert pool_window((512, 512), (2, 2), stride=256, down=down) is None
+
+
+TERMS = {
+    "same": lambda x: Term(x),
+    "up": lambda x: Term(x[..., ::2, ::3].contiguous(memory_format=torch.channels_last), 0.3),
+    "gated": lambda x: Term(x, 1.0, x.mean(dim=(2, 3), keepdim=True)),
+}
+
+
+@pytest.mark.parametrize("activation", ["none", "relu", "silu"])
+@pytest.mark.parametrize("down", DOWNS)
+def test_the_kernel_of_a_merge_computes_what_its_reference_does(down, activation):
+    size, source = (13, 9), (25, 17)
+    x = map_of(5, *source)
+    window = pool_window(source, size, stride=2, down=down)
+    terms = [*(make(map_of(5, *size)) for make in TERMS.values()), Term(x, 0.7, None, window)]
+    assert window is not None
+    torch.testing.assert_close(merged(terms, size, activation), merged_by_torch(terms, size, activation))
+
+
+def test_an_unknown_activation_is_refused():
+    with pytest.raises(Exception, match="unknown activation"):
+        merged([Term(map_of(5, 4, 4))], (4, 4), "gelu")
+    with pytest.raises(KeyError, match="gelu"):
+        merged_by_torch([Term(map_of(5, 4, 4))], (4, 4), "gelu")

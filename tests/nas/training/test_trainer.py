@@ -19,7 +19,7 @@ from nas.training.model import add_drop_block, detector_spec, sync_norms
 from nas.training.optimization import lr_share, optimizer_of
 from nas.training.trainer import Place, Trainer, TrainingError
 from nas.training.validation import anchors_of
-from necks import build_neck
+from necks import Recipe, build_neck
 from search_space import known_genotype
 from tests.support import tiny_training
 
@@ -193,8 +193,9 @@ def test_norms_and_biases_do_not_decay():
     assert (decayed["weight_decay"], free["weight_decay"]) == (1e-4, 0.0)
 
 
-def test_drop_block_zeroes_squares_in_training_only_and_keeps_names():
-    neck = build_neck("nas_fpn", in_channels=(8, 8, 8), out_channels=8)
+@pytest.mark.parametrize("recipe", [Recipe(), Recipe(norm="none"), Recipe(norm="none", separable=True)])
+def test_drop_block_zeroes_squares_in_training_only_and_keeps_names(recipe):
+    neck = build_neck("nas_fpn", in_channels=(8, 8, 8), out_channels=8, recipe=recipe)
     names = list(neck.state_dict())
     add_drop_block(neck, 0.3, 3)
     assert list(neck.state_dict()) == names
