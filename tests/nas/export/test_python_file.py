@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import random
 import subprocess
 import sys
 from collections import OrderedDict
-from dataclasses import fields, replace
-from typing import get_args, get_type_hints
+from dataclasses import fields
 
 import pytest
 import torch
@@ -18,11 +16,12 @@ from nas.export.fold import fold_batch_norms
 from nas.export.mmdet_file import mmdet_file
 from nas.export.python_file import python_file, write_python
 from nas.export.torchvision_file import torchvision_example
-from necks import MergeNeck, Recipe, build_neck
-from search_space import KNOWN, Genotype, MergeCell, nas_fpn_space, pyramid_space
+from necks import Recipe, build_neck
+from search_space import KNOWN, Genotype, MergeCell
 from search_space.node_names import node_names
+from tests.support.neck_cases import randomised
+from tests.support.random_necks import CHANNELS, random_neck
 
-CHANNELS = (6, 8, 14)
 MERGE_GRAPHS = {
     **{name: {} for name in KNOWN},
     "fpn@torchvision": {"extra": "p6p7_c5", "norm": "batch"},
@@ -36,14 +35,6 @@ MERGE_GRAPHS = {
 }
 RULES = ["--isolated", "--line-length", "120"]
 SELECT = "E,F,W,I,UP,B,C4,SIM,PIE,PTH,RUF,N,RET,TID"
-
-
-def randomised(neck):
-    for module in neck.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.running_mean.normal_(std=0.1)
-            module.running_var.uniform_(0.5, 1.5)
-    return neck.eval()
 
 
 def graph_neck(name):
@@ -80,29 +71,6 @@ def assert_equal(neck, module, sizes=((133, 210), (64, 40)), tolerance=0.0, **op
 def test_the_file_computes_what_the_neck_does(name):
     neck = graph_neck(name)
     assert_equal(neck, built(python_file(neck), neck), sizes=((133, 210), (64, 40), (256, 256)))
-
-
-def random_neck(seed):
-    """Any topology of either space with any recipe."""
-    rng = random.Random(seed)
-    space = nas_fpn_space(rng.choice((5, 7, 9))) if rng.random() < 0.4 else pyramid_space()
-    recipe = Recipe(norm_groups=2)
-    for name, kind in get_type_hints(Recipe).items():
-        choices = get_args(kind)
-        if choices and isinstance(choices[0], str):
-            recipe = replace(recipe, **{name: rng.choice(choices)})
-        elif kind is bool or (choices and bool in choices):
-            recipe = replace(recipe, **{name: rng.random() < 0.5})
-    levels = (3, 4, 5, 6, 7, 8) if rng.random() < 0.3 else None
-    if recipe.laterals == "edges":
-        recipe = replace(recipe, laterals=rng.choice(("stem", "edges")))
-    genotype, repeats = space.sample(rng), rng.choice((1, 2, 3))
-    try:
-        return randomised(MergeNeck(genotype, CHANNELS, (3, 4, 5), 8, repeats, recipe, levels))
-    except ValueError:  # laterals on edges want a cell at every level
-        return randomised(
-            MergeNeck(genotype, CHANNELS, (3, 4, 5), 8, repeats, replace(recipe, laterals="stem"), levels)
-        )
 
 
 def test_random_necks_equal_their_files_and_these_are_formatted(tmp_path):
