@@ -22,10 +22,11 @@ from experiments.rooms import imports_between_rooms, rooms_of
 from nas.data.config import DataConfig, SignsConfig
 from nas.data.signs import make_signs
 from nas.export.python_file import write_python
-from nas.search.config import ControllerConfig
+from nas.search.config import ControllerConfig, ResourceConfig
 from nas.search.confirmation import ConfirmConfig
+from nas.workers.ray_session import connected
 from nasfpn.command import app, main
-from necks import build_neck, save_exported
+from necks import MergeNeck, build_neck, save_exported
 
 HOME = Path(__file__).parent.parent
 DOCS = (
@@ -34,6 +35,7 @@ DOCS = (
     "backbone",
     "constraints",
     "cluster",
+    "tune",
     "proxy",
     "necks",
     "detectors",
@@ -119,7 +121,10 @@ def place(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if page.stem != "extending"], ids=lambda page: page.stem)
+QUICK = [page for page in PAGES if page.stem not in ("extending", "tune")]
+
+
+@pytest.mark.parametrize("page", QUICK, ids=lambda page: page.stem)
 def test_the_python_of_a_page_runs(page, place):
     names = {f"c{level}": torch.rand(1, 2**level, 256 >> level, 256 >> level) for level in (3, 4, 5)}
     torch.manual_seed(0)
@@ -269,6 +274,19 @@ def small(monkeypatch, tmp_path):
         (tmp_path / script.title).write_text(script.text)
     assert {script.title for script in scripts} == {"my_search.py", "my_training.py"}
     return tmp_path
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_tuner_of_its_page_runs(small):
+    names: dict[str, object] = {}
+    with connected(ResourceConfig(workers=2), None):
+        for block in blocks(HOME / "docs" / "tune.md"):
+            if block.language == "python":
+                exec(compile(block.text, "tune.md", "exec"), names)
+    assert len(names["results"]) == 2
+    assert not names["results"].errors
+    assert isinstance(names["neck"], MergeNeck)
 
 
 @pytest.mark.slow
