@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from necks.program import Lowering
 from necks.recipe import Recipe
+from search_space.references import BadReferenceError, load_object
 
 FUSION_EPS = 1e-4
 
@@ -52,10 +53,31 @@ def sum_maps(maps: Sequence[Tensor]) -> Tensor:
 SHARES = {"fast_normalized": shares, "softmax": softmax_shares}
 """By merge, of those with a weight for each input."""
 
+RESERVED = {"torch", "F", "up", "fit", "halve", "laid_out", "always_laid_out", "merged", "pooled_term", "max_gate"}
+"""Names that programs use; a function of the user with one of them would hide what is meant."""
+
 FUNCTIONS: dict[str, Callable[[list[Tensor]], Tensor]] = {}
 """Merges without weights in which the order of the inputs does not matter: maps of the cell's size in, one out.
 
-Generated files take their source as it stands, so it needs torch alone."""
+Those of the user, by reference, join it when they are first needed. Generated files take their source as it stands, so
+it needs torch alone."""
+
+
+def function_of(merge: str) -> Callable[[list[Tensor]], Tensor]:
+    """
+    Raises:
+        BadReferenceError: for a reference that cannot be loaded, is not trusted, is no function at the top of a module,
+            or has the name of a function that programs call already.
+    """
+    if merge not in FUNCTIONS:
+        function = load_object(merge)
+        if not (callable(function) and getattr(function, "__qualname__", "").isidentifier()):
+            raise BadReferenceError(f"the merge {merge} is no function at the top of a module")
+        others = {other.__name__: other for other in FUNCTIONS.values()}
+        if function.__name__ in RESERVED or others.get(function.__name__, function) is not function:
+            raise BadReferenceError(f"the merge {merge} has a name that another function has; rename it")
+        FUNCTIONS[merge] = function
+    return FUNCTIONS[merge]
 
 
 class Input(NamedTuple):
@@ -143,7 +165,7 @@ def merged(cell: Merging, merge: str, inputs: Sequence[Input]) -> str:
         return _gated(cell, inputs)
     if merge in SHARES:
         return _weighted(cell, inputs, cell.shares(inputs, merge))
-    function = FUNCTIONS[merge]
+    function = function_of(merge)
     return cell.lowering.step("merge", *(cell.resized(x) for x in inputs), name=function.__name__, like="x")
 
 

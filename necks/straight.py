@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from itertools import count
 from linecache import cache as source_lines
@@ -95,14 +95,15 @@ def _dotted(name: str) -> str:
 def compiled(program: Program, module: nn.Module) -> FunctionType:
     """A function of a module like this one and of the inputs, which gives the outputs."""
     body = [*statements(program, _Looked(module)), f"return [{', '.join(program.outputs)}]"]
-    return _compiled("\n    ".join([f"def run(module, {', '.join(program.inputs)}):", *body, ""]))
+    source = "\n    ".join([f"def run(module, {', '.join(program.inputs)}):", *body, ""])
+    return _compiled(source, tuple(FUNCTIONS.values()))
 
 
 @lru_cache(maxsize=512)
-def _compiled(source: str) -> FunctionType:
+def _compiled(source: str, functions: tuple[Callable[..., Tensor], ...]) -> FunctionType:
     name = f"<program {next(_numbers)} of a neck>"
     source_lines[name] = len(source), None, source.splitlines(keepends=True), name  # for tracebacks
-    namespace = {**NAMESPACE, **{function.__name__: function for function in FUNCTIONS.values()}}
+    namespace = {**NAMESPACE, **{function.__name__: function for function in functions}}
     exec(compile(source, name, "exec"), namespace)
     function = namespace["run"]
     assert isinstance(function, FunctionType)

@@ -14,6 +14,7 @@ from typing import Any
 from search_space.bounds import MAX_CELLS, MAX_INPUTS, GenotypeError, check_levels, is_whole, shown
 from search_space.files import parse_record
 from search_space.fingerprint import fingerprint
+from search_space.references import is_reference, reference_of
 
 MERGES = ("sum", "attention", "fast_normalized", "softmax")
 TRANSFORMS = ("conv", "linear", "none")
@@ -33,7 +34,8 @@ class MergeCell:
             first is taken as the coarser (TensorFlow's reference compares levels with >=).
         merge: `sum`; `attention` = coarse + fine * sigmoid(global max of coarse), two inputs (NAS-FPN);
             `fast_normalized` = sum of relu(w_i) x_i / (sum of relu(w_i) + 1e-4) (BiFPN); `softmax` = sum of
-            softmax(w)_i x_i (BiFPN's other fusion).
+            softmax(w)_i x_i (BiFPN's other fusion); or a reference (`my_ops:max_maps`) to a function of your own, of
+            a list of maps of one shape, whose order does not matter to it.
         transform: `conv` runs the recipe's activation, convolution and norm; `linear` leaves the activation out;
             `none` passes the merge on.
     """
@@ -45,6 +47,8 @@ class MergeCell:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "inputs", _as_tuple("inputs", self.inputs))
+        if callable(self.merge):
+            object.__setattr__(self, "merge", reference_of(self.merge))
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -232,8 +236,11 @@ def _check_cell(levels: Sequence[int], index: int, cell: object) -> None:
             raise GenotypeError(f"cell {index}: input {shown(node)} is not an earlier node; allowed are 0..{bank - 1}")
     if not cell.inputs or len(set(cell.inputs)) != len(cell.inputs):
         raise GenotypeError(f"cell {index}: inputs must be one or more distinct nodes, got {cell.inputs}")
-    if cell.merge not in MERGES:
-        raise GenotypeError(f"cell {index}: merge {shown(cell.merge)} is unknown; allowed are {MERGES}")
+    if cell.merge not in MERGES and not is_reference(cell.merge):
+        raise GenotypeError(
+            f"cell {index}: merge {shown(cell.merge)} is unknown; allowed are {MERGES}, and references such as "
+            "my_ops:max_maps"
+        )
     if cell.merge == "attention" and len(cell.inputs) != 2:
         raise GenotypeError(f"cell {index}: attention merges exactly 2 inputs, got {cell.inputs}")
     if cell.transform not in TRANSFORMS:

@@ -14,6 +14,7 @@ from search_space.level_sequences import LevelSequences
 from search_space.pyramid_cells import FIRST_INPUT, INPUT_LETTERS, LEVEL, MERGE, SIZE, TRANSFORM, CellOptions, in_order
 from search_space.pyramid_counts import PyramidCounts
 from search_space.pyramid_moves import arranged, relevelled, repaired_inputs, resized, truncated
+from search_space.references import is_reference, reference_of
 from search_space.space import Choice, Choices, Decision, SearchSpace
 
 Uniform = Literal["genotypes", "num_cells"]
@@ -33,7 +34,7 @@ class PyramidSpace(SearchSpace):
         min_cells: fewest cells; default as many as levels.
         max_cells: most cells, `MAX_SPACE_CELLS` at most; 17 is PAFPN's number over five levels.
         max_inputs: most inputs of a cell.
-        merges: merges to choose from.
+        merges: merges to choose from, as `MergeCell.merge` takes them.
         transforms: transforms to choose from.
         intermediate_levels: levels that a cell which is no output may have (the NAS-FPN paper bans the finest to save
             compute), so that each of the others has one cell at most; default all, as FPN needs.
@@ -75,7 +76,7 @@ class PyramidSpace(SearchSpace):
             self.levels,
             max_cells,
             max_inputs,
-            _subset("merges", merges, MERGES),
+            _merges(merges),
             _subset("transforms", transforms, TRANSFORMS),
         )
         sequences = LevelSequences(self.levels, self.intermediate_levels, every_level)
@@ -237,6 +238,12 @@ def _numbers_of_cells(fewest: int, most: int) -> tuple[int, ...]:
     if not 0 <= fewest <= most or most == 0:
         raise ValueError(f"min_cells must be in 0..max_cells and max_cells positive, got {fewest} and {most}")
     return tuple(range(fewest, most + 1))
+
+
+def _merges(chosen: Sequence[str]) -> tuple[str, ...]:
+    """Names, and references to functions of the user."""
+    names = [str(reference_of(merge)) for merge in chosen]
+    return _subset("merges", names, (*MERGES, *filter(is_reference, names)))
 
 
 def _subset(name: str, chosen: Sequence[Value], known: Sequence[Value]) -> tuple[Value, ...]:

@@ -12,6 +12,7 @@ from nas.export.formats import chosen, write_formats
 from nas.export.sources import detector_source, is_detector, is_exported_neck, neck_source, save_plain
 from nas.results.export import export
 from nas.runs.journal import open_journal
+from nas.runs.own_code import trusts_code
 from nas.runs.places import fetched
 from nas.runs.trial_names import named_trial
 from nas.terminal import console
@@ -39,6 +40,7 @@ def export_anything(place: str, output: Path, trial: int | None, formats: Sequen
 def _export_trial(place: str, output: Path, number: int | None, formats: Sequence[str], *, fold: bool) -> None:
     with fetched(place, "trials") as run:
         config = run.read_config()
+        trusts_code(run, config)
         trial = export(run, open_journal(run).trials(), output, number, formats, fold=fold)
     console.print(f"trial {trial.number} ({config.reward.name} {trial.reward:.1f}) exported to {output}")
 

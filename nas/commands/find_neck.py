@@ -11,6 +11,7 @@ from nas.export.sources import read_neck
 from nas.results.confirmed import answer
 from nas.results.labels import width_note
 from nas.runs.journal import open_journal
+from nas.runs.own_code import trusts_code
 from nas.runs.places import fetched
 from nas.runs.remote.staging import CONFIG
 from nas.runs.trial_names import chosen_trial, split_name
@@ -72,6 +73,7 @@ def _read(path: Path) -> Genotype:
 def _trial(place: str, number: int | None) -> Found:
     with fetched(place) as run:
         config, trials = run.read_config(), open_journal(run).trials()
+        trusts_code(run, config)
     trial = _chosen(place, config, trials, number)
     reward = "" if trial.reward is None else f", reward {trial.reward:.1f}"
     return Found(

@@ -26,6 +26,7 @@ from nas.comparison.training_job import TrainingJob
 from nas.configuration import ConfigError, override
 from nas.data.config import DataError
 from nas.runs.journal import open_journal
+from nas.runs.own_code import require_trusted_code
 from nas.runs.places import opened, shown
 from nas.search.config import SearchConfig, data_of
 from nas.terminal import console
@@ -40,6 +41,7 @@ def retrain(
 
     with opened(run_dir, existing=True) as run:
         config = run.read_config()
+        require_trusted_code(run, config)
         if not config.task.is_proxy:
             raise ConfigError(
                 f"retrain trains with the proxy task, and this search has a task of its own ({config.task.name}); "

@@ -11,6 +11,7 @@ from nas.results.confirmed import conclusion, verdict_of
 from nas.results.summary import status
 from nas.results.time_left import left_phrase
 from nas.runs.journal import open_journal
+from nas.runs.own_code import require_trusted_code, trusts_code
 from nas.runs.places import fetched, publish, shown
 from nas.runs.run_directory import RunDirectory
 from nas.runs.start_weights import StartWeights
@@ -56,6 +57,7 @@ def show_status(run_dir: str, as_json: bool) -> None:
 def make_report(run_dir: str) -> None:
     with fetched(run_dir, "final") as run:
         config, trials = _read(run)
+        trusts_code(run, config)
         from nas.results.report import write_report
 
         page = write_report(run, config, trials, run_dir)
@@ -75,6 +77,7 @@ def rerun_trial(name: str, number: int | None) -> None:
 
     with fetched(run_dir) as run:
         config, trials = _read(run)
+        require_trusted_code(run, config)
         trial = _trained(trials, number, shown(run_dir, run))
         start = start_of(config, trial, StartWeights(run))
     reward, before = train_again(config, trial, start=start), observed_reward(trial)

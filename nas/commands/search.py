@@ -35,6 +35,7 @@ from nas.results.summary import (
     steps_line,
 )
 from nas.runs.journal import open_journal
+from nas.runs.own_code import remember_code, require_trusted_code, trust_code
 from nas.runs.places import opened, shown
 from nas.runs.run_directory import RunDirectory
 from nas.search.budget import BudgetConfig
@@ -78,6 +79,7 @@ def extend(
     """Go on with a search as it was configured, with more trials: `+N` more, or `N` in all."""
     with opened(run_dir, existing=True) as run:
         config = run.read_config()
+        require_trusted_code(run, config)
         config = override(config, [f"trials={_extended(config, open_journal(run).trials(), trials)}"])
         config = _tracked_by(replace(config, budget=BudgetConfig()), track)
         if workers is not None:
@@ -114,6 +116,7 @@ def _search(
     Args:
         check: the command that checks the data.
     """
+    trust_code(config)
     require_references(config)
     build_controller(config, build_space(config))
     for name in config.known:
@@ -125,6 +128,7 @@ def _search(
         with run.claim(config):
             if config.data is not None:
                 require_good_data(config.data, check)
+            remember_code(run, config)
             told = stack.enter_context(tracked(trackers, config, run.path, run.study()))
             trials = _run(config, run, place, address, told, verbose)
         _print_tables(config, trials)

@@ -14,6 +14,7 @@ from nas.commands.checked_data import check_command, require_good_data
 from nas.commands.find_neck import find_neck
 from nas.configuration import ConfigError, override
 from nas.experiment import load_experiment
+from nas.references import trust
 from nas.runs.remote.files import is_url
 from nas.runs.remote.staging import CONFIG
 from nas.runs.trial_names import split_name
@@ -40,6 +41,7 @@ def train(
     if track:
         assignments = [*assignments, f"track={json.dumps([*config.track, *track])}"]
     config = _with_trial(override(config, assignments))
+    trust(config.track)
     trackers = made(config.track)
     run = TrainingDirectory(run_dir)
     require_good_data(config.data, check_command(experiment, assignments))

@@ -18,6 +18,7 @@ from search_space import Genotype
 from search_space.genotype import MERGES
 
 PALETTE = ("#d9d9d9", "#7fb2d9", "#f2a65a", "#8cc084", "#c9a0dc", "#e8c547", "#e58fa5", "#6fc7c1")
+OWN_COLOUR = "#b9b0d8"
 MERGE_COLOURS = dict(zip(("input", *MERGES), cycle(PALETTE), strict=False))
 DANGLING_COLOUR = "#c8553d"
 INK = "#010101"
@@ -63,9 +64,14 @@ def _heights(genotype: Genotype, arrows: Sequence[Arrow]) -> tuple[float, float]
     return min([*ends, *(float(y.min()) for y in curves)]), max([*ends, *(float(y.max()) for y in curves)])
 
 
+def _colour(merge: str) -> str:
+    """A merge of the user's own has the colour of no other."""
+    return MERGE_COLOURS.get(merge, OWN_COLOUR)
+
+
 def _node(axes: Axes, genotype: Genotype, node: int, place: Place) -> Circle:
     index = node - len(genotype.levels)
-    colour = MERGE_COLOURS["input" if index < 0 else genotype.cells[index].merge]
+    colour = _colour("input" if index < 0 else genotype.cells[index].merge)
     bare = index >= 0 and genotype.cells[index].transform == "none"
     width = 2.0 if node in genotype.outputs.values() else 0.8
     radius = BARE_RADIUS if bare else RADIUS
@@ -104,7 +110,7 @@ def _draw_lines(axes: Axes, circles: Sequence[Circle], arrows: Sequence[Arrow]) 
 
 def _legend(axes: Axes, genotype: Genotype) -> None:
     used = dict.fromkeys(["input", *(cell.merge for cell in genotype.cells)])
-    handles = [_dot(name, MERGE_COLOURS[name]) for name in used]
+    handles = [_dot(name.rpartition(":")[2], _colour(name)) for name in used]
     handles.append(_dot("output", "none", markeredgewidth=2))
     if any(cell.transform == "none" for cell in genotype.cells):
         handles.append(_dot("no convolution", "none", markersize=4))

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ray
@@ -23,11 +24,12 @@ from nas.engine.usage import Listener, Usage
 from nas.engine.worker import TrialWorker
 from nas.errors import UserError
 from nas.proxy.trial import Start
+from nas.references import trust
 from nas.runs.journal import open_journal
 from nas.runs.kept_weights import KeptWeights
 from nas.runs.run_directory import RunDirectory
 from nas.runs.start_weights import StartWeights
-from nas.search.config import SearchConfig, with_absolute_references
+from nas.search.config import SearchConfig, code_of
 from nas.search.inheritance import Inheritance, InheritConfig
 from nas.search.records import Trial
 from nas.workers.answers import Failed
@@ -71,6 +73,7 @@ def run_search(
         UnsatisfiedError: when too many candidates in a row are over a limit of `config.constraints`.
         WorkersError, DataError, BackboneError: when no candidate could be trained at all.
     """
+    trust(code_of(config))
     journal = open_journal(run, writable=True)
     finished: list[Trial] = []
     scheduler = TrialScheduler(config, journal, finished.append, kept=StartWeights(run))
@@ -132,7 +135,9 @@ def _pool(
     start = time.monotonic()
     server = _server(config, run, trials)
     pool: TrialPool = Pool(
-        make_workers(TrialWorker, config, make_task, server), config.resources, lambda: nodes(config.resources)
+        make_workers(TrialWorker, config, make_task, server, str(Path.cwd())),
+        config.resources,
+        lambda: nodes(config.resources),
     )
     gpus = accelerators()
     try:
@@ -263,10 +268,7 @@ def _keep(
 
 
 def _for_workers(config: SearchConfig) -> SearchConfig:
-    """With absolute paths, as workers may run in another directory; files of a working directory that Ray ships to all
-    machines lie in that of each worker."""
+    """With absolute paths: workers may run in another directory."""
     proxy = replace(config.proxy, backbone=absolute_weights(config.proxy.backbone))
     data = None if config.data is None else absolute(config.data)
-    config = replace(config, data=data, proxy=proxy)
-    shipped = "working_dir" in ray.get_runtime_context().runtime_env
-    return config if shipped else with_absolute_references(config)
+    return replace(config, data=data, proxy=proxy)

@@ -13,7 +13,8 @@ from nas.engine.callbacks import SearchCallbacks
 from nas.engine.task import Estimating, MakeTask, Task
 from nas.engine.trial import Answer, Rejected, Scored, TrialRequest
 from nas.proxy.trial import Trained, TrialError
-from nas.search.config import SearchConfig
+from nas.references import trust
+from nas.search.config import SearchConfig, code_of
 from nas.search.constraints import RejectedError
 from nas.search.metrics import plain_metrics
 from nas.search.reward import COSTS, RewardError, reward_of
@@ -21,6 +22,7 @@ from nas.terminal import shown
 from nas.text import MESSAGE_LIMIT
 from nas.workers.answers import Ready
 from nas.workers.guarded import guarded
+from search_space.references import look_in
 
 if TYPE_CHECKING:
     from ray.actor import ActorHandle
@@ -68,9 +70,14 @@ class TrialWorker:
         config: of the search.
         make_task: a module-level function.
         server: see `SearchCallbacks`.
+        directory: in which the search was started; code that the configuration names is looked for there first.
     """
 
-    def __init__(self, config: SearchConfig, make_task: MakeTask, server: ActorHandle[Any] | None) -> None:
+    def __init__(
+        self, config: SearchConfig, make_task: MakeTask, server: ActorHandle[Any] | None, directory: str = "."
+    ) -> None:
+        look_in(Path(directory))
+        trust(code_of(config))
         self._config = config
         self._make_task = make_task
         self._server = server

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
-from nas.search.config import SearchConfig, build_space
+from nas.search.config import SearchConfig, build_space, code_of
 from nas.search.records import Trial
 from nas.search.standings import scored
+from search_space.references import is_trusted
 
 LEAST_TRIALS = 10
 """Fewer say nothing of some dozens of decisions."""
@@ -20,12 +21,13 @@ LEAST_TRIALS = 10
 def importances(config: SearchConfig, trials: Sequence[Trial]) -> dict[str, float]:
     """Share of each decision that all scored candidates made, the largest first; they sum to 1.
 
-    Empty for fewer than `LEAST_TRIALS` candidates, for equal rewards, and without scikit-learn, which Optuna's forest
-    needs.
+    Empty for fewer than `LEAST_TRIALS` candidates, for equal rewards, without scikit-learn, which Optuna's forest
+    needs, and where the configuration names code that is not trusted.
     """
     chosen = [trial for trial in scored(trials) if trial.candidate.choices and trial.copied_from is None]
     varied = len({trial.reward for trial in chosen}) > 1
-    if len(chosen) < LEAST_TRIALS or not varied or importlib.util.find_spec("sklearn") is None:
+    able = importlib.util.find_spec("sklearn") is not None and all(map(is_trusted, code_of(config)))
+    if len(chosen) < LEAST_TRIALS or not varied or not able:
         return {}
     from optuna.importance import MeanDecreaseImpurityImportanceEvaluator, get_param_importances  # seconds of imports
 

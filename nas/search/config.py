@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Literal, Self
 
@@ -17,7 +16,7 @@ from nas.credentials import has_credentials, without_credentials
 from nas.data.config import DataConfig
 from nas.experiment import load_experiment
 from nas.proxy.config import ProxyConfig
-from nas.references import Name, absolute_reference, is_reference
+from nas.references import Name, is_reference
 from nas.search.budget import Budget, BudgetConfig
 from nas.search.confirmation import ConfirmConfig
 from nas.search.constraints import ConstraintConfig
@@ -43,9 +42,9 @@ __all__ = [
     "StoppingConfig",
     "TaskConfig",
     "build_space",
+    "code_of",
     "data_of",
     "load_search",
-    "with_absolute_references",
 ]
 
 _STRICT = ConfigDict(extra="forbid")
@@ -286,16 +285,11 @@ def data_of(config: SearchConfig) -> DataConfig:
     return config.data
 
 
-def with_absolute_references(config: SearchConfig) -> SearchConfig:
-    """The same search for processes that run in another directory."""
-    return replace(
-        config,
-        task=replace(config.task, name=absolute_reference(config.task.name)),
-        space=replace(config.space, name=absolute_reference(config.space.name)),
-        controller=replace(config.controller, name=absolute_reference(config.controller.name)),
-        reward=replace(config.reward, objective=absolute_reference(config.reward.objective)),
-        costs=tuple(map(absolute_reference, config.costs)),
-    )
+def code_of(config: SearchConfig) -> tuple[str, ...]:
+    """References to code of the user in a configuration."""
+    names = [config.task.name, config.space.name, *(config.space.merges or ()), config.controller.name]
+    names += [config.reward.objective, *config.costs, *config.track]
+    return tuple(filter(is_reference, dict.fromkeys(names)))
 
 
 def load_search(name: str) -> SearchConfig:

@@ -15,7 +15,8 @@ from nas.atomic_write import atomic_write
 from nas.configuration import ConfigError
 from nas.engine.constraint_filter import UnsatisfiedError
 from nas.errors import UserError
-from nas.search.config import SearchConfig, build_space
+from nas.references import trust
+from nas.search.config import SearchConfig, build_space, code_of
 from nas.search.proposing import build_controller
 from nas.search.records import Candidate
 from nas.search.reward import RewardError, objectives_of
@@ -61,6 +62,7 @@ class NeckSearcher(Searcher):
             raise ConfigError("trials of a Tuner share no weights: set inherit.steps=0, or run nasfpn search")
         super().__init__(metric=metric, mode=mode)
         self.config = config
+        trust(code_of(config))
         self.controller = build_controller(config, build_space(config))
         self._candidates = Candidates(config, self.controller)
         self._issued: dict[str, Proposal] = {}

@@ -16,11 +16,13 @@ from nas.engine.task import MakeTask, Task, configured_task, placed_proxy, requi
 from nas.engine.trial import Rejected, Scored
 from nas.engine.worker import run_trial
 from nas.proxy.trial import TrialError
-from nas.search.config import SearchConfig, with_absolute_references
+from nas.references import trust
+from nas.search.config import SearchConfig, code_of
 from nas.tune.callbacks import TuneCallbacks
 from nas.tune.results import COMPLETE, rejected, scored
 from nas.tune.suggestion import COPIED, requested
 from nas.workers.answers import Failed
+from search_space.references import look_in
 
 NECK = "neck"
 """Directory of the exported neck in the checkpoint of a trial that ran to its end."""
@@ -56,10 +58,13 @@ def neck_trainable(
         ConfigError: for references that name no task, cost or reward.
         UserError: in the trial, if its configuration has no genotype.
     """
+    trust(code_of(config))
     require_references(config)
-    config = _placed(config)
+    config, directory = _placed(config), Path.cwd()
 
     def train_neck(trial: dict[str, Any]) -> None:
+        look_in(directory)
+        trust(code_of(config))
         _train(config, make_task, trial, checkpoints)
 
     resources = {"cpu": config.resources.cpus, "gpu": config.resources.gpus}
@@ -71,7 +76,7 @@ def _placed(config: SearchConfig) -> SearchConfig:
     """For processes that run in another directory, and all in one precision."""
     proxy = replace(config.proxy, backbone=absolute_weights(config.proxy.backbone))
     data = None if config.data is None else absolute(config.data)
-    config = with_absolute_references(replace(config, data=data, proxy=proxy))
+    config = replace(config, data=data, proxy=proxy)
     if config.task.is_proxy and proxy.precision == "auto" and not config.resources.gpus:
         from nas.proxy.precision import decided
 

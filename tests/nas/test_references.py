@@ -10,9 +10,10 @@ import pytest
 from nas.configuration import ConfigError, from_dict, override, to_dict
 from nas.data.config import DataConfig
 from nas.experiment import load_experiment
-from nas.references import absolute_reference, call, load_object, reference_of
-from nas.search.config import ControllerConfig, SearchConfig, TaskConfig, with_absolute_references
-from search_space import NasFpnSpace
+from nas.references import call, load_object
+from nas.search.config import ControllerConfig, SearchConfig, TaskConfig
+from search_space import NasFpnSpace, references
+from search_space.references import reference_of
 from tests.support.own_search import write_project
 
 
@@ -22,6 +23,7 @@ def project(tmp_path, monkeypatch):
     write_project(tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setenv("NASFPN_TRUST_CODE", "1")
     yield tmp_path
     for name in ("my_search", "helpers"):
         sys.modules.pop(name, None)
@@ -55,14 +57,29 @@ def test_a_reference_loads_the_object_of_the_file_that_is_loaded(project):
     assert load_object("my_search.py:space") is sys.modules["my_search"].space
 
 
-def test_workers_in_other_directories_get_absolute_paths(project, monkeypatch):
-    config = with_absolute_references(load_experiment("my_search.py:mine"))
-    assert config.task.name == f"{project}/my_search.py:CountSums"
-    assert config.costs == (f"{project}/my_search.py:npu",)
+def test_workers_in_other_directories_look_in_that_of_the_search(project, monkeypatch):
+    monkeypatch.setattr(references, "_places", [])
+    references.trust(["my_search.py:space", "helpers:twice"])
+    (project / "helpers.py").write_text("def twice(x):\n    return 2 * x\n")
     monkeypatch.chdir("/")
-    assert load_object(config.space.name)((3, 4, 5)).size() > 0
-    assert absolute_reference("evolution") == "evolution"
-    assert absolute_reference("my_module:Task") == "my_module:Task"
+    with pytest.raises(ConfigError, match=r"no file my_search.py"):
+        load_object("my_search.py:space")
+    references.look_in(project)
+    assert load_object("my_search.py:space")((3, 4, 5)).size() > 0
+    assert load_object("helpers:twice")(3) == 6
+
+
+def test_code_that_nobody_said_to_trust_is_not_loaded(project, monkeypatch):
+    (project / "theirs.py").write_text(
+        "open('run', 'w').close()\ndef task(genotype, seed, callbacks):\n    return {}\n"
+    )
+    monkeypatch.delenv("NASFPN_TRUST_CODE")
+    with pytest.raises(ConfigError, match=r"theirs.py:task is code that nobody said to trust; .* NASFPN_TRUST_CODE=1"):
+        load_object("theirs.py:task")
+    assert not (project / "run").exists()
+    monkeypatch.setenv("NASFPN_TRUST_CODE", "1")
+    assert callable(load_object("theirs.py:task"))
+    sys.modules.pop("theirs")
 
 
 @pytest.mark.parametrize("value", [lambda: None, partial(print), 3, None])

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from dataclasses import replace
 
 import pytest
 
-from nas.commands.runs import rerun_trial
+from nas.commands.runs import make_report, rerun_trial
 from nas.commands.search import extend, search
 from nas.configuration import ConfigError, override
 from nas.engine.callbacks import SearchCallbacks
@@ -17,13 +18,14 @@ from nas.engine.trial import Rejected, Scored, TrialRequest
 from nas.engine.worker import run_trial
 from nas.experiment import load_experiment
 from nas.runs.journal import open_journal
+from nas.runs.own_code import UntrustedError
 from nas.runs.run_directory import RunDirectory
 from nas.search.config import SearchConfig, TaskConfig, build_space
 from nas.search.proposing import build_controller
 from nas.search.records import SEARCH, Candidate
 from nas.workers.answers import Failed
 from necks.exported import read_genotype
-from search_space import known
+from search_space import known, references
 from tests.support.own_search import write_project
 
 BODY = "def train(genotype, seed, callbacks):\n    return {returned}\n"
@@ -34,6 +36,7 @@ def project(tmp_path, monkeypatch):
     write_project(tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setenv("NASFPN_TRUST_CODE", "1")
     yield tmp_path
     for name in ("my_search", "bad"):
         sys.modules.pop(name, None)
@@ -182,6 +185,8 @@ def test_a_controller_or_a_space_that_is_none_is_refused(project, assignment, me
 
 
 def test_a_project_of_one_file_is_searched_resumed_and_run_again(project, shared_ray, capsys, monkeypatch):
+    monkeypatch.delenv("NASFPN_TRUST_CODE")
+    monkeypatch.setattr(references, "_trusted", set())
     search("my_search.py:mine", "run", [], None, None, False)
     run = RunDirectory("run")
     trials = open_journal(run).trials()
@@ -198,11 +203,21 @@ def test_a_project_of_one_file_is_searched_resumed_and_run_again(project, shared
     assert read_genotype("run/best").levels == (3, 4, 5, 6, 7)
 
     (project / "start.json").unlink()
+    monkeypatch.setattr(references, "_trusted", set())
     extend("run", "+2", None, None)
     assert len([trial for trial in open_journal(run).trials() if trial.candidate.origin == "search"]) >= 8
     rerun_trial(f"run:{by_origin['random'].number}", None)
     assert "the same" in capsys.readouterr().out
 
+    monkeypatch.setattr(references, "_trusted", set())
+    shutil.copytree("run", "theirs")
+    make_report("theirs")
+    assert not references.is_trusted("my_search.py:CountSums")
+    for command in (lambda: rerun_trial("theirs:0", None), lambda: extend("theirs", "+1", None, None)):
+        with pytest.raises(UntrustedError, match=r"theirs names code that this needs to run .my_search.py:CountSums, "):
+            command()
+
+    monkeypatch.setenv("NASFPN_TRUST_CODE", "1")
     monkeypatch.chdir(project / "run")
     with pytest.raises(ConfigError, match=r"task.name: no file my_search.py"):
         rerun_trial("../run:0", None)
