@@ -14,6 +14,7 @@ from necks.public import PUBLIC
 from necks.recipe import Recipe
 from necks.request import Request
 from search_space import KNOWN, Genotype
+from search_space.references import is_reference
 
 
 def _known(name: str, request: Request) -> Neck:
@@ -38,7 +39,9 @@ def build_neck(
     """A neck from a name or a genotype.
 
     Args:
-        name_or_genotype: one of `NECKS`, or a genotype. `name@implementation` is made after that public implementation
+        name_or_genotype: one of `NECKS`, a genotype, or a reference (`my_necks:MyNeck`) to a class of `necks.Neck`, or
+            a function, that takes `in_channels`, `in_levels`, `out_channels` and `out_levels`, of the last two what is
+            given. `name@implementation` is made after that public implementation
             to the last of its conventions, so that `necks.reference.load_reference` can load its weights.
         in_channels: channels of each backbone map, fine to coarse.
         in_levels: level of each backbone map.
@@ -65,6 +68,8 @@ def build_neck(
     if isinstance(name_or_genotype, Genotype):
         _check_options("a genotype", Request.of_genotype, options)
         return built(lambda: request.of_genotype(name_or_genotype), widths)
+    if is_reference(name_or_genotype):
+        return built(lambda: request.own(name_or_genotype, options), widths)
     if name_or_genotype not in NECKS:
         raise ValueError(f"unknown neck {name_or_genotype!r}; known are {', '.join(NECKS)}")
     builder = NECKS[name_or_genotype]

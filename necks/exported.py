@@ -19,6 +19,7 @@ from necks.recipe import Recipe
 from search_space import MAX_CHANNELS, Genotype, GenotypeError
 from search_space.bounds import shown
 from search_space.files import FileError, is_there, read_json
+from search_space.references import BadReferenceError, is_reference, load_object, reference_of
 
 GENOTYPE_FILE = "genotype.json"
 NECK_FILE = "neck.json"
@@ -39,11 +40,17 @@ def neck_to_dict(neck: Neck) -> dict[str, Any]:
     """Kind and constructor arguments as plain data for JSON; necks within a neck, genotypes and recipes included.
 
     Raises:
-        ValueError: for a neck of a class that is not in `KINDS`.
+        ValueError: for a neck of a class that is neither in `KINDS` nor at the top of a module.
     """
     kind = next((name for name, cls in KINDS.items() if type(neck) is cls), None)
     if kind is None:
-        raise ValueError(f"a {type(neck).__name__} cannot be exported; exported are {', '.join(KINDS)}")
+        try:
+            kind = reference_of(type(neck))
+        except BadReferenceError as error:
+            raise ValueError(
+                f"a {type(neck).__name__} cannot be exported; exported are {', '.join(KINDS)}, and classes at the top "
+                "of a module"
+            ) from error
     return {"kind": kind, **{name: _to_plain(value) for name, value in neck.arguments().items()}}
 
 
@@ -57,14 +64,13 @@ def neck_from_dict(data: dict[str, Any]) -> Neck:
         raise ValueError(f"a neck is a mapping of its kind and arguments, got {shown(data)}")
     arguments = dict(data)
     kind = arguments.pop("kind", None)
-    if not isinstance(kind, str) or kind not in KINDS:
-        raise ValueError(f"unknown kind of neck {shown(kind)}; this version knows {', '.join(KINDS)}")
+    make = _class_of(kind)
     readers = {"genotype": Genotype.from_dict, "recipe": Recipe.from_dict, "neck": neck_from_dict}
     for name in readers.keys() & arguments.keys():
         arguments[name] = readers[name](arguments[name])
-    _check_types(kind, arguments)
+    _check_types(make, kind, arguments)
     try:
-        return built(lambda: KINDS[kind](**arguments), _widths(arguments))
+        return built(lambda: make(**arguments), _widths(arguments))
     except TypeError as error:
         raise ValueError(
             f"the arguments {shown(sorted(arguments))} do not fit a neck of kind {kind!r}: {error}"
@@ -169,12 +175,35 @@ def _disagreement(directory: Path) -> ExportedError:
     )
 
 
-def _check_types(kind: str, arguments: Mapping[str, Any]) -> None:
+def code_in(data: Any) -> list[str]:
+    """References to code in a neck's plain data: classes of necks, and merges of genotypes."""
+    if isinstance(data, Mapping):
+        own = [value for name, value in data.items() if name in ("kind", "merge") and is_reference(value)]
+        return list(dict.fromkeys([*own, *(name for value in data.values() for name in code_in(value))]))
+    return [name for value in data for name in code_in(value)] if isinstance(data, list | tuple) else []
+
+
+def _class_of(kind: Any) -> type[Neck]:
+    """
+    Raises:
+        ValueError: for what is no kind of neck, and for a class by reference that cannot be loaded or is not trusted.
+    """
+    if isinstance(kind, str) and kind in KINDS:
+        return KINDS[kind]
+    if not is_reference(kind):
+        raise ValueError(f"unknown kind of neck {shown(kind)}; this version knows {', '.join(KINDS)}")
+    cls = load_object(kind)
+    if not (isinstance(cls, type) and issubclass(cls, Neck)):
+        raise ValueError(f"the kind of neck {kind} is no class of necks.Neck")
+    return cls
+
+
+def _check_types(cls: type[Neck], kind: str, arguments: Mapping[str, Any]) -> None:
     """
     Raises:
         ValueError: for an argument of another type than the constructor names, or a number beyond the bounds here.
     """
-    hints = get_type_hints(KINDS[kind].__init__)
+    hints = get_type_hints(cls.__init__)
     for name in arguments.keys() & hints.keys():
         value = arguments[name]
         most = MAX_CHANNELS if name.endswith(("channels", "expanded")) else MAX_NUMBER

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
+from necks.contract import Neck
 from necks.merge_neck import MergeNeck
 from necks.recipe import Recipe
 from search_space import DEFAULT_LEVELS, Genotype, known_genotype
+from search_space.references import load_object
 
 DEFAULT_CHANNELS = 256
 
@@ -45,6 +49,24 @@ class Request:
         if self.out_levels is not None and self.out_levels != genotype.levels:
             raise ValueError(f"out_levels are the genotype's levels {genotype.levels}, got {self.out_levels}")
         return self.merge_neck(genotype, self.recipe or Recipe())
+
+    def own(self, reference: str, options: Mapping[str, Any]) -> Neck:
+        """
+        Raises:
+            ValueError: for a reference that cannot be loaded or is not trusted, arguments that it does not take, or
+                what is no neck.
+        """
+        self.refuse_stacking(reference)
+        wishes = {"out_channels": self.out_channels, "out_levels": self.out_levels}
+        given = {name: value for name, value in wishes.items() if value is not None}
+        make = load_object(reference)
+        try:
+            neck = make(in_channels=self.in_channels, in_levels=self.in_levels, **given, **options)
+        except TypeError as error:
+            raise ValueError(f"{reference} cannot be made: {error}") from error
+        if not isinstance(neck, Neck):
+            raise ValueError(f"{reference} must make a necks.Neck, it made a {type(neck).__name__}")
+        return neck
 
     def known(self, name: str) -> MergeNeck:
         """A known topology in the project's own style, over P3..P7 unless other levels are asked for."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -27,6 +27,7 @@ from nas.search.confirmation import ConfirmConfig
 from nas.workers.ray_session import connected
 from nasfpn.command import app, main
 from necks import MergeNeck, build_neck, save_exported
+from search_space import known
 
 HOME = Path(__file__).parent.parent
 DOCS = (
@@ -45,7 +46,6 @@ DOCS = (
     "house",
 )
 PAGES = [HOME / "README.md", *(HOME / "docs" / f"{name}.md" for name in DOCS)]
-PACKAGES = ("search_space", "necks", "controllers", "nas", "experiments", "nasfpn", "tests")
 REASONS = {"needs a cluster", "needs COCO", "needs weights", "needs your data", "run by hand"}
 SMALL = SignsConfig(train=16, reward=8, test=4)
 
@@ -141,17 +141,14 @@ def test_the_python_of_a_page_runs(page, place):
 
 
 @pytest.fixture(scope="module")
-def extended(tmp_path_factory):
-    """A copy of the project with the diffs of `docs/extending.md` applied, and those diffs."""
-    home = tmp_path_factory.mktemp("extended")
-    for package in PACKAGES:
-        shutil.copytree(HOME / package, home / package, ignore=shutil.ignore_patterns("__pycache__", "results"))
-    shutil.copy(HOME / "pyproject.toml", home)
-    shutil.copytree(HOME / "nas" / "results", home / "nas" / "results", dirs_exist_ok=True)
-    diffs = [block.text for block in blocks(HOME / "docs" / "extending.md") if block.language == "diff"]
-    for diff in diffs:
-        subprocess.run(["git", "apply", "-"], cwd=home, input=diff, text=True, check=True)
-    return home, diffs
+def project(tmp_path_factory):
+    """A directory with the files of `docs/extending.md`, and a genotype to start from."""
+    home = tmp_path_factory.mktemp("project")
+    for block in blocks(HOME / "docs" / "extending.md"):
+        if block.language == "python":
+            (home / block.title).write_text(block.text)
+    (home / "start.json").write_text(known.bifpn((3, 4, 5)).to_json())
+    return home
 
 
 WRONG = """
@@ -171,55 +168,51 @@ class TestGlobal(ControllerConformance):
 """A controller that draws from the global generator, and its test."""
 
 
-def in_copy(home: Path, *words: object) -> str:
+def run_in(home: Path, *words: object) -> str:
+    """Output of a Python program that is started in a directory, as a user would start it."""
+    environment = {name: value for name, value in os.environ.items() if name != "NASFPN_TRUST_CODE"}
+    environment |= {"XDG_CACHE_HOME": str(home / "cache")}
     command = [sys.executable, *map(str, words)]
-    environment = {"PYTHONPATH": str(home), "PATH": "/usr/bin:/bin", "HOME": str(home)}
     done = subprocess.run(command, cwd=home, capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
-def test_an_extension_is_two_files_at_most(extended):
-    _, diffs = extended
-    assert len(diffs) == 3
-    assert all(diff.count("diff --git") <= 2 for diff in diffs)
+def nasfpn(home: Path, *words: object) -> str:
+    return run_in(home, "-m", "nasfpn", *words)
 
 
-def test_extensions_work_as_the_page_says(extended):
-    home, _ = extended
-    untitled = [block for block in blocks(HOME / "docs" / "extending.md") if not block.title]
-    examples = [block.text for block in untitled if block.language == "python"]
-    assert len(examples) == 3
-    check = """
-import necks
-from pathlib import Path
-from nas.export.python_file import write_python
-from nas.drawing.architecture import architecture
-from nas.results.compare import cell_lines
-assert Path(necks.__file__).is_relative_to(Path.cwd()), necks.__file__
-assert "max" in {cell.merge for cell in genotype.cells}
-Path("file").mkdir()
-write_python(neck.eval(), Path("file"))
-spaces = {}
-exec(Path("file/neck.py").read_text(), spaces)
-maps = {f"c{level}": torch.rand(1, 2**level, 256 >> level, 256 >> level) for level in (3, 4, 5)}
-for name, x in spaces["load_neck"]("file/weights.pt").eval()(maps).items():
-    assert torch.equal(x, neck(maps)[name])
-architecture(genotype).savefig("cell.png")
-print(cell_lines(genotype))
-"""
-    assert "max(" in in_copy(home, "-c", examples[0] + check)
-    assert "best reward" in in_copy(home, "-c", examples[1])
-    in_copy(home, "-c", examples[2])
+def test_extensions_in_files_of_ones_own_are_searched(project):
+    said = nasfpn(project, "search", "my_search.py:mine", "--run-dir", "runs/centres", "--track", "my_tracker.py:Lines")
+    assert "npu_ms" in said
+    assert "exported to" in said
+    neck = json.loads((project / "runs" / "centres" / "best" / "neck.json").read_text())
+    assert neck["kind"] == "merge"
+    origins = {line.split()[0] for line in (project / "runs" / "centres" / "told.txt").read_text().splitlines()}
+    assert origins == {"run", "trial", "artifact"}
 
 
-def test_extensions_pass_the_conformance_suites_by_the_files_of_the_page(extended):
-    home, _ = extended
-    files = {block.title: block.text for block in blocks(HOME / "docs" / "extending.md") if block.title}
-    assert set(files) == {"test_hill_climbing.py", "test_mean_fusion.py"}
-    for name, text in files.items():
-        (home / name).write_text(text)
-    said = in_copy(home, "-m", "pytest", "-p", "no:cacheprovider", "--noconftest", *files)
+@pytest.mark.slow
+def test_such_a_search_goes_on_and_is_exported_where_only_torch_is_needed(project):
+    if not (project / "runs" / "centres").exists():
+        nasfpn(project, "search", "my_search.py:mine", "--run-dir", "runs/centres")
+    for words in commands(HOME / "docs" / "extending.md", to_run=False):
+        nasfpn(project, *words)
+    assert (
+        "def max_maps" in (project / "found" / "neck.py").read_text()
+        or "max_maps" not in (project / "found" / "genotype.json").read_text()
+    )
+    code = "from neck import load_neck; print(load_neck('weights.pt'))"
+    run_in(project / "found", "-c", code)
+
+
+def test_a_neck_in_a_file_of_ones_own_is_built_by_name(project):
+    run_in(project, "use_neck.py")
+
+
+def test_extensions_pass_the_conformance_suites_by_the_files_of_the_page(project):
+    files = ("test_hill_climbing.py", "test_mean_fusion.py")
+    said = run_in(project, "-m", "pytest", "-p", "no:cacheprovider", "--noconftest", *files)
     assert int(re.search(r"(\d+) passed", said)[1]) >= 50
     assert "skipped" not in said
 

@@ -41,7 +41,7 @@ def train(
     if track:
         assignments = [*assignments, f"track={json.dumps([*config.track, *track])}"]
     config = _with_trial(override(config, assignments))
-    trust(config.track)
+    trust([*config.track, config.neck.name])
     trackers = made(config.track)
     run = TrainingDirectory(run_dir)
     require_good_data(config.data, check_command(experiment, assignments))

@@ -36,6 +36,7 @@ from nas.workers.answers import Failed
 from nas.workers.placement import WorkersError
 from nas.workers.pool import Pool, make_workers
 from nas.workers.ray_session import accelerators, connected, nodes, require_room
+from search_space.references import is_trusted
 
 if TYPE_CHECKING:
     from ray.actor import ActorHandle
@@ -228,6 +229,7 @@ def _next_request(scheduler: TrialScheduler, starts: StartWeights) -> TrialReque
         seed=trial_seed(scheduler.config, number),
         start=_start(inherit, scheduler.lineages.begun(number), starts),
         keeps_weights=inherit.is_on and candidate.confirms is None,
+        code=tuple(cell.merge for cell in candidate.genotype.cells if is_trusted(cell.merge)),
     )
 
 

@@ -10,10 +10,23 @@ from typing import Any, Protocol, cast, runtime_checkable
 
 from nas.configuration import ConfigError
 from nas.proxy.config import ProxyConfig
-from nas.proxy.trial import Trained, TrialCallbacks
+from nas.proxy.trial import Trained, TrialCallbacks, TrialError
 from nas.references import is_reference, load_object, require_callable
 from nas.search.config import SearchConfig
 from search_space import Genotype
+
+__all__ = [
+    "Estimating",
+    "MakeTask",
+    "Task",
+    "Trained",
+    "TrialCallbacks",
+    "TrialError",
+    "configured_task",
+    "placed_proxy",
+    "require_references",
+    "require_task",
+]
 
 
 class Task(Protocol):

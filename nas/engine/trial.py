@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nas.proxy.trial import Start
 from nas.search.config import SearchConfig
 from nas.search.constraints import Measured
 from nas.search.records import Candidate
 from nas.workers.answers import Failed
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +20,7 @@ class TrialRequest:
     Args:
         seed: of its training.
         start, keeps_weights: see `TrialCallbacks`.
+        code: merges of the genotype by reference that the driver trusts.
     """
 
     number: int
@@ -30,6 +28,7 @@ class TrialRequest:
     seed: int
     start: Start | None = None
     keeps_weights: bool = False
+    code: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"trial {self.number}"

@@ -100,6 +100,7 @@ class TrialWorker:
     def run(self, request: TrialRequest) -> Answer:
         """See `run_trial`."""
         assert self._task is not None
+        trust(request.code)
         callbacks = SearchCallbacks(self._config, request, self._server)
         return run_trial(self._task, self._config, request, callbacks)
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 
+from nas.configuration import ConfigError
 from nas.errors import UserError
-from nas.references import trust
+from nas.references import is_reference, trust
 from nas.runs.run_directory import RunDirectory
-from nas.search.config import SearchConfig, code_of
+from nas.search.config import SearchConfig, build_space, code_of
 from search_space.references import VARIABLE, is_trusted
 
 
@@ -43,8 +45,16 @@ def trusts_code(run: RunDirectory, config: SearchConfig) -> bool:
     names = code_of(config)
     if all(map(is_trusted, names)) or _place(run, config).is_file():
         trust(names)
+        _trust_merges(config)
         return True
     return False
+
+
+def _trust_merges(config: SearchConfig) -> None:
+    """A space by reference trusts the functions that it takes as merges while it is made."""
+    if is_reference(config.space.name):
+        with suppress(ConfigError):
+            build_space(config)
 
 
 def require_trusted_code(run: RunDirectory, config: SearchConfig) -> None:

@@ -144,7 +144,7 @@ class SearchConfig:
 
     known: tuple[str, ...] = ("fpn", "pafpn", "bifpn", "nas_fpn", "pan", "quad_fpn")
     """Necks scored under the same task, for comparison: published ones by name, a genotype's JSON file, an exported
-    directory, `RUN_DIR:TRIAL`, or a name of `necks`."""
+    directory, `RUN_DIR:TRIAL`, a name of `necks`, or a reference to a `Genotype` or a function of the levels."""
 
     necks: dict[str, PlainGenotype] = Field(default_factory=dict)
     """Genotypes by name, for `known` and `controller.initial`. The command `nasfpn search` adds those of files, exports

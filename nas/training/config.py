@@ -37,10 +37,10 @@ LAUNCH_FIELDS = ("resources", "epochs", "track")
 class TrainNeckConfig:
     """Neck of a detector that is trained in full."""
 
-    name: str = "nas_fpn"
+    name: Name = "nas_fpn"
     """A known neck (`nas_fpn`, `bifpn`, `nas_fpn@tf`, ...), or one whose topology is taken: a trial of a search
     (`RUN_DIR:NUMBER`), a search (`RUN_DIR`, its best found), a directory that `nasfpn export` wrote, or a genotype's
-    JSON file."""
+    JSON file; or a reference to a class of your own (`my_necks:MyNeck`), see `necks.build_neck`."""
 
     channels: Int = Field(default=256, ge=1, le=MAX_CHANNELS)
     repeats: Int = Field(default=1, ge=1, le=MAX_REPEATS)

@@ -17,6 +17,7 @@ from nas.data.coco import CocoSplit
 from nas.detection.backbone import build_backbone
 from nas.detection.saved import DetectorSpec
 from nas.runs.journal import open_journal
+from nas.runs.own_code import trusts_code
 from nas.runs.places import fetched
 from nas.runs.trial_names import chosen_trial, split_name
 from nas.training.config import TrainConfig, TrainNeckConfig
@@ -25,6 +26,7 @@ from necks.exported import GENOTYPE_FILE, neck_to_dict, read_genotype
 from necks.pyramid import Cell
 from search_space import Genotype
 from search_space.files import is_there
+from search_space.references import is_reference
 
 
 def detector_spec(config: TrainConfig, train: CocoSplit) -> DetectorSpec:
@@ -90,7 +92,8 @@ def _dropped(module: nn.Module, _: Any, output: Tensor, *, share: float, size: i
 
 def _build(config: TrainNeckConfig, in_channels: tuple[int, ...], in_levels: tuple[int, ...]) -> Neck:
     shape: dict[str, Any] = {"in_channels": in_channels, "in_levels": in_levels, "out_channels": config.channels}
-    what: str | Genotype = config.name if config.name in NECKS else _genotype(config.name)
+    is_named = config.name in NECKS or is_reference(config.name)
+    what: str | Genotype = config.name if is_named else _genotype(config.name)
     recipe = Recipe(**config.recipe) if config.recipe else None
     return build_neck(what, repeats=config.repeats, recipe=recipe, **shape, **config.options)
 
@@ -99,6 +102,7 @@ def _genotype(name: str) -> Genotype:
     run_dir, number = split_name(name)
     if number is not None:
         with fetched(run_dir) as run:
+            trusts_code(run, run.read_config())
             return chosen_trial(open_journal(run).trials(), number, run_dir).candidate.genotype
     path = Path(name)
     if not is_there(path / GENOTYPE_FILE if path.is_dir() else path):

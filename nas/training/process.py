@@ -21,6 +21,7 @@ from nas.detection.saved import DetectorSpec
 from nas.errors import UserError, first_line
 from nas.training.config import TrainConfig
 from nas.training.trainer import Look, Place, Trainer
+from search_space.references import look_in, trust
 
 TELL_SECONDS = 0.5
 
@@ -67,8 +68,11 @@ def train_process(job: Mapping[str, Any]) -> None:
     """Train from the last checkpoint, or from the start, to the end; a checkpoint after every epoch.
 
     Args:
-        job: `config`, `spec` and `news`, the actor.
+        job: `config`, `spec` and `news`, the actor; `directory`, in which the training was started, and `code`, what
+            is trusted of it.
     """
+    look_in(job["directory"])
+    trust(job["code"])
     news = job["news"]
     if ray.get(news.failure.remote()) is not None:
         return

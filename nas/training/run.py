@@ -31,6 +31,8 @@ from nas.training.process import Failure, News, gpus_in_cluster, train_process
 from nas.training.rendezvous import torch_config
 from nas.training.trainer import Look, TrainingError
 from nas.workers.ray_session import connected
+from necks.exported import code_in
+from search_space.references import is_trusted
 
 POLL_SECONDS = 0.5
 KEPT_CHECKPOINTS = 2
@@ -57,8 +59,10 @@ def run_training(config: TrainConfig, run: TrainingDirectory, told: Listener, *,
     placed = replace(config, data=absolute(config.data), backbone=absolute_weights(config.backbone))
     with connected(resources, address):
         news: Any = ray.remote(num_cpus=0)(News).remote()
+        code = [name for name in code_in(spec.neck) if is_trusted(name)]
+        job = {"config": placed, "spec": spec, "news": news, "directory": Path.cwd(), "code": code}
         with _listening(news, told):
-            checkpoint = _fit(placed, run, {"config": placed, "spec": spec, "news": news})
+            checkpoint = _fit(placed, run, job)
         _, history = ray.get(news.latest.remote())
     _keep(Path(checkpoint), run.model)
     return history

@@ -22,6 +22,7 @@ from nas.tune.callbacks import TuneCallbacks
 from nas.tune.results import COMPLETE, rejected, scored
 from nas.tune.suggestion import COPIED, requested
 from nas.workers.answers import Failed
+from necks.exported import code_in
 from search_space.references import look_in
 
 NECK = "neck"
@@ -64,7 +65,7 @@ def neck_trainable(
 
     def train_neck(trial: dict[str, Any]) -> None:
         look_in(directory)
-        trust(code_of(config))
+        trust([*code_of(config), *code_in(trial.get("genotype"))])
         _train(config, make_task, trial, checkpoints)
 
     resources = {"cpu": config.resources.cpus, "gpu": config.resources.gpus}
