@@ -68,7 +68,7 @@ class _Looked:
     def block(self, step: Step, x: str) -> str:
         if step.operation == "strided" and step.stride > 1:
             x = f"max_pool({x}, {step.stride})"
-        layers = _layers(self.module.get_submodule(step.block), step.block)
+        layers = layers_of(self.module.get_submodule(step.block), step.block)
         if step.overwrites:
             layers = [layer for layer in layers if layer != f"{step.block}.act"]
             x = f"{step.name}_({x})"
@@ -81,10 +81,10 @@ class _Looked:
         return f"{_dotted(owner)}.{parameter}"
 
 
-def _layers(block: nn.Module, name: str) -> list[str]:
+def layers_of(block: nn.Module, name: str) -> list[str]:
     """Names of the modules in a block that do something, in the order that they run in."""
     if isinstance(block, nn.Sequential):
-        return [layer for part, child in block.named_children() for layer in _layers(child, f"{name}.{part}")]
+        return [layer for part, child in block.named_children() for layer in layers_of(child, f"{name}.{part}")]
     return [] if isinstance(block, nn.Identity) else [name]
 
 

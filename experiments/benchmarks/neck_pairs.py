@@ -22,7 +22,6 @@ from search_space import Genotype
 
 CHANNELS, LEVELS, WIDTH = (512, 1024, 2048), (3, 4, 5), 256
 NAMES = tuple(f"c{level}" for level in LEVELS)
-MMDET = {"in_channels": list(CHANNELS), "out_channels": WIDTH, "num_outs": 5}
 
 Maps = Sequence[Tensor]
 Run = Callable[[nn.Module, Maps], Sequence[Tensor]]
@@ -61,44 +60,53 @@ def _named(module: nn.Module, maps: Maps) -> list[Tensor]:
     return list(module(OrderedDict(zip(NAMES, maps, strict=True))).values())
 
 
-def _neck(name: str | Genotype, **options: Any) -> Callable[[], Neck]:
-    return partial(build_neck, name, **{"in_channels": CHANNELS, "out_channels": WIDTH, **options})
-
-
-def _torchvision_fpn(_: tuple[int, int]) -> nn.Module:
-    neck: nn.Module = FeaturePyramidNetwork(list(CHANNELS), WIDTH, extra_blocks=LastLevelP6P7(WIDTH, WIDTH))
+def _torchvision_fpn(channels: Sequence[int], width: int) -> nn.Module:
+    neck: nn.Module = FeaturePyramidNetwork(list(channels), width, extra_blocks=LastLevelP6P7(width, width))
     return neck
 
 
-def _bifpn(channels: int, repeats: int) -> Pair:
-    theirs = partial(effdet_bifpn, in_channels=CHANNELS, channels=channels, repeats=repeats)
-    ours = _neck("bifpn@effdet", out_channels=channels, repeats=repeats)
-    return Pair(ours, "effdet", theirs, lambda module, maps: list(module(list(maps))))
-
-
-def _found() -> Neck:
-    """The best of the recorded search, at the width of the others."""
+def found() -> Genotype:
+    """The best of the recorded search."""
     standings = json.loads((RESULTS / "signs_wide_final.json").read_text())["standings"]
-    best = next(entry for entry in standings if entry["group"] == "found")
-    return _neck(Genotype.from_dict(best["genotype"]))()
+    return Genotype.from_dict(next(entry for entry in standings if entry["group"] == "found")["genotype"])
 
 
+def pairs(channels: Sequence[int], width: int) -> dict[str, Pair]:
+    """The necks of known topology, for maps of `channels`, `width` channels wide."""
+    given: dict[str, Any] = {"in_channels": list(channels), "out_channels": width, "num_outs": 5}
+    extra = {"add_extra_convs": "on_output"}
+
+    def ours(name: str | Genotype, **options: Any) -> Callable[[], Neck]:
+        return partial(build_neck, name, in_channels=channels, out_channels=width, **options)
+
+    def bifpn(repeats: int) -> Pair:
+        theirs = partial(effdet_bifpn, in_channels=channels, channels=width, repeats=repeats)
+        return Pair(
+            ours("bifpn@effdet", repeats=repeats), "effdet", theirs, lambda module, maps: list(module(list(maps)))
+        )
+
+    nas_fpn = {"stack_times": 7, "start_level": 0, "norm_cfg": {"type": "BN"}}
+    return {
+        "FPN (torchvision)": Pair(
+            ours("fpn@torchvision", extra="p6p7_p5"), "torchvision", lambda _: _torchvision_fpn(channels, width), _named
+        ),
+        "FPN (mmdet)": Pair(ours("fpn@mmdet", extra="p6p7_p5"), "mmdet", lambda _: mmdet_neck("FPN", **extra, **given)),
+        "PAFPN (mmdet)": Pair(
+            ours("pafpn@mmdet", extra="p6p7_p5"), "mmdet", lambda _: mmdet_neck("PAFPN", **extra, **given)
+        ),
+        "NAS-FPN x7 (mmdet)": Pair(
+            ours("nas_fpn@mmdet", repeats=7), "mmdet", lambda _: mmdet_neck("NASFPN", **nas_fpn, **given)
+        ),
+        "BiFPN x3 (effdet)": bifpn(3),
+        "BiFPN x7 (effdet)": bifpn(7),
+        "best found x1": Pair(ours(found())),
+    }
+
+
+WIDE = pairs(CHANNELS, WIDTH)
 PAIRS: dict[str, Pair] = {
-    "FPN (torchvision)": Pair(_neck("fpn@torchvision", extra="p6p7_p5"), "torchvision", _torchvision_fpn, _named),
-    "FPN (mmdet)": Pair(
-        _neck("fpn@mmdet", extra="p6p7_p5"), "mmdet", lambda _: mmdet_neck("FPN", add_extra_convs="on_output", **MMDET)
-    ),
-    "PAFPN (mmdet)": Pair(
-        _neck("pafpn@mmdet", extra="p6p7_p5"),
-        "mmdet",
-        lambda _: mmdet_neck("PAFPN", add_extra_convs="on_output", **MMDET),
-    ),
-    "NAS-FPN x7 (mmdet)": Pair(
-        _neck("nas_fpn@mmdet", repeats=7),
-        "mmdet",
-        lambda _: mmdet_neck("NASFPN", stack_times=7, start_level=0, norm_cfg={"type": "BN"}, **MMDET),
-    ),
-    "BiFPN 64 x3 (effdet)": _bifpn(64, 3),
-    "BiFPN 256 x7 (effdet)": _bifpn(256, 7),
-    "best found x1": Pair(_found),
+    **{name: WIDE[name] for name in ("FPN (torchvision)", "FPN (mmdet)", "PAFPN (mmdet)", "NAS-FPN x7 (mmdet)")},
+    "BiFPN 64 x3 (effdet)": pairs(CHANNELS, 64)["BiFPN x3 (effdet)"],
+    "BiFPN 256 x7 (effdet)": WIDE["BiFPN x7 (effdet)"],
+    "best found x1": WIDE["best found x1"],
 }
