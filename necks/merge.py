@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from necks.program import Lowering
+from necks.lowering import Lowering
 from necks.recipe import Recipe
 from search_space.references import BadReferenceError, load_object
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import count
 from typing import Protocol
 
 FORMS = {
@@ -85,74 +86,6 @@ class Program:
         """How often each value is an operand or an output."""
         return Counter([*(name for step in self.steps for name in step.operands), *self.outputs])
 
-    @property
-    def values(self) -> set[str]:
-        return {*self.inputs, *(name for step in self.steps for name in step.results)}
-
-
-class Lowering:
-    """A program while it is made.
-
-    Attributes:
-        owned: values in memory of their own that nothing else will read: they may be overwritten. A fresh tensor costs
-            a CPU more in page faults than the arithmetic does, and training keeps fewer of them.
-    """
-
-    def __init__(self, inputs: Sequence[str], nodes: Sequence[str]) -> None:
-        self.inputs = tuple(inputs)
-        self.nodes = frozenset(nodes)
-        self.steps: list[Step] = []
-        self.owned: set[str] = set()
-        self._names: Counter[str] = Counter()
-
-    def program(self, outputs: Sequence[str]) -> Program:
-        return Program(self.inputs, tuple(self.steps), tuple(outputs), self.nodes)
-
-    def step(self, operation: str, *operands: str, like: str, owned: bool = False, **details: object) -> str:
-        """A step's one result.
-
-        Args:
-            like: its name, or the start of that where it is taken.
-        """
-        result = self._named(like)
-        self.steps.append(Step((result,), operation, operands, **details))  # type: ignore[arg-type]
-        if owned:
-            self.owned.add(result)
-        return result
-
-    def function(self, name: str, x: str, *, like: str) -> str:
-        return self.step("function", x, name=name, like=like)
-
-    def shares(self, name: str, parameter: str, dtype_of: str, count: int) -> tuple[str, ...]:
-        results = tuple(self._named("w") for _ in range(count))
-        self.steps.append(Step(results, "shares", (dtype_of,), block=parameter, name=name))
-        return results
-
-    def total(self, values: Sequence[str]) -> str:
-        """The sum, in the memory of an owned map if there is one."""
-        start = next((index for index, value in enumerate(values) if value in self.owned), 0)
-        total = values[start]
-        for index, value in enumerate(values):
-            if index != start:
-                total = self.step("add", total, value, like="x", owned=True, overwrites=total in self.owned)
-        return total
-
-    def add_scaled(self, total: str, x: str, factor: str) -> str:
-        return self.step("add_scaled", total, x, factor, like="x", owned=True, overwrites=total in self.owned)
-
-    def rename(self, value: str, name: str) -> str:
-        """The value under a node's name, if the last step gives it; the value itself if it has a name of its own."""
-        last = self.steps[-1] if self.steps else None
-        if last is None or last.results != (value,) or (value not in self.owned and last.operation != "merge"):
-            return value
-        self.steps[-1] = replace(self.steps[-1], results=(name,))
-        return name
-
-    def _named(self, like: str) -> str:
-        """`like`, with a number where it is taken; a node's name is for that node."""
-        self._names[like] += 1
-        return like if like in self.nodes or self._names[like] == 1 else f"{like}_{self._names[like]}"
-
 
 class Spelling(Protocol):
     """How blocks and parameters are written."""
@@ -174,9 +107,17 @@ class Named:
 
 @dataclass(frozen=True)
 class _Expression:
+    """
+    Attributes:
+        names: values that it reads by name.
+        loose: it wants parentheses as an operand.
+    """
+
     text: str
     names: frozenset[str]
+    results: tuple[str, ...] = ()
     loose: bool = False
+    unpacks: bool = False
 
 
 def statements(program: Program, spelling: Spelling, *, frees: bool = True, width: int = 10**6) -> list[str]:
@@ -186,70 +127,94 @@ def statements(program: Program, spelling: Spelling, *, frees: bool = True, widt
         frees: whether a value is deleted after its last use.
         width: of a line; what is longer is written as two.
     """
-    return _Writer(program, spelling, frees, width).lines()
+    return _Writer(program, spelling, frees, width).written()
 
 
 class _Writer:
+    """
+    Attributes:
+        left: uses of each value by steps to come.
+        pending: values not yet written, in their order.
+        shown: names of values; one that is no node's is used again.
+    """
+
     def __init__(self, program: Program, spelling: Spelling, frees: bool, width: int) -> None:
         self.program, self.spelling, self.frees, self.width = program, spelling, frees, width
-        self.uses, self.values = program.uses, program.values
-        self.written: list[tuple[str, _Expression]] = []
+        self.uses, self.left = program.uses, program.uses
         self.pending: dict[str, _Expression] = {}
+        self.shown = {name: name for name in program.inputs}
+        levels = {step.level for step in program.steps if step.level is not None}
+        self.lines = [f"size{level} = p{level}.shape[-2:]" for level in sorted(levels)]
 
-    def lines(self) -> list[str]:
+    def written(self) -> list[str]:
         for step in self.program.steps:
-            self._write(step)
+            self._take(step)
         self._flush(len(self.pending))
-        levels = sorted({step.level for step in self.program.steps if step.level is not None})
-        last = {name: at for at, (_, expression) in enumerate(self.written) for name in expression.names}
-        lines = [f"size{level} = p{level}.shape[-2:]" for level in levels]
-        for at, (target, expression) in enumerate(self.written):
-            gone = sorted(name for name in expression.names if last[name] == at and name not in self.program.outputs)
-            freed = f"; del {', '.join(gone)}" if gone and self.frees else ""
-            lines.append(f"{target} = {expression.text}{freed}")
-        return lines
+        return self.lines
 
-    def _write(self, step: Step) -> None:
+    def _take(self, step: Step) -> None:
         self._flush(self._blocking(step))
-        target = ", ".join(step.results)
-        target = f"({target},)" if step.operation == "shares" and len(step.results) == 1 else target
         expression = self._expression(step)
-        if len(f"{target} = {expression.text}") > self.width:
+        if len(f"{step.results[0]} = {expression.text}") > self.width:
             self._flush(len(self.pending))
             expression = self._expression(step)
         for operand in step.operands:
             self.pending.pop(operand, None)
+            self.left[operand] -= 1
         result = step.results[0]
-        named = step.operation == "shares" or result in self.program.nodes or result in self.program.outputs
+        self.pending[result] = expression
+        named = step.operation == "shares" or result in {*self.program.nodes, *self.program.outputs}
         if named or self.uses[result] != 1:
             self._flush(len(self.pending))
-            self.written.append((target, expression))
-        else:
-            self.pending[result] = expression
+
+    def _write(self, expression: _Expression) -> None:
+        read = {name for later in self.pending.values() for name in later.names}
+        gone = {name: self.shown[name] for name in sorted(expression.names - read) if not self.left[name]}
+        self.shown = {name: shown for name, shown in self.shown.items() if name not in gone}
+        for result in expression.results:
+            self.shown[result] = self._name(result)
+        targets = [self.shown[result] for result in expression.results]
+        target = f"({targets[0]},)" if expression.unpacks and len(targets) == 1 else ", ".join(targets)
+        freed = ", ".join(name for name in gone.values() if name not in targets)
+        self.lines.append(f"{target} = {expression.text}" + (f"; del {freed}" if freed and self.frees else ""))
+
+    def _name(self, value: str) -> str:
+        """A node's own; for others the first that is free."""
+        if value in {*self.program.nodes, *self.program.outputs}:
+            return value
+        base = re.sub(r"_\d+$", "", value)
+        names = (base if number == 1 else f"{base}_{number}" for number in count(1))
+        return next(name for name in names if name not in self.shown.values())
 
     def _blocking(self, step: Step) -> int:
         """How many pending values must be computed before, for the order of all to stay."""
         pending = list(self.pending)
-        for count in range(len(pending) + 1):
-            taken = [operand for operand in step.operands if operand in pending[count:]]
+        for blocking in range(len(pending) + 1):
+            taken = [operand for operand in step.operands if operand in pending[blocking:]]
             if not taken or pending[-len(taken) :] == taken:
-                return count
+                return blocking
         return len(pending)
 
     def _flush(self, count: int) -> None:
         for name in list(self.pending)[:count]:
-            self.written.append((name, self.pending.pop(name)))
+            self._write(self.pending.pop(name))
 
     def _expression(self, step: Step) -> _Expression:
-        operands = [self.pending.get(name) or _Expression(name, frozenset([name])) for name in step.operands]
+        operands = [self._operand(name) for name in step.operands]
         operator = step.operation in ("add", "scale") and not step.overwrites
         texts = []
         for index, operand in enumerate(operands):
             receives = index == 0 and step.overwrites and step.operation != "transform"
             tight = receives or (operator and (index > 0 or step.operation == "scale"))
             texts.append(f"({operand.text})" if operand.loose and tight else operand.text)
-        names = frozenset[str]().union(*(operand.names for operand in operands)) & self.values
-        return _Expression(self._text(step, texts), names, operator)
+        names = frozenset[str]().union(*(operand.names for operand in operands))
+        return _Expression(self._text(step, texts), names, step.results, operator, step.operation == "shares")
+
+    def _operand(self, name: str) -> _Expression:
+        if name in self.pending:
+            return self.pending[name]
+        known = name in self.shown  # others are numbers
+        return _Expression(self.shown[name], frozenset([name])) if known else _Expression(name, frozenset())
 
     def _text(self, step: Step, operands: list[str]) -> str:
         if step.operation in ("block", "transform", "strided"):

@@ -10,8 +10,9 @@ import torch
 from torch import nn
 
 from necks.blocks import lateral, transform
+from necks.lowering import Lowering
 from necks.merge import SHARES, Input, Merging, merged
-from necks.program import Lowering, Program
+from necks.program import Program
 from necks.recipe import Recipe
 from necks.straight import Straight
 from search_space import Genotype, MergeCell

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from torch import nn
 
 from necks.blocks import lateral, norm
-from necks.program import Lowering, Program
+from necks.lowering import Lowering
+from necks.program import Program
 from necks.pyramid import layout
 from necks.recipe import Recipe
 from necks.straight import Straight

@@ -7,9 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from necks.lowering import Lowering
 from necks.merge import Input, Merging, max_gate
 from necks.merge import merged as lower_merge
-from necks.program import Lowering
 from necks.recipe import Recipe
 from necks.resample import resample
 from necks.straight import Straight
