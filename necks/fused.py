@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeVar
 
 import torch
@@ -38,6 +38,8 @@ class FusedPyramid(Straight):
         super().__init__()
         self.cells = pyramid.cells
         self.run_program(with_constants(pyramid.program, pyramid))
+        for cell in self.cells:
+            cell._parameters.pop("weight", None)
 
     def run_program(self, program: Program) -> None:
         super().run_program(program)
@@ -65,43 +67,28 @@ def with_constants(program: Program, module: nn.Module) -> Program:
     return replace(program, steps=tuple(steps))
 
 
-@dataclass(frozen=True)
-class _Term:
-    """A summand: the map `source`, resampled by a step if one is given, times a number and a gate."""
-
-    source: str
-    resample: Step | None = None
-    weight: str = "1.0"
-    gate: str = "None"
-
-    def times(self, factor: str) -> _Term:
-        number = factor[0] in "-.0123456789"
-        return replace(self, weight=factor) if number else replace(self, gate=factor)
-
-    def step(self, result: str) -> Step:
-        operands = self.source, self.weight, self.gate
-        if self.resample is None or self.resample.operation == "up":
-            return Step((result,), "term", operands)
-        return replace(self.resample, results=(result,), operation="pooled_term", operands=operands)
-
-
 def with_kernels(program: Program) -> Program:
     """The program with a step `merged` in place of every sum of scaled and resampled maps."""
     return _Kernels(program).program()
 
 
 class _Kernels:
+    """
+    Attributes:
+        sums: values not yet computed, as their terms: steps with a map, a number and a gate as operands.
+    """
+
     def __init__(self, program: Program) -> None:
         self.given, self.uses = program, program.uses
         self.steps: list[Step] = []
-        self.sums: dict[str, tuple[_Term, ...]] = {}
+        self.sums: dict[str, tuple[Step, ...]] = {}
         self.levels: dict[str, int] = {name: int(name[1:]) for name in program.inputs}
 
     def program(self) -> Program:
         for step in self.given.steps:
             level = self.levels[step.operands[0]] if step.level is None else step.level
             self.levels |= dict.fromkeys(step.results, level)
-            (result, *_) = step.results
+            result = step.results[0]
             if (terms := self._sum(step)) is None:
                 self._keep(step)
             else:
@@ -112,24 +99,24 @@ class _Kernels:
             self._compute(output)
         return replace(self.given, steps=tuple(self.steps))
 
-    def _sum(self, step: Step) -> tuple[_Term, ...] | None:
-        """The step's result as a sum; None for other operations."""
-        first = self._terms(step.operands[0])
+    def _sum(self, step: Step) -> tuple[Step, ...] | None:
+        """Terms of the step's result; None for operations that give no sum."""
+        first, *others = step.operands
         if step.operation == "add":
-            return first + self._terms(step.operands[1])
+            return self._terms(first) + self._terms(others[0])
         if step.operation == "scale":
-            return tuple(term.times(step.operands[1]) for term in first)
+            return _times(self._terms(first), others[0])
         if step.operation in ("add_scaled", "add_constant"):
-            return first + tuple(term.times(step.operands[2]) for term in self._terms(step.operands[1]))
+            return self._terms(first) + _times(self._terms(others[0]), others[1])
         if step.operation in ("up", "pool", "pool_padded"):
-            if len(first) > 1 or first[0].resample is not None:
-                self._compute(step.operands[0])
-                first = self._terms(step.operands[0])
-            return (replace(first[0], resample=step),)
+            if len(self._terms(first)) > 1 or self._terms(first)[0].level is not None:
+                self._compute(first)
+            operation = "term" if step.operation == "up" else "pooled_term"
+            return (replace(step, operation=operation, operands=self._terms(first)[0].operands),)
         return None
 
-    def _terms(self, value: str) -> tuple[_Term, ...]:
-        return self.sums.get(value, (_Term(value),))
+    def _terms(self, value: str) -> tuple[Step, ...]:
+        return self.sums.get(value, (Step((), "term", (value, "1.0", "None")),))
 
     def _keep(self, step: Step) -> None:
         activates = step.operation == "transform" and step.overwrites and step.operands[0] in self.sums
@@ -139,7 +126,15 @@ class _Kernels:
 
     def _compute(self, value: str, activation: str = "none") -> None:
         if value in self.sums:
-            terms = [term.step(f"{value}_term{index}") for index, term in enumerate(self.sums.pop(value))]
-            operands = tuple(term.results[0] for term in terms)
-            merged = Step((value,), "merged", operands, name=activation, level=self.levels[value])
-            self.steps += [*terms, merged]
+            terms = self.sums.pop(value)
+            names = tuple(f"{value}_term{index}" for index in range(len(terms)))
+            self.steps += [replace(term, results=(name,)) for term, name in zip(terms, names, strict=True)]
+            self.steps.append(Step((value,), "merged", names, name=activation, level=self.levels[value]))
+
+
+def _times(terms: Sequence[Step], factor: str) -> tuple[Step, ...]:
+    """The terms with a number or a gate."""
+    place = 1 if factor[0] in "-.0123456789" else 2
+    return tuple(
+        replace(term, operands=(*term.operands[:place], factor, *term.operands[place + 1 :])) for term in terms
+    )

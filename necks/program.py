@@ -6,13 +6,9 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 from itertools import count
-from typing import Protocol
 
 FORMS = {
     "function": "{name}({0})",
-    "block": "{block}({0})",
-    "transform": "{block}({0})",
-    "strided": "{block}({0})",
     "up": "up({0}, {size})",
     "fit": "fit({0}, {size})",
     "pool": "{name}({0}, {stride}, {size})",
@@ -30,15 +26,14 @@ FORMS = {
     "merged": "merged(({all},), {size}, {name!r})",
 }
 """Meaning of each operation: an expression of Python over its operands, and functions of `necks.resample` and
-`necks.merge`."""
+`necks.merge`. The others call a block: `block`, `transform` (in a cell) and `strided` (after a pool of its stride)."""
 
 OVERWRITING = {
     "add": "{0}.add_({1})",
     "add_scaled": "{0}.addcmul_({1}, {2})",
     "add_constant": "{0}.add_({1}, alpha={2})",
-    "transform": "{block}({0})",
 }
-"""The same in the memory of the first operand; of a block, for its activation."""
+"""The same in the memory of the first operand; a `transform` has its activation there."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +41,7 @@ class Step:
     """results = operation(operands).
 
     Attributes:
-        operation: one of `FORMS`.
+        operation: one of `FORMS`, or a call of a block.
         operands: names of values; after specialisation numbers, too.
         block: a module or parameter, by its name in the module that runs the program.
         name: of a function, or what else the operation's form asks for.
@@ -78,7 +73,7 @@ class Program:
     nodes: frozenset[str]
 
     def __str__(self) -> str:
-        lines = [f"{', '.join(self.outputs)} from {', '.join(self.inputs)}:", *statements(self, Named())]
+        lines = [f"{', '.join(self.outputs)} from {', '.join(self.inputs)}:", *statements(self, Spelling())]
         return "\n    ".join(lines)
 
     @property
@@ -87,16 +82,8 @@ class Program:
         return Counter([*(name for step in self.steps for name in step.operands), *self.outputs])
 
 
-class Spelling(Protocol):
-    """How blocks and parameters are written."""
-
-    def block(self, step: Step, x: str) -> str: ...
-
-    def parameter(self, name: str) -> str: ...
-
-
-class Named:
-    """By their names."""
+class Spelling:
+    """How blocks and parameters are written: by their names, if no subclass knows better."""
 
     def block(self, step: Step, x: str) -> str:
         return f"{step.block}({x})"

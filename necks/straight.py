@@ -18,7 +18,7 @@ from necks.blocks import ACTIVATIONS
 from necks.gpu.fit import Term
 from necks.kernels import merged
 from necks.merge import FUNCTIONS, SHARES, average_gate, max_gate
-from necks.program import Program, Step, statements
+from necks.program import Program, Spelling, Step, statements
 from necks.resample import POOLS, always_laid_out, fit, halve, laid_out, pooled_term, up
 
 NAMESPACE: dict[str, Any] = {
@@ -52,14 +52,14 @@ class Straight(nn.Module):
         return maps_out
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_run"}
+        return {name: value for name, value in self.__dict__.items() if not isinstance(value, FunctionType)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)  # type: ignore[no-untyped-call]
         self.run_program(self.program)
 
 
-class _Looked:
+class _Looked(Spelling):
     """Blocks by way of the dicts that modules are held in: an attribute of a module costs as much as a small map."""
 
     def __init__(self, module: nn.Module) -> None:

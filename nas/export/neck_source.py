@@ -8,7 +8,7 @@ from typing import cast
 from nas.export.parts import Member, Members, Shared
 from nas.export.program_source import INDENT, ProgramSource
 from necks.merge_neck import MergeNeck
-from necks.pyramid import Cell
+from necks.pyramid import Cell, Pyramid
 from necks.straight import Straight
 from search_space.node_names import node_names
 
@@ -94,9 +94,9 @@ class NeckSource:
 
     def _pyramid(self, index: int) -> ProgramSource:
         pyramid = self.neck.pyramids[index]
-        assert isinstance(pyramid, Straight)
-        cells = cast(Sequence[Cell], pyramid.cells)
-        return ProgramSource(pyramid, self._cell_members(cells), Members(self.shared))
+        assert isinstance(pyramid, Pyramid)
+        members = self._cell_members(cast(Sequence[Cell], pyramid.cells))
+        return ProgramSource(pyramid, members, Members(self.shared))
 
     def _cell_members(self, cells: Sequence[Cell]) -> dict[str, Member]:
         names = node_names(self.neck.genotype)

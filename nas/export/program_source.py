@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from nas.export.parts import Member, Members
-from necks.program import Step, statements
+from necks.program import Spelling, Step, statements
 from necks.straight import Straight
 
 INDENT = " " * 8
 WIDTH = 120 - len(INDENT)
 
 
-class ProgramSource:
+class ProgramSource(Spelling):
     """Source of one program.
 
     Attributes:

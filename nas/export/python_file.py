@@ -80,8 +80,10 @@ def python_file(neck: Neck) -> PythonFile:
 def merge_graph(neck: Neck, what: str) -> MergeNeck:
     """
     Raises:
-        ExportError: for a neck that is none.
+        ExportError: for a neck that is none, or fused.
     """
+    if neck.fused:
+        raise ExportError(f"{what} cannot be written of a fused neck; take the neck that it was made from")
     if not isinstance(neck, MergeNeck):
         raise ExportError(
             f"{what} can be written of merge graphs (FPN, PANet, BiFPN, NAS-FPN, whatever a search finds), not of a "

@@ -79,8 +79,10 @@ def test_memory_is_let_go_after_the_last_use():
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda neck: pickle.loads(pickle.dumps(neck))])
-def test_copies_run_their_own_weights(copied):
+@pytest.mark.parametrize("fused", [False, True])
+def test_copies_run_their_own_weights(copied, fused):
     neck = build_neck("bifpn", in_channels=(8, 8, 8), out_channels=8).eval()
+    neck = neck.fuse() if fused else neck
     maps = features(neck, (64, 64))
     other = copied(neck)
     with torch.no_grad():

@@ -109,6 +109,11 @@ def test_a_folded_neck_has_a_file_without_norms(name):
     assert_equal(neck, built(file, folded), tolerance=1e-5)
 
 
+def test_a_fused_neck_is_refused_with_a_way_out():
+    with pytest.raises(ExportError, match="of a fused neck; take the neck that it was made from"):
+        python_file(graph_neck("bifpn@effdet").fuse())
+
+
 def test_the_docstring_draws_the_published_cell():
     lines = python_file(graph_neck("nas_fpn")).text.splitlines()
     assert lines[0] == '"""A feature-pyramid neck: 7 merge cells over P3..P7, 8 channels.'
