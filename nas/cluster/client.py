@@ -59,8 +59,8 @@ class JobEnd:
     message: str
 
 
-def connect(address: str) -> Jobs:
-    """A client of the cluster whose dashboard is at `address`.
+def connect(address: str) -> tuple[Jobs, bool]:
+    """A client of the cluster whose dashboard is at `address`, and whether that cluster asks for a token.
 
     Raises:
         ClusterError: within seconds, if nobody answers there, or the cluster does not let us in.
@@ -73,26 +73,28 @@ def connect(address: str) -> Jobs:
         raise ClusterError(
             f"--address is the URL of Ray's dashboard, such as http://head:8265; got {without_credentials(address)!r}"
         )
-    require_answer(address)
+    protected = asks_for_token(address)
     from ray.job_submission import JobSubmissionClient
 
     for name in ("dashboard.modules.dashboard_sdk", "dashboard.modules.job.sdk", "_private.runtime_env.packaging"):
         logging.getLogger(f"ray.{name}").setLevel(logging.WARNING)
     with one_line(address), _without(ADDRESS_VARIABLES):
-        return JobSubmissionClient(address)
+        return JobSubmissionClient(address), protected
 
 
-def require_answer(address: str) -> None:
-    """
+def asks_for_token(address: str) -> bool:
+    """Whether a dashboard refuses who has no token; a warning if it does not.
+
     Raises:
-        ClusterError: if no dashboard answers; one that asks for a token does.
+        ClusterError: if none answers.
     """
     try:
         urllib.request.urlopen(f"{address}/api/version", timeout=CONNECT_SECONDS).close()
-        unprotected.warn(address)  # it answered without a token
+        unprotected.warn(address)
+        return False
     except (OSError, ValueError, http.client.HTTPException) as error:
         if isinstance(error, urllib.error.HTTPError) and error.code in (401, 403):
-            return
+            return True
         cause = getattr(error, "reason", error)
         why = reason(cause, address) if isinstance(cause, BaseException) else cause
         raise ClusterError(

@@ -88,22 +88,25 @@ def require_lasting(run_dir: str) -> None:
 def runtime_env(working_dir: str, variables: Sequence[str]) -> dict[str, Any]:
     """Ray's runtime environment of the job; `variables` are NAME=VALUE.
 
-    The authentication mode of this process goes along, so that the search speaks to the cluster as its user does;
-    the token does not, the cluster has it.
-
     Raises:
         JobError: if there is no such directory, a variable is not written as NAME=VALUE, or a URL holds a password.
     """
     refuse_credentials(working_dir)
-    environment = {}
-    if mode := os.environ.get("RAY_AUTH_MODE"):
-        environment["RAY_AUTH_MODE"] = mode
-    environment.update(_variable(text) for text in variables)
+    environment = dict(_variable(text) for text in variables)
     if is_url(working_dir):
         return {"working_dir": working_dir, "env_vars": environment}
     if not Path(working_dir).is_dir():
         raise JobError(f"--working-dir {working_dir} is no directory; give the one that the experiment lies in")
     return {"working_dir": working_dir, "excludes": list(EXCLUDES), "env_vars": environment}
+
+
+def authentication_mode() -> dict[str, str]:
+    """This process's authentication mode, as a variable of a job on a cluster that asks for a token.
+
+    The search then speaks to the cluster as its user does. The token does not go along: the cluster has it. One without
+    a token could not start the job's process, since that would look for its token.
+    """
+    return {name: value for name, value in os.environ.items() if name == "RAY_AUTH_MODE"}
 
 
 def _variable(text: str) -> tuple[str, str]:

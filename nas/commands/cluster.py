@@ -9,7 +9,7 @@ import typer
 
 from nas import interruption
 from nas.cluster.client import ClusterError, Jobs, connect, follow, submit_when_ready
-from nas.cluster.job import holds_project, quoted, require_experiment, runtime_env
+from nas.cluster.job import authentication_mode, holds_project, quoted, require_experiment, runtime_env
 from nas.credentials import without_credentials
 from nas.runs.remote.files import is_url
 from nas.terminal import shown
@@ -32,7 +32,9 @@ def submit(
     """
     require_experiment(command[command.index("search") + 1], working_dir)
     environment = runtime_env(working_dir, variables)
-    jobs = connect(address)
+    jobs, protected = connect(address)
+    if protected:
+        environment["env_vars"] = authentication_mode() | environment["env_vars"]
     if not is_url(working_dir) and not holds_project(working_dir):
         _say(f"note: {working_dir} does not hold nas-fpn itself, so every node must have it installed")
     sent = submit_when_ready(

@@ -152,7 +152,9 @@ def test_a_cluster_without_a_token_is_warned_about_whether_one_is_sent_or_not(wa
     nodes = RayNodes(workers=0, auth=UNPROTECTED)
     try:
         for auth in ({"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "in vain" * 8}, {}):
-            _, _, notes = finished(submit(nodes, "--run-dir", "/0", "--working-dir", waits, auth=auth))
+            status, shown, notes = finished(submit(nodes, "--run-dir", "/0", "--working-dir", waits, auth=auth))
+            assert status == 0, notes
+            assert "the end" in shown
             assert f"{nodes.address} asks for no token" in notes
             environment = nodes.environment() | auth
             joined = subprocess.run(

@@ -17,7 +17,7 @@ import pytest
 from nas.cli import main
 from nas.cluster import client
 from nas.cluster.client import ClusterError, connect, follow, submit_when_ready
-from nas.cluster.job import EXCLUDES, JobError, quoted, require_experiment, runtime_env, search_command
+from nas.cluster.job import EXCLUDES, JobError, quoted, require_experiment, search_command
 
 ADDRESS = "http://head:8265"
 SUBMIT = ("submit", "experiments.signs:smoke", "--address", ADDRESS, "--run-dir", "/shared/run")
@@ -56,8 +56,8 @@ class FakeJobs:
 def command(monkeypatch, capsys):
     """`nasfpn` with a made-up cluster: exit status, output, errors."""
 
-    def run(jobs: FakeJobs, *arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr("nas.commands.cluster.connect", lambda address: jobs)
+    def run(jobs: FakeJobs, *arguments: str, protected: bool = True) -> tuple[int, str, str]:
+        monkeypatch.setattr("nas.commands.cluster.connect", lambda address: (jobs, protected))
         monkeypatch.setattr(sys, "argv", ["nasfpn", *arguments])
         with pytest.raises(SystemExit) as stop:
             main()
@@ -180,13 +180,24 @@ def test_the_command_is_one_that_search_understands(tmp_path, monkeypatch, capsy
     assert "nothing_here" in "".join(capsys.readouterr())
 
 
-def test_environment_and_authentication_mode_go_along_but_no_token(monkeypatch, tmp_path):
+@pytest.mark.parametrize(
+    ("protected", "words", "sent"),
+    [
+        (True, [], {"RAY_AUTH_MODE": "token"}),
+        (True, ["A=1", "RAY_AUTH_MODE=k8s"], {"RAY_AUTH_MODE": "k8s", "A": "1"}),
+        (False, ["A=1", "B=x=y"], {"A": "1", "B": "x=y"}),
+    ],
+)
+def test_the_authentication_mode_goes_to_clusters_that_ask_for_a_token_and_the_token_to_none(
+    command, monkeypatch, tmp_path, protected, words, sent
+):
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
     monkeypatch.setenv("RAY_AUTH_TOKEN", "secret")
-    env = runtime_env(str(tmp_path), ["A=1", "B=x=y"])
-    assert env["env_vars"] == {"RAY_AUTH_MODE": "token", "A": "1", "B": "x=y"}
-    monkeypatch.delenv("RAY_AUTH_MODE")
-    assert runtime_env(str(tmp_path), [])["env_vars"] == {}
+    jobs = FakeJobs()
+    variables = [word for variable in words for word in ("--env", variable)]
+    options = ("--working-dir", str(tmp_path), "--no-wait", *variables)
+    assert command(jobs, *SUBMIT, *options, protected=protected)[0] == 0
+    assert jobs.sent["runtime_env"]["env_vars"] == sent
 
 
 def test_data_results_and_caches_are_not_sent_but_packages_of_these_names_are(tmp_path):
@@ -282,7 +293,7 @@ def test_a_head_that_asks_for_no_token_is_warned_about(status, warned, caplog):
     with HTTPServer(("127.0.0.1", 0), Head) as server:
         Thread(target=server.handle_request, daemon=True).start()
         address = f"http://127.0.0.1:{server.server_port}"
-        client.require_answer(address)
+        assert client.asks_for_token(address) == (not warned)
     assert (f"{address} asks for no token" in caplog.text) == warned
 
 
