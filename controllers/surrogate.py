@@ -30,9 +30,13 @@ class Surrogate:
 
     A tree is fitted to a resample of the outcomes, so that the forest's trees disagree where little is known. The
     forest depends on the outcomes and their order alone.
+
+    Args:
+        trees: of the forest; more are slower to fit.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, trees: int = TREES) -> None:
+        self.trees = trees
         self._features: list[Array] = []
         self._rewards: list[float] = []
         self._trees: Sequence[object] = ()
@@ -65,6 +69,6 @@ class Surrogate:
 
         if self._fitted != len(self._rewards) or not self._trees:
             self._fitted = len(self._rewards)
-            forest = RandomForestRegressor(TREES, min_samples_leaf=2, max_features=0.3, random_state=self._fitted)
+            forest = RandomForestRegressor(self.trees, min_samples_leaf=2, max_features=0.3, random_state=self._fitted)
             self._trees = forest.fit(np.stack(self._features), np.array(self._rewards)).estimators_
         return self._trees

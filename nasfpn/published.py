@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 from nas.detection.backbone import build_backbone
 from nas.detection.config import BackboneConfig
@@ -51,6 +52,7 @@ PUBLISHED = (
 )
 
 
+@cache
 def built_cost(entry: Published) -> Cost:
     """Parameters and multiply-adds of the detector for one square image."""
     backbone = build_backbone(BackboneConfig(name=entry.backbone))

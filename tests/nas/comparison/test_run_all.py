@@ -55,7 +55,7 @@ def kill_first_training(killed: list[int]) -> None:
 
 def test_trainings_are_done_once_and_a_failed_or_killed_one_costs_no_other(data, tmp_path):
     jobs = [
-        job(data, proxy=replace(TINY, steps=400)),
+        job(data, proxy=replace(TINY, steps=60)),
         job(data, seed=1),
         job(data, seed=1),
         job(data, "bifpn", proxy=DIVERGING),

@@ -45,7 +45,7 @@ METRICS = {
 
 @pytest.fixture(scope="module")
 def learner(data: DataConfig) -> ProxyTask:
-    return ProxyTask(replace(PROXY, steps=STEPS), data)
+    return ProxyTask(replace(PROXY, steps=STEPS, image_size=160), data)
 
 
 def test_a_trial_learns_and_measures(learner):
@@ -57,19 +57,22 @@ def test_a_trial_learns_and_measures(learner):
     assert not trained.neck.training
 
 
-def test_the_same_seed_gives_the_same_numbers_whatever_the_rungs_and_another_seed_others(learner):
+def test_the_same_seed_gives_the_same_numbers_whatever_the_rungs(learner):
     hooks = Recorded(rungs=(20, 40))
     first, again = learner.run(known.nas_fpn(), 1), learner.run(known.nas_fpn(), 1, hooks)
     assert first.metrics["AP"] > 0
     assert len(hooks.asked) == 2
     assert_same(first, again)
-    assert first.metrics["loss"] != learner.run(known.nas_fpn(), 2).metrics["loss"]
 
 
-def test_trials_leave_the_shared_backbone_as_it_was(learner):
-    before = {key: value.clone() for key, value in learner.backbone.state_dict().items()}
-    learner.run(known.fpn(), seed=0)
-    assert all(torch.equal(value, before[key]) for key, value in learner.backbone.state_dict().items())
+def test_another_seed_gives_other_numbers(task):
+    assert len({task.run(known.fpn(), seed).metrics["loss"] for seed in (1, 2)}) == 2
+
+
+def test_trials_leave_the_shared_backbone_as_it_was(task):
+    before = {key: value.clone() for key, value in task.backbone.state_dict().items()}
+    task.run(known.fpn(), seed=0)
+    assert all(torch.equal(value, before[key]) for key, value in task.backbone.state_dict().items())
 
 
 def test_without_steps_the_untrained_detector_is_scored(data):
@@ -91,7 +94,7 @@ def test_pyramids_may_begin_at_another_level(data):
 
 
 def test_a_diverging_trial_says_so_and_what_to_do(data):
-    wild = replace(PROXY, steps=20, optimizer=OptimizerConfig(name="sgd", lr=1e8, warmup_steps=0))
+    wild = replace(TINY, steps=20, optimizer=OptimizerConfig(name="sgd", lr=1e8, warmup_steps=0))
     with pytest.raises(TrialError, match=r"loss is (nan|inf) at step \d+; lower proxy.optimizer.lr"):
         ProxyTask(wild, data).run(known.fpn(), seed=0)
 
