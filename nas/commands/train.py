@@ -48,10 +48,19 @@ def train(
     with run.claim(config):
         console.print(heading(config.name, f": {_what(config)}; everything goes to {run.path}"), soft_wrap=True)
         key = f"{config.name} {run.path}"
+        if run.is_finished(config.epochs):
+            done = f"{config.epochs} of {config.epochs}"
+            console.print(f"the training has nothing left to train: {done} epochs are done", soft_wrap=True)
+            _say_done(run, run.read_epochs())
+            return
         with tracked(trackers, config, run.path, key) as told, _Shown(config, run, told) as shown:
             history = run_training(config, run, shown, address=address)
-    last = history[-1]
-    console.print(f"AP {last['AP']:.1f} after {len(history)} epochs; the detector is in {run.model}", soft_wrap=True)
+    _say_done(run, history)
+
+
+def _say_done(run: TrainingDirectory, history: History) -> None:
+    ap = f"AP {history[-1]['AP']:.1f}" if "AP" in history[-1] else "done"
+    console.print(f"{ap} after {len(history)} epochs; the detector is in {run.model}", soft_wrap=True)
 
 
 def _with_trial(config: TrainConfig) -> TrainConfig:
@@ -121,7 +130,7 @@ class _Shown:
         self._earlier = sum(1 for _ in takewhile(lambda pair: pair[0]["loss"] == pair[1]["loss"], pairs))
         if self._earlier:
             done, total = self._earlier, self._config.epochs
-            what = f"goes on with epoch {done + 1}" if done < total else "has nothing left to train"
+            what = f"goes on with epoch {done + 1}" if done < total else "has its epochs, and its detector is written"
             console.print(f"the training {what}: {done} of {total} epochs are done", soft_wrap=True)
 
     def _epoch(self, entry: dict[str, float]) -> None:

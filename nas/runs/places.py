@@ -30,6 +30,10 @@ def opened(place: str, *, existing: bool = False) -> Iterator[RunDirectory]:
     Raises:
         RunDirectoryError, RemoteError, MirrorError: if it cannot be had or, at the end, not be uploaded.
     """
+    run_dir, number = split_name(place)
+    if number is not None:
+        run_dir = without_credentials(run_dir)
+        raise RunDirectoryError(f"{without_credentials(place)} names trial {number} of a search; give {run_dir} alone")
     if not is_url(place):
         yield _checked(place, RunDirectory(place), existing)
         return

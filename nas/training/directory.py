@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 from nas.atomic_write import atomic_write
 from nas.configuration import ConfigError, differences, from_dict, to_dict
 from nas.credentials import without_credentials_in
+from nas.detection.saved import WEIGHTS_FILE
 from nas.environment import environment
 from nas.errors import UserError
 from nas.plain_json import dumps
@@ -21,7 +22,7 @@ from nas.runs.made_directory import made
 from nas.runs.record_kind import kind_of
 from nas.runs.run_directory import LOCK_SECONDS
 from nas.training.config import LAUNCH_FIELDS, TrainConfig
-from search_space.files import read_json
+from search_space.files import is_there, read_json
 
 RECORDS = ("config.json", "config.partial", "training.lock")
 """Files of a training that has not begun."""
@@ -101,6 +102,13 @@ class TrainingDirectory:
             for line in self.epochs_file.read_text().splitlines():
                 entries.append(json.loads(line))
         return entries
+
+    def is_finished(self, epochs: int) -> bool:
+        """True if so many epochs are recorded and the detector was written after them."""
+        detector = self.model / WEIGHTS_FILE
+        if len(self.read_epochs()) < epochs or not is_there(detector):
+            return False
+        return detector.stat().st_mtime_ns >= self.epochs_file.stat().st_mtime_ns
 
     def write_epochs(self, history: list[dict[str, float]]) -> None:
         """One line of JSON per epoch; those of an earlier start are written anew."""

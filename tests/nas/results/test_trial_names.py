@@ -147,3 +147,11 @@ def test_files_and_folders_of_an_evaluation_that_are_not_there_are_named_with_th
     with pytest.raises(EvaluationError, match=r"there is no folder .*gone; give --images the folder"):
         open_split(annotations, tmp_path / "gone")
     assert len(open_split(annotations, images)) == 2
+
+
+def test_a_trial_is_no_directory_to_search_in(run, in_process):
+    directory, *_ = run
+    status, _, complained = in_process("search", "experiments.signs:smoke", "--run-dir", f"{directory.path}:5")
+    assert (status, complained.count("\n")) == (2, 1)
+    assert f"{directory.path}:5 names trial 5 of a search; give {directory.path} alone" in complained
+    assert not Path(f"{directory.path}:5").exists()

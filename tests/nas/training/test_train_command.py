@@ -14,6 +14,7 @@ from filelock import FileLock
 from experiments.benchmarks.broken import break_twice, epochs, finish, launch
 from nas.cli import main
 from nas.detection.saved import load_detector
+from nas.training.directory import TrainingDirectory
 from tests.support import tiny_training
 from tests.support.ends import END_SECONDS, TRACES, Command
 from tests.support.listeners import watched
@@ -58,7 +59,7 @@ def test_a_training_ends_with_a_detector_and_a_line_per_epoch(trained):
     assert len(list((run_dir / "checkpoints").glob("epoch_*"))) == 2
 
 
-def test_a_training_is_extended_by_more_epochs(trained, root, in_process):
+def test_a_training_is_extended_by_more_epochs(trained, root, in_process, monkeypatch):
     run_dir, _ = trained
     before = epochs(run_dir)
     with watched(os.getpid()) as ports:
@@ -72,10 +73,15 @@ def test_a_training_is_extended_by_more_epochs(trained, root, in_process):
     assert "[  3/3]" in said
     assert "the training goes on with epoch 3: 2 of 3 epochs are done" in said
     assert "[  1/3]" not in said, "it was printed by the first start"
+    monkeypatch.setattr("nas.commands.train.run_training", None)  # no Ray is started for nothing
     status, said, _ = in_process(*command(run_dir, root, "--epochs", 3))
     assert status == 0
     assert "the training has nothing left to train: 3 of 3 epochs are done" in said
     assert "[  3/3]" not in said
+    assert f"after 3 epochs; the detector is in {run_dir / 'model'}" in said
+    assert not TrainingDirectory(run_dir).is_finished(4)
+    (run_dir / "epochs.jsonl").touch()
+    assert not TrainingDirectory(run_dir).is_finished(3), "epochs after its detector: it was killed in between"
 
 
 def test_other_settings_are_refused(trained, root, in_process):
