@@ -30,10 +30,6 @@ def opened(place: str, *, existing: bool = False) -> Iterator[RunDirectory]:
     Raises:
         RunDirectoryError, RemoteError, MirrorError: if it cannot be had or, at the end, not be uploaded.
     """
-    run_dir, number = split_name(place)
-    if number is not None:
-        run_dir = without_credentials(run_dir)
-        raise RunDirectoryError(f"{without_credentials(place)} names trial {number} of a search; give {run_dir} alone")
     if not is_url(place):
         yield _checked(place, RunDirectory(place), existing)
         return
@@ -133,10 +129,10 @@ def mirrored(url: str) -> Iterator[Path]:
 
 
 def _checked(place: str, run: RunDirectory, existing: bool) -> RunDirectory:
+    search, number = split_name(place)
+    if number is not None:
+        raise RunDirectoryError(f"{place} is trial {number} of a search; this command takes the search: {search}")
     if existing:
-        search, number = split_name(place)
-        if number is not None:
-            raise RunDirectoryError(f"{place} is trial {number} of a search; this command takes the search: {search}")
         run.require()
     return run
 

@@ -153,5 +153,5 @@ def test_a_trial_is_no_directory_to_search_in(run, in_process):
     directory, *_ = run
     status, _, complained = in_process("search", "experiments.signs:smoke", "--run-dir", f"{directory.path}:5")
     assert (status, complained.count("\n")) == (2, 1)
-    assert f"{directory.path}:5 names trial 5 of a search; give {directory.path} alone" in complained
+    assert f"{directory.path}:5 is trial 5 of a search; this command takes the search: {directory.path}\n" in complained
     assert not Path(f"{directory.path}:5").exists()
