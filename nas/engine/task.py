@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -76,7 +77,7 @@ class FunctionTask:
 
 
 def configured_task(config: SearchConfig) -> Task:
-    """The task that the configuration names.
+    """The task that the configuration names; PyTorch has `proxy.threads` threads in this process from then on.
 
     Raises:
         ConfigError: for a reference that names no task, or one that cannot be made.
@@ -85,6 +86,8 @@ def configured_task(config: SearchConfig) -> Task:
         return _proxy_task(config)
     name, options = config.task.name, config.task.options
     named = require_task(config)
+    if (torch := sys.modules.get("torch")) is not None:
+        torch.set_num_threads(config.proxy.threads)  # else sums, and so results, depend on the process
     if not inspect.isclass(named):
         task: Task = named if hasattr(named, "run") else FunctionTask(partial(named, **options))
         return task

@@ -8,6 +8,7 @@ import sys
 from dataclasses import replace
 
 import pytest
+import torch
 
 from nas.commands.runs import make_report, rerun_trial
 from nas.commands.search import extend, search
@@ -221,3 +222,16 @@ def test_a_project_of_one_file_is_searched_resumed_and_run_again(project, shared
     monkeypatch.chdir(project / "run")
     with pytest.raises(ConfigError, match=r"task.name: no file my_search.py"):
         rerun_trial("../run:0", None)
+
+
+def test_a_task_has_the_same_threads_in_every_process(project):
+    """Ray gives its workers one, so that a trial trained again elsewhere would sum in another order."""
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        configured_task(load_experiment("my_search.py:mine"))
+        assert torch.get_num_threads() == 1
+        configured_task(override(load_experiment("my_search.py:mine"), ["proxy.threads=2"]))
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
