@@ -193,6 +193,7 @@ def test_extensions_in_files_of_ones_own_are_searched(project):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_such_a_search_goes_on_and_is_exported_where_only_torch_is_needed(project):
     if not (project / "runs" / "centres").exists():
         nasfpn(project, "search", "my_search.py:mine", "--run-dir", "runs/centres")
