@@ -9,8 +9,7 @@ from typing import Literal, Self
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from controllers import CONTROLLERS
-from nas.bounds import MAX_SEED, MAX_TRIALS, Int, Options
+from nas.bounds import MAX_SEED, MAX_TRIALS, Int
 from nas.configuration import ConfigError
 from nas.credentials import has_credentials, without_credentials
 from nas.data.config import DataConfig
@@ -20,6 +19,7 @@ from nas.references import Name, is_reference
 from nas.search.budget import Budget, BudgetConfig
 from nas.search.confirmation import ConfirmConfig
 from nas.search.constraints import ConstraintConfig
+from nas.search.controller import ControllerConfig
 from nas.search.given_necks import PlainGenotype, may_be_place, unknown_necks
 from nas.search.inheritance import InheritConfig
 from nas.search.records import Trial
@@ -27,6 +27,7 @@ from nas.search.resources import ResourceConfig
 from nas.search.reward import AVERAGE_PRECISION, COSTS, RewardConfig
 from nas.search.space import SpaceConfig, make_space
 from nas.search.stopping import StoppingConfig
+from nas.search.task import TaskConfig
 from search_space import KNOWN, SearchSpace
 
 __all__ = [
@@ -48,57 +49,6 @@ __all__ = [
 ]
 
 _STRICT = ConfigDict(extra="forbid")
-
-PROXY = "proxy"
-
-
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
-class ControllerConfig:
-    """Controller that proposes candidates."""
-
-    name: Name = "evolution"
-    """One of `controllers.CONTROLLERS`, or a reference to a class of your own (`my_file.py:HillClimbing`)."""
-
-    options: Options = Field(default_factory=dict)
-    """Keyword arguments of the controller, such as `{"population_size": 8}`."""
-
-    initial: tuple[str, ...] = ()
-    """Necks of the space to start from, named as in `SearchConfig.known`."""
-
-    @model_validator(mode="after")
-    def _known_name(self) -> Self:
-        if self.name not in CONTROLLERS and not is_reference(self.name):
-            raise ValueError(
-                f"controller must be one of {', '.join(CONTROLLERS)}, or a reference such as my_file.py:HillClimbing, "
-                f"got {self.name!r}"
-            )
-        return self
-
-
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
-class TaskConfig:
-    """Task that trains and scores a candidate."""
-
-    name: Name = PROXY
-    """`proxy` trains a RetinaNet as `SearchConfig.proxy` says. A reference names a task of your own: a class, made once
-    per worker from the SearchConfig and the options, whose method `run(genotype, seed, callbacks)` returns metrics; or
-    a function `(genotype, seed, callbacks, **options)` that returns them."""
-
-    options: Options = Field(default_factory=dict)
-    """Keyword arguments of a task by reference."""
-
-    @model_validator(mode="after")
-    def _known_name(self) -> Self:
-        if self.name != PROXY and not is_reference(self.name):
-            raise ValueError(f"task must be {PROXY}, or a reference such as my_file.py:MyTask, got {self.name!r}")
-        if self.name == PROXY and self.options:
-            raise ValueError("the task proxy has no options; its fields are those of proxy")
-        return self
-
-    @property
-    def is_proxy(self) -> bool:
-        """True for this project's own task."""
-        return self.name == PROXY
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
