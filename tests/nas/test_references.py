@@ -14,19 +14,15 @@ from nas.references import call, load_object
 from nas.search.config import ControllerConfig, SearchConfig, TaskConfig
 from search_space import NasFpnSpace, references
 from search_space.references import reference_of
-from tests.support.own_search import write_project
+from tests.support.own_search import project_in
 
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
-    """The current directory, a project of one file."""
-    write_project(tmp_path)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [*sys.path])
+    """A project whose code is trusted."""
     monkeypatch.setenv("NASFPN_TRUST_CODE", "1")
-    yield tmp_path
-    for name in ("my_search", "helpers"):
-        sys.modules.pop(name, None)
+    with project_in(tmp_path, monkeypatch) as directory:
+        yield directory
 
 
 def test_objects_in_a_configuration_become_references_to_their_file(project):

@@ -17,6 +17,7 @@ from necks.exported import ExportedError
 from necks.merge import FUNCTIONS
 from search_space import Genotype, GenotypeError, MergeCell, PyramidSpace, known, references
 from search_space.references import BadReferenceError, trust
+from tests.support.own_search import project_in
 
 OPS = """
 import torch
@@ -39,16 +40,12 @@ LIMIT = 3
 
 @pytest.fixture
 def ops(tmp_path, monkeypatch):
-    """The current directory, with `my_ops.py`."""
-    (tmp_path / "my_ops.py").write_text(OPS)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    monkeypatch.setattr(references, "_trusted", set())
-    trust(["my_ops:max_maps", "my_ops:sum_maps_2", "my_ops:up", "my_ops:LIMIT", "my_ops:gone"])
-    FUNCTIONS.clear()
-    yield tmp_path
-    FUNCTIONS.clear()
-    sys.modules.pop("my_ops", None)
+    """The current directory, with `my_ops.py`, which is trusted."""
+    with project_in(tmp_path, monkeypatch, my_ops=OPS) as directory:
+        trust(["my_ops:max_maps", "my_ops:sum_maps_2", "my_ops:up", "my_ops:LIMIT", "my_ops:gone"])
+        FUNCTIONS.clear()
+        yield directory
+        FUNCTIONS.clear()
 
 
 def with_merge(genotype: Genotype, merge: str) -> Genotype:

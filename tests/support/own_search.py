@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from search_space import DEFAULT_LEVELS, known
+import pytest
+
+from search_space import DEFAULT_LEVELS, known, references
 
 TEXT = '''
 import random
@@ -93,3 +98,20 @@ def write_project(directory: Path) -> None:
     """Write `my_search.py`, with the experiment `mine`, and the genotype `start.json`."""
     (directory / "my_search.py").write_text(TEXT)
     (directory / "start.json").write_text(json.dumps(known.bifpn(DEFAULT_LEVELS).to_dict()))
+
+
+@contextmanager
+def project_in(directory: Path, monkeypatch: pytest.MonkeyPatch, **files: str) -> Iterator[Path]:
+    """The current directory, with a project and further modules; what was loaded and trusted is forgotten then."""
+    write_project(directory)
+    for name, text in files.items():
+        (directory / f"{name}.py").write_text(text)
+    monkeypatch.chdir(directory)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(references, "_trusted", set())
+    monkeypatch.setattr(references, "_places", [])
+    before = set(sys.modules)
+    yield directory
+    for name in set(sys.modules) - before:
+        if Path(getattr(sys.modules[name], "__file__", None) or "/").is_relative_to(directory):
+            del sys.modules[name]

@@ -27,20 +27,17 @@ from nas.search.records import SEARCH, Candidate
 from nas.workers.answers import Failed
 from necks.exported import read_genotype
 from search_space import known, references
-from tests.support.own_search import write_project
+from tests.support.own_search import project_in
 
 BODY = "def train(genotype, seed, callbacks):\n    return {returned}\n"
 
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
-    write_project(tmp_path)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [*sys.path])
+    """A project whose code is trusted."""
     monkeypatch.setenv("NASFPN_TRUST_CODE", "1")
-    yield tmp_path
-    for name in ("my_search", "bad"):
-        sys.modules.pop(name, None)
+    with project_in(tmp_path, monkeypatch) as directory:
+        yield directory
 
 
 def answer(config: SearchConfig, origin: str = SEARCH):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ from nas.runs.run_directory import RunDirectory
 from nas.search.config import SearchConfig
 from nas.tracking.services import TRACKERS
 from nas.tracking.trackers import Trackers, made, tracked
-from tests.support.own_search import write_project
+from tests.support.own_search import project_in
 from tests.support.toy_search import toy_config
 
 OWN = """
@@ -54,15 +54,11 @@ class Broken:
 
 
 @pytest.fixture
-def project(tmp_path, monkeypatch) -> Path:
-    write_project(tmp_path)
-    (tmp_path / "mine.py").write_text(OWN)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [*sys.path])
+def project(tmp_path, monkeypatch) -> Iterator[Path]:
+    """A project with trackers in `mine.py`, whose code is trusted."""
     monkeypatch.setenv("NASFPN_TRUST_CODE", "1")
-    yield tmp_path
-    for name in ("my_search", "mine"):
-        sys.modules.pop(name, None)
+    with project_in(tmp_path, monkeypatch, mine=OWN) as directory:
+        yield directory
 
 
 def logged(trackers: Trackers) -> None:
