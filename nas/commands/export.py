@@ -42,7 +42,9 @@ def _export_trial(place: str, output: Path, number: int | None, formats: Sequenc
         config = run.read_config()
         trusts_code(run, config)
         trial = export(run, open_journal(run).trials(), output, number, formats, fold=fold)
-    console.print(f"trial {trial.number} ({config.reward.name} {trial.reward:.1f}) exported to {output}")
+    console.print(
+        f"trial {trial.number} ({config.reward.name} {config.reward.shown(trial.reward or 0.0)}) exported to {output}"
+    )
 
 
 def _export_directory(directory: Path, output: Path, formats: Sequence[str], *, fold: bool) -> None:

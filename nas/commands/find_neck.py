@@ -75,7 +75,7 @@ def _trial(place: str, number: int | None) -> Found:
         config, trials = run.read_config(), open_journal(run).trials()
         trusts_code(run, config)
     trial = _chosen(place, config, trials, number)
-    reward = "" if trial.reward is None else f", reward {trial.reward:.1f}"
+    reward = "" if trial.reward is None else f", reward {config.reward.shown(trial.reward)}"
     return Found(
         f"trial {trial.number} of {without_credentials(place)} ({trial.candidate.origin}{width_note(trial)}{reward})",
         trial.candidate.genotype,

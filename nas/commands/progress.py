@@ -44,6 +44,7 @@ class Progress:
         self._trackers = trackers
         self._verbose = verbose
         self._best = -math.inf
+        self._shown = config.reward.shown
         self._done = 0
         self._failed = 0
         self._done_before = 0
@@ -127,7 +128,7 @@ class Progress:
         )
 
     def _state(self, total: int) -> str:
-        best = "" if self._best == -math.inf else f"best {self.config.reward.name} {self._best:.1f}"
+        best = "" if self._best == -math.inf else f"best {self.config.reward.name} {self._shown(self._best)}"
         failed = f"{self._failed} failed" if self._failed else ""
         return ", ".join(filter(None, (f"{self._done}/{total} trials", best, failed, self._left(total))))
 
@@ -146,7 +147,7 @@ class Progress:
     def _result(self, trial: Trial) -> str:
         if trial.reward is None:
             return f"failed: {plain(trial.error or '', MESSAGE_LIMIT)}"
-        text = f"{self.config.reward.name} {trial.reward:5.1f}  "
+        text = f"{self.config.reward.name} {self._shown(trial.reward):>5s}  "
         if trial.copied_from is not None:
             return text + f"the same function as trial {trial.copied_from}"
         seconds = f"{trial.metrics.get('seconds', 0):5.1f} s"
@@ -154,7 +155,7 @@ class Progress:
             return text + f"stopped early, {seconds}"
         cost = " ".join(f"{cell(trial, name):>6s} {title}" for name, title in self._costs(trial))
         inherited = ", inherited" if INHERITED_FROM in trial.metrics else ""
-        return text + f"best {self._best:5.1f}  {cost} {seconds}{width_note(trial)}{inherited}"
+        return text + f"best {self._shown(self._best):>5s}  {cost} {seconds}{width_note(trial)}{inherited}"
 
     def _costs(self, trial: Trial) -> list[tuple[str, str]]:
         """Costs that a trial has, with their units; of one's own ones the names."""

@@ -48,7 +48,7 @@ def show_status(run_dir: str, as_json: bool) -> None:
             console.print(
                 f"{label.replace('_', ' ')}, observed: trial {entry['trial']} ({entry['origin']}, "
                 f"{entry['channels']} channels), "
-                f"{config.reward.name} {entry['reward']:.1f}"
+                f"{config.reward.name} {config.reward.shown(entry['reward'])}"
             )
     if (verdict := verdict_of(config, trials)) is not None:
         console.print(f"confirmed by {verdict.trainings} trainings: {conclusion(config, verdict)}", soft_wrap=True)

@@ -172,7 +172,7 @@ def _export_best(config: SearchConfig, run: RunDirectory, place: str, trials: li
 def _observed(config: SearchConfig, trials: list[Trial], trial: Trial) -> str:
     """The answer of a search without a confirmation."""
     name = config.reward.name
-    line = f"best neck found: trial {trial.number}, {name} {trial.reward:.1f}"
+    line = f"best neck found: trial {trial.number}, {name} {config.reward.shown(trial.reward or 0.0)}"
     return "; ".join(filter(None, (line, observation(config, trials, trial))))
 
 

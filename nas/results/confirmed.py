@@ -41,10 +41,10 @@ def standing_rows(config: SearchConfig, verdict: Verdict) -> list[tuple[str, ...
     return [
         (
             neck_name(config, standing.trial),
-            f"{standing.mean:.1f}",
-            _interval(standing.low, standing.high),
+            config.reward.shown(standing.mean),
+            interval(config, standing.low, standing.high),
             str(len(standing.rewards)),
-            f"{standing.trial.reward:.1f}",
+            config.reward.shown(standing.trial.reward or 0.0),
         )
         for standing in verdict.standings
     ]
@@ -58,7 +58,8 @@ def table_title(config: SearchConfig, verdict: Verdict) -> str:
 def conclusion(config: SearchConfig, verdict: Verdict) -> str:
     """The answer in one sentence, with what it rests on."""
     name, found, known = config.reward.name, verdict.best_found, verdict.best_known
-    gain = f"{verdict.gain:+.1f} {name}, 95 % interval {_interval(verdict.gain_low, verdict.gain_high)}"
+    shown, between = config.reward.shown(verdict.gain, signed=True), (verdict.gain_low, verdict.gain_high)
+    gain = f"{shown} {name}, 95 % interval {interval(config, *between)}"
     probability = f"probability {percent(verdict.probability)}"
     neck, other = neck_name(config, found.trial), neck_name(config, known.trial)
     if verdict.is_better:
@@ -74,7 +75,7 @@ def observation(config: SearchConfig, trials: Sequence[Trial], trial: Trial) -> 
     if known is None or known.reward is None or trial.reward is None:
         return ""
     verb = "beats" if trial.reward > known.reward else "does not beat"
-    return f"it {verb} the best known neck, {neck_name(config, known)}, {name} {known.reward:.1f}"
+    return f"it {verb} the best known neck, {neck_name(config, known)}, {name} {config.reward.shown(known.reward)}"
 
 
 def verdict_record(config: SearchConfig, verdict: Verdict) -> dict[str, Any]:
@@ -107,5 +108,6 @@ def _record(config: SearchConfig, standing: Standing) -> dict[str, Any]:
     }
 
 
-def _interval(low: float, high: float) -> str:
-    return f"{low:z.1f} .. {high:z.1f}"
+def interval(config: SearchConfig, low: float, high: float) -> str:
+    """Ends of an interval of rewards."""
+    return f"{config.reward.shown(low)} .. {config.reward.shown(high)}"

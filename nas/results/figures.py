@@ -73,18 +73,19 @@ def _of_architectures(config: SearchConfig, trials: Sequence[Trial]) -> Iterator
 
 def _best_found(config: SearchConfig, trials: Sequence[Trial]) -> Iterator[tuple[Trial, str]]:
     """The best found necks, best first, and what is known of each: confirmed where there is a verdict."""
-    verdict = verdict_of(config, trials)
+    verdict, shown = verdict_of(config, trials), config.reward.shown
     if verdict is not None:
         for one in verdict.standings:
             if one.trial.candidate.origin in SEARCH_ORIGINS:
-                margin = f"{one.mean - verdict.best_known.mean:+.1f} against the best known neck"
-                yield one.trial, f"{config.reward.name} {one.mean:.1f}, confirmed, {margin}"
+                margin = f"{shown(one.mean - verdict.best_known.mean, signed=True)} against the best known neck"
+                yield one.trial, f"{config.reward.name} {shown(one.mean)}, confirmed, {margin}"
         return
     candidates = [trial for origin in SEARCH_ORIGINS for trial in found(trials, origin) if trial.copied_from is None]
     known = max((trial.reward or 0.0 for trial in known_necks(trials)), default=None)
     for trial in sorted(candidates, key=lambda trial: (-(trial.reward or 0.0), trial.number)):
-        margin = "" if known is None else f", {(trial.reward or 0.0) - known:+.1f} against the best known neck"
-        yield trial, f"{config.reward.name} {trial.reward:.1f}, observed once{margin}"
+        reward = trial.reward or 0.0
+        margin = "" if known is None else f", {shown(reward - known, signed=True)} against the best known neck"
+        yield trial, f"{config.reward.name} {shown(reward)}, observed once{margin}"
 
 
 def _of_decisions(config: SearchConfig, trials: Sequence[Trial]) -> Iterator[ReportFigure]:

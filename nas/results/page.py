@@ -32,7 +32,7 @@ from nas.terminal import shown
 SECTIONS = {
     "search": "The search",
     "confirmation": "Confirmed",
-    "cost": "What AP costs",
+    "cost": "What it costs",
     "architectures": "Best necks found",
     "decisions": "What decided",
     "final": "Trained in full",
@@ -92,6 +92,7 @@ class Content:
     final_steps: int = 0
     failures: Table | None = None
     rejections: str = ""
+    measures: str = ""
     num_trials: int
     trials_file: str = TRIALS_FILE
     origin: Origin

@@ -11,7 +11,7 @@ from nas.atomic_write import atomic_write
 from nas.configuration import ConfigError, from_dict
 from nas.errors import UserError
 from nas.results import page, page_tables
-from nas.results.confirmed import conclusion, percent, verdict_of
+from nas.results.confirmed import conclusion, interval, percent, verdict_of
 from nas.results.figures import ReportFigure, report_figures
 from nas.results.labels import neck_name
 from nas.results.summary import (
@@ -96,14 +96,14 @@ def _leaders(config: SearchConfig, trials: Sequence[Trial]) -> dict[str, str]:
     if verdict is not None:
         pairs = (("best found", verdict.best_found), ("best known neck", verdict.best_known))
         facts = {
-            label: f"{config.reward.name} {one.mean:.1f} ({one.low:.1f} .. {one.high:.1f}), "
+            label: f"{config.reward.name} {config.reward.shown(one.mean)} ({interval(config, one.low, one.high)}), "
             + neck_name(config, one.trial)
             for label, one in pairs
         }
         return {**facts, "better with probability": percent(verdict.probability)}
     observed = (("best found, observed", best_found(trials)), ("best known neck, observed", best(known_necks(trials))))
     return {
-        label: f"{config.reward.name} {trial.reward:.1f}, {neck_name(config, trial)}"
+        label: f"{config.reward.name} {config.reward.shown(trial.reward)}, {neck_name(config, trial)}"
         for label, trial in observed
         if trial is not None and trial.reward is not None
     }
@@ -124,9 +124,22 @@ def _content(
         front_title=front_title(config),
         failures=page_tables.failure_table(failure_reasons(trials)),
         rejections=rejections(trials),
+        measures=_measures(config),
         num_trials=len(trials),
         **_final(run),
         origin=page.origin(run.read_record()),
+    )
+
+
+def _measures(config: SearchConfig) -> str:
+    """What the figures of the tables are."""
+    if config.task.is_proxy:
+        return (
+            "AP is in percent on the reward split, one training each. Parameters, multiply-adds and latency (batch 1, "
+            "on the worker) are those of the neck alone."
+        )
+    return (
+        f"The metrics are those of the task {config.task.name}, one training each; costs are those of the neck alone."
     )
 
 

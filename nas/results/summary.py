@@ -16,6 +16,7 @@ from nas.results.time_left import estimated_left
 from nas.search.config import SearchConfig
 from nas.search.confirmation import trials_left
 from nas.search.records import KNOWN_PREFIX, RANDOM, SEARCH, Trial
+from nas.search.reward import AVERAGE_PRECISION, figures
 from nas.search.standings import best, best_found, found, scored
 
 COLUMNS = ("AP", "AP50", "APs", "APm", "APl", "params", "macs", "latency_ms")
@@ -141,11 +142,13 @@ def searcher_name(config: SearchConfig) -> str:
 
 
 def cell(trial: Trial, column: str) -> str:
-    """A metric, or the reward, as the tables show it."""
+    """A metric, or the reward, as the tables show it: average precisions and costs with one decimal."""
     value = trial.reward if column == "reward" else trial.metrics.get(column)
     if value is None:
         return "-"
-    return f"{value / _UNITS.get(column, 1):.1f}"
+    if column in COLUMNS or AVERAGE_PRECISION.fullmatch(column):
+        return f"{value / _UNITS.get(column, 1):.1f}"
+    return figures(value)
 
 
 def status(config: SearchConfig, trials: Sequence[Trial], live: bool) -> dict[str, Any]:

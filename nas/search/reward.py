@@ -72,6 +72,16 @@ class RewardConfig:
         return self.metric if self.objective in ("ap", "pareto") else "reward"
 
     @property
+    def is_ap(self) -> bool:
+        """True if rewards are average precisions, or such weighed against a cost."""
+        return self.objective in OBJECTIVES and AVERAGE_PRECISION.fullmatch(self.metric) is not None
+
+    def shown(self, value: float, *, signed: bool = False) -> str:
+        """A reward, or a difference of two, as text: average precisions with one decimal, others with three figures."""
+        text = f"{value:z.1f}" if self.is_ap else figures(value)
+        return f"+{text}" if signed and not text.startswith("-") else text
+
+    @property
     def needed(self) -> tuple[str, ...]:
         """Metrics that no trial may lack."""
         needed = {"ap": (self.metric,), "mnasnet": (self.metric, self.cost), "pareto": (self.metric, self.cost)}
@@ -121,6 +131,11 @@ def _by_reference(name: str, metrics: Mapping[str, Any]) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise RewardError(f"the reward {name} must return a finite number, it returned {shown_metric(value)}")
     return float(value)
+
+
+def figures(value: float) -> str:
+    """A number with three significant figures, large ones in full."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def shown_metric(value: object) -> str:

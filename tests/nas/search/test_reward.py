@@ -70,3 +70,19 @@ def test_configurations_that_make_no_sense_are_refused(fields, message):
 def test_metrics_without_a_reward_say_what_is_missing(metrics, message):
     with pytest.raises(RewardError, match=message):
         reward_of(RewardConfig(objective="mnasnet", target=1e7), metrics)
+
+
+@pytest.mark.parametrize(
+    ("fields", "value", "text"),
+    [
+        ({}, 43.849, "43.8"),
+        ({}, -0.04, "0.0"),
+        ({"objective": "mnasnet", "target": 1e7}, 41.26, "41.3"),
+        ({"metric": "margin"}, -0.163077, "-0.163"),
+        ({"metric": "score"}, 12345.6, "12,346"),
+        ({"objective": "mine.py:reward"}, 0.00123456, "0.00123"),
+    ],
+)
+def test_average_precisions_have_one_decimal_and_other_rewards_three_figures(fields, value, text):
+    assert RewardConfig(**fields).shown(value) == text
+    assert RewardConfig(**fields).shown(value, signed=True) == (text if text.startswith("-") else f"+{text}")
