@@ -50,9 +50,9 @@ class Unreliable(MemoryFileSystem):
             Unreliable.failures -= 1
             raise ConnectionError("the network is down")
 
-    def pipe_file(self, path, value, mode="overwrite", **kwargs):
+    def pipe_file(self, path, value, *mode, **kwargs):
         self._fail(path)
-        return super().pipe_file(path, value, mode, **kwargs)
+        return super().pipe_file(path, value, *mode, **kwargs)
 
     def put_file(self, lpath, rpath, **kwargs):
         self._fail(rpath)
