@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from controllers.records import State
 from nas.runs.journal_lines import JournalError
-from nas.runs.recorded import STATES, check_together, read_trial
+from nas.runs.recorded import STATES, check_together, ended_at, read_trial
 from nas.runs.run_directory import RunDirectory
 from nas.runs.storage import Connection
 from nas.search.records import Candidate, Trial
@@ -128,6 +128,7 @@ class Journal:
         trial_id = self._stored[number]._trial_id
         self._require_ours()
         self._connection.do(lambda: self._write_outcome(trial_id, state, reward, outcome))
+        stored = self._connection.do(lambda: self._storage.get_trial(trial_id))
         finished = replace(
             self._trials[number],
             state=state,
@@ -137,6 +138,7 @@ class Journal:
             copied_from=copied_from,
             order=outcome["order"],
             rejected=tuple(rejected),
+            ended=ended_at(stored),
         )
         self._trials[number] = finished
         self._num_finished += 1

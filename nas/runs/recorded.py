@@ -133,8 +133,13 @@ def _read(trial: FrozenTrial) -> Trial:
         copied_from=_field(outcome, "copied_from", int, None),
         order=_field(outcome, "order", int, None),
         rejected=_texts(_field(outcome, "rejected", list, [])),
-        ended=None if trial.datetime_complete is None else trial.datetime_complete.timestamp(),
+        ended=ended_at(trial),
     )
+
+
+def ended_at(trial: FrozenTrial) -> float | None:
+    """When a stored trial finished, in seconds since 1970; None while it runs."""
+    return None if trial.datetime_complete is None else trial.datetime_complete.timestamp()
 
 
 _MISSING = object()
