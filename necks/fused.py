@@ -19,9 +19,15 @@ Module = TypeVar("Module", bound=nn.Module)
 
 
 def fused(neck: Module) -> Module:
-    """A copy in evaluation mode without batch norms after convolutions, whose pyramids are `FusedPyramid`s, and in
-    channels_last, which convolutions without gradients are quickest in."""
-    folded = fold_batch_norms(neck).to(memory_format=torch.channels_last)
+    """A copy in evaluation mode without batch norms after convolutions, whose pyramids are `FusedPyramid`s.
+
+    Its convolutions are in channels_last, which they are quickest in; those of 1x1 take the layout of their maps, as it
+    costs more to change a backbone's wide ones.
+    """
+    folded = fold_batch_norms(neck)
+    for module in folded.modules():
+        if isinstance(module, nn.Conv2d) and module.kernel_size != (1, 1):
+            module.to(memory_format=torch.channels_last)
     for parent in list(folded.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, Pyramid):

@@ -17,7 +17,7 @@ CONSTANTS = {
 """Lines that define what functions name."""
 
 
-def _functions() -> list[FunctionType]:
+def library_functions() -> list[FunctionType]:
     """All of them, those that others call first."""
     functions: list[Any] = [
         *(sizes.ceil_div, sizes.same_padding, sizes.tiles),
@@ -33,7 +33,7 @@ def called(lines: Iterable[str]) -> list[list[str]]:
     """Source of the functions that these lines call, and of those that they call in turn."""
     text = "\n".join(lines)
     found: list[list[str]] = []
-    for function in reversed(_functions()):
+    for function in reversed(library_functions()):
         if re.search(rf"(?<![\w.]){function.__name__}\(", text):
             source = _without_traces(inspect.getsource(function))
             text += source

@@ -10,11 +10,13 @@ import pytest
 import torch
 
 from nas.drawing.architecture import architecture
+from nas.export.library import library_functions
 from nas.export.python_file import write_python
 from nas.results.compare import cell_lines
 from necks import MergeNeck, load_exported, save_exported
 from necks.exported import ExportedError
-from necks.merge import FUNCTIONS
+from necks.merge import FUNCTIONS, RESERVED
+from necks.straight import NAMESPACE
 from search_space import Genotype, GenotypeError, MergeCell, PyramidSpace, known, references
 from search_space.references import BadReferenceError, trust
 from tests.support.own_search import project_in
@@ -34,6 +36,9 @@ def sum_maps_2(maps):
 def up(maps):
     return maps[0]
 
+def max_pool(maps):
+    return maps[0]
+
 LIMIT = 3
 """
 
@@ -42,7 +47,7 @@ LIMIT = 3
 def ops(tmp_path, monkeypatch):
     """The current directory, with `my_ops.py`, which is trusted."""
     with project_in(tmp_path, monkeypatch, my_ops=OPS) as directory:
-        trust(["my_ops:max_maps", "my_ops:sum_maps_2", "my_ops:up", "my_ops:LIMIT", "my_ops:gone"])
+        trust(["my_ops:max_maps", "my_ops:sum_maps_2", "my_ops:up", "my_ops:max_pool", "my_ops:LIMIT", "my_ops:gone"])
         FUNCTIONS.clear()
         yield directory
         FUNCTIONS.clear()
@@ -117,9 +122,10 @@ def test_gradients_and_compile_go_through_it(ops):
 @pytest.mark.parametrize(
     ("merge", "message"),
     [
-        ("my_ops:gone", "my_ops has no 'gone'; it has max_maps, sum_maps_2, up"),
+        ("my_ops:gone", "my_ops has no 'gone'; it has max_maps, max_pool, sum_maps_2, up"),
         ("my_ops:LIMIT", "the merge my_ops:LIMIT is no function at the top of a module"),
         ("my_ops:up", "the merge my_ops:up has a name that another function has; rename it"),
+        ("my_ops:max_pool", "the merge my_ops:max_pool has a name that another function has; rename it"),
         ("os:getcwd", "os:getcwd is code that nobody said to trust"),
     ],
 )
@@ -143,3 +149,7 @@ def test_an_export_of_a_stranger_runs_nothing(ops, tmp_path, monkeypatch):
     with pytest.raises(ExportedError, match="my_ops:max_maps is code that nobody said to trust"):
         load_exported(tmp_path / "neck")
     assert not (tmp_path / "ran").exists()
+
+
+def test_no_merge_may_have_a_name_that_programs_or_exported_files_use(ops):
+    assert set(NAMESPACE) | {function.__name__ for function in library_functions()} <= RESERVED

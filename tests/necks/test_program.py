@@ -8,6 +8,7 @@ from collections import OrderedDict
 
 import pytest
 import torch
+from torch import nn
 
 from necks import MergeNeck, Recipe, build_neck
 from necks.testing import features
@@ -105,3 +106,11 @@ def test_an_error_in_a_program_shows_its_line():
     with pytest.raises(AttributeError) as caught:
         neck.pyramids[0](["no map"] * 5)
     assert str(caught.traceback[-1].statement).strip() == "size3 = p3.shape[-2:]"
+
+
+def test_a_fused_neck_keeps_the_layout_of_wide_maps():
+    """A 1x1 convolution whose weights are in channels_last lays out the maps that it is given."""
+    neck = build_neck("bifpn", in_channels=(32, 48, 64), out_channels=8).eval().fuse()
+    for conv in (module for module in neck.modules() if isinstance(module, nn.Conv2d)):
+        wanted = torch.contiguous_format if conv.kernel_size == (1, 1) else torch.channels_last
+        assert conv.weight.stride() == torch.empty(conv.weight.shape, memory_format=wanted).stride()
