@@ -15,7 +15,7 @@ from nas.terminal import log_to_standard_error
 PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "Search": (searches.search, searches.extend, searches.retrain, searches.rerun, searches.submit),
     "Look and take along": (results.status, results.report, results.dashboard, results.describe, results.export),
-    "Detectors": (detectors.train, detectors.evaluate, detectors.convert),
+    "Detectors": (detectors.train, detectors.evaluate, detectors.predict, detectors.convert),
 }
 GROUPS = {"data": data.app, "proxy": proxy.app}
 

@@ -1,4 +1,4 @@
-"""`nasfpn train`, `evaluate`, `convert`."""
+"""`nasfpn train`, `evaluate`, `predict`, `convert`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,21 @@ from typing import Annotated
 
 import typer
 
-from nas.cli.options import ADDRESS, TensorBoard, Track, TrainAssignments, tracked
+from nas.cli.options import (
+    ADDRESS,
+    BatchSize,
+    DetectorDir,
+    Device,
+    ImageSize,
+    MaxPixels,
+    Resize,
+    TensorBoard,
+    Track,
+    TrainAssignments,
+    ValueRange,
+    reading_of,
+    tracked,
+)
 
 
 def train(
@@ -39,7 +53,7 @@ def train(
 
 
 def evaluate(
-    detector: Annotated[Path, typer.Argument(metavar="DETECTOR_DIR", help="A saved detector: nasfpn train, convert.")],
+    detector: DetectorDir,
     annotations: Annotated[Path, typer.Option(help="COCO instances file with the detector's categories.")],
     images: Annotated[Path, typer.Option(help="Folder that its file names are relative to.")],
     out: Annotated[Path | None, typer.Option(help="Directory to write; default DETECTOR_DIR/evaluation.")] = None,
@@ -47,13 +61,11 @@ def evaluate(
         int | None, typer.Option("--exit", metavar="R", help="Stop after R repeats (anytime detectors).")
     ] = None,
     exits: Annotated[bool, typer.Option("--exits", help="Score every exit: AP against multiply-adds.")] = False,
-    size: Annotated[int | None, typer.Option(help="Longer side of the images in pixels; default: the trained.")] = None,
-    batch_size: Annotated[int, typer.Option(help="Images at once.")] = 8,
-    resize: Annotated[
-        str, typer.Option(help="letterbox: as all training here; torchvision: as converted detectors were trained.")
-    ] = "letterbox",
+    size: ImageSize = None,
+    batch_size: BatchSize = 8,
+    resize: Resize = "letterbox",
     scorer: Annotated[str, typer.Option(help="pycocotools, or faster_coco_eval.")] = "pycocotools",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, xpu or mps.")] = "auto",
+    device: Device = "auto",
     pictures: Annotated[int, typer.Option(help="Images to draw detections on; 0 for none.")] = 4,
     min_score: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Lowest score of the detections that are drawn.")
@@ -61,21 +73,15 @@ def evaluate(
     allow_outside: Annotated[
         bool, typer.Option("--allow-outside", help="File names may lead out of the image folder.")
     ] = False,
-    value_range: Annotated[
-        tuple[float, float] | None,
-        typer.Option(metavar="LOW HIGH", help="Black and white of images with more than 8 bits: data.value_range."),
-    ] = None,
-    max_pixels: Annotated[int | None, typer.Option(min=1, help="Of the largest image: data.max_pixels.")] = None,
+    value_range: ValueRange = None,
+    max_pixels: MaxPixels = None,
 ) -> None:
     """COCO AP of a saved detector, in all and by class; detections in COCO's format; pictures of some.
 
     An image is taken as stored if that has the annotated size, else turned as its EXIF orientation says.
     """
     from nas.commands.evaluate import evaluate_detector
-    from nas.data.image_files import MAX_PIXELS, Reading
 
-    if value_range is not None and not value_range[0] < value_range[1]:
-        raise typer.BadParameter(f"LOW must be less than HIGH, got {value_range}", param_hint="--value-range")
     evaluate_detector(
         detector,
         annotations,
@@ -91,7 +97,40 @@ def evaluate(
         pictures=pictures,
         min_score=min_score,
         allow_outside=allow_outside,
-        reading=Reading(value_range=value_range, max_pixels=max_pixels or MAX_PIXELS),
+        reading=reading_of(value_range, max_pixels),
+    )
+
+
+def predict(
+    detector: DetectorDir,
+    images: Annotated[list[Path], typer.Argument(help="Image files, and directories with images at any depth.")],
+    out: Annotated[Path, typer.Option(help="Directory to write.")],
+    min_score: Annotated[float, typer.Option(min=0.0, max=1.0, help="Lowest score of detections that count.")] = 0.3,
+    size: ImageSize = None,
+    batch_size: BatchSize = 8,
+    resize: Resize = "letterbox",
+    device: Device = "auto",
+    pictures: Annotated[bool, typer.Option("--pictures/--no-pictures", help="Draw detections on images.")] = True,
+    value_range: ValueRange = None,
+    max_pixels: MaxPixels = None,
+) -> None:
+    """Detections in images without annotations: a line per image, pictures, and JSON in COCO's formats.
+
+    Images are turned as their EXIF orientation says. Exit status 1 if files could not be read.
+    """
+    from nas.commands.predict import predict_images
+
+    predict_images(
+        detector,
+        images,
+        out,
+        min_score=min_score,
+        size=size,
+        batch_size=batch_size,
+        resize=resize,
+        device=device,
+        pictures=pictures,
+        reading=reading_of(value_range, max_pixels),
     )
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from nas.data.image_files import Reading
 
 ADDRESS = "Ray cluster to use, such as auto or HOST:6379; default: this machine."
 Track = Annotated[
@@ -28,6 +32,31 @@ RunDir = Annotated[str, typer.Argument(metavar="RUN_DIR", help="Directory of a s
 Verbose = Annotated[
     bool, typer.Option("--verbose", "-v", help="A second line per trial: all APs, latency, what its cells compute.")
 ]
+
+DetectorDir = Annotated[Path, typer.Argument(metavar="DETECTOR_DIR", help="A saved detector: nasfpn train, convert.")]
+ImageSize = Annotated[int | None, typer.Option(help="Longer side of the images in pixels; default: the trained.")]
+BatchSize = Annotated[int, typer.Option(help="Images at once.")]
+Resize = Annotated[
+    str, typer.Option(help="letterbox: as all training here; torchvision: as converted detectors were trained.")
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, xpu or mps.")]
+ValueRange = Annotated[
+    tuple[float, float] | None,
+    typer.Option(metavar="LOW HIGH", help="Black and white of images with more than 8 bits: data.value_range."),
+]
+MaxPixels = Annotated[int | None, typer.Option(min=1, help="Of the largest image: data.max_pixels.")]
+
+
+def reading_of(value_range: tuple[float, float] | None, max_pixels: int | None) -> Reading:
+    """
+    Raises:
+        BadParameter: for a range that does not rise.
+    """
+    from nas.data.image_files import MAX_PIXELS, Reading
+
+    if value_range is not None and not value_range[0] < value_range[1]:
+        raise typer.BadParameter(f"LOW must be less than HIGH, got {value_range}", param_hint="--value-range")
+    return Reading(value_range=value_range, max_pixels=max_pixels or MAX_PIXELS)
 
 
 def tracked(names: list[str] | None, tensorboard: bool) -> tuple[str, ...]:

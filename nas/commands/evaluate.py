@@ -10,18 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from rich.progress import Progress
-from torchvision.models.detection import RetinaNet
 
+from nas.commands.given_detector import given_detector, made
 from nas.commands.trainings import make_table
 from nas.credentials import without_credentials_in
 from nas.data.coco import CocoSplit
-from nas.data.evaluate import coco_results
+from nas.data.evaluate import bare_results
 from nas.data.image_files import Reading
-from nas.detection.device import DeviceError, pick_device
-from nas.detection.saved import load_detector
 from nas.environment import environment
 from nas.evaluation.evaluate import (
-    EvaluationError,
     ExitResult,
     Settings,
     choose_exits,
@@ -30,16 +27,11 @@ from nas.evaluation.evaluate import (
     open_split,
 )
 from nas.evaluation.pictures import ap_against_macs, detections_on_images
-from nas.export.sources import is_detector, is_exported_neck
 from nas.plain_json import dumps
-from nas.runs.remote.staging import CONFIG
-from nas.runs.trial_names import split_name
 from nas.terminal import console
 from nas.text import NAME_LIMIT, plain
-from search_space.files import is_there
 
 MEASURES = ("AP", "AP50", "AP75", "APs", "APm", "APl")
-RESULT_KEYS = ("image_id", "category_id", "bbox", "score")
 RESULTS_FILE = "results.json"
 
 
@@ -61,16 +53,14 @@ def evaluate_detector(
     allow_outside: bool,
     reading: Reading,
 ) -> None:
-    _refuse_others(directory)
-    detector, spec = load_detector(directory)
+    detector, spec = given_detector(directory, device)
     settings = Settings(size=size or spec.image_size, batch_size=batch_size, resize=resize, scorer=scorer)
     exits = choose_exits(detector, repeats, every_exit)
-    _move(detector, device)
     split, others = for_detector(open_split(annotations, images, allow_outside=allow_outside, reading=reading), spec)
     if others:
         names = ", ".join(f"{plain(name, NAME_LIMIT)!r} ({boxes} boxes)" for name, boxes in others.items())
         console.print(f"left out, since the detector does not know them: {names}", soft_wrap=True)
-    out = _made(directory / "evaluation" if out is None else out)
+    out = made(directory / "evaluation" if out is None else out)
     start = time.monotonic()
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("images", total=len(split))
@@ -85,45 +75,6 @@ def evaluate_detector(
         figure = detections_on_images(split, results[-1].found, pictures, min_score)
         figure.savefig(out / "detections.png", dpi=150)
     console.print(f"{len(split)} images in {seconds:.0f} s; everything is in {out}", soft_wrap=True)
-
-
-def _refuse_others(directory: Path) -> None:
-    """
-    Raises:
-        EvaluationError: for what is no detector, with where there is one or how to come by one.
-    """
-    if is_detector(directory):
-        return
-    model = directory / "model"
-    if is_detector(model):
-        raise EvaluationError(f"{directory} is the directory of a training; its detector is in {model}: give that")
-    _, number = split_name(str(directory))
-    if number is not None or is_there(directory / CONFIG) or is_exported_neck(directory):
-        what = "an exported neck" if is_exported_neck(directory) else f"a {'search' if number is None else 'trial'}"
-        raise EvaluationError(
-            f"{directory} is {what}, and there is no detector to score; train one: nasfpn train EXPERIMENT --neck "
-            f"{directory} --run-dir DIR, then give DIR/model"
-        )
-    if not is_there(directory):
-        raise EvaluationError(
-            f"there is no directory {directory}; give one that nasfpn train (DIR/model) or convert made"
-        )
-
-
-def _made(out: Path) -> Path:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise EvaluationError(f"{out} cannot be written to ({error.strerror}); give --out a directory") from error
-    return out
-
-
-def _move(detector: RetinaNet, name: str) -> None:
-    """PyTorch says in several ways that a name is no device."""
-    try:
-        detector.to(pick_device(name))
-    except (RuntimeError, AssertionError, DeviceError) as error:
-        raise EvaluationError(f"--device {name}: {str(error).splitlines()[0]}") from error
 
 
 def _print(results: Sequence[ExitResult], split: CocoSplit) -> None:
@@ -156,5 +107,4 @@ def _write(out: Path, split: CocoSplit, results: Sequence[ExitResult], about: di
     (out / RESULTS_FILE).write_text(dumps(record, indent=2) + "\n")
     for one in results:
         name = "detections.json" if len(results) == 1 else f"detections_exit_{one.repeats}.json"
-        found = [{key: entry[key] for key in RESULT_KEYS} for entry in coco_results(split, one.found)]
-        (out / name).write_text(json.dumps(found) + "\n")
+        (out / name).write_text(json.dumps(bare_results(split, one.found)) + "\n")

@@ -19,6 +19,8 @@ from nas.data.config import DataError
 from nas.data.instances import quiet
 from nas.errors import UserError
 
+RESULT_KEYS = ("image_id", "category_id", "bbox", "score")
+
 _AREAS = {"AP": 0, "APs": 1, "APm": 2, "APl": 3}
 _MAX_DETECTIONS = 100  # per image and class, the surest ones
 
@@ -132,6 +134,11 @@ def coco_results(split: CocoSplit, detections: Mapping[int, Detections]) -> list
                 }
             )
     return results
+
+
+def bare_results(split: CocoSplit, detections: Mapping[int, Detections]) -> list[dict[str, Any]]:
+    """Detections in COCO's result format, as `coco_results` but with the format's own fields alone."""
+    return [{key: entry[key] for key in RESULT_KEYS} for entry in coco_results(split, detections)]
 
 
 def find_scorer(name: str) -> tuple[Callable[[], Any], Callable[..., Any]]:

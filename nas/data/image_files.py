@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,6 +87,25 @@ def read_pixels(path: Path, width: int, height: int, reading: Reading = USUAL) -
             channel where no range of values is given.
         WrongSizeError: if the image has another size, as stored and turned.
     """
+    return _read(path, lambda image: _as_stated(image, width, height), reading)
+
+
+def read_upright(path: Path, reading: Reading = USUAL) -> Image.Image:
+    """An image of any colour mode as RGB of 8 bits, turned as its EXIF orientation says: as viewers show it.
+
+    Raises:
+        UnreadableImageError: as `read_pixels`.
+    """
+    return _read(path, ImageOps.exif_transpose, reading).image
+
+
+def greys(extremes: tuple[float, float], value_range: tuple[float, float] | None) -> tuple[int, int]:
+    """Darkest and lightest of 256 greys that values of more than 8 bits become."""
+    low, high = _to_eight_bits(np.asarray(extremes), value_range).tolist()
+    return low, high
+
+
+def _read(path: Path, turned: Callable[[Image.Image], Image.Image], reading: Reading) -> Pixels:
     if not path.is_file():
         raise UnreadableImageError("cannot be read: there is no plain file")
     try:
@@ -93,15 +113,9 @@ def read_pixels(path: Path, width: int, height: int, reading: Reading = USUAL) -
             if image.format in PROGRAMS:
                 raise UnreadableImageError(f"cannot be read: {image.format} is a program, not pixels; convert it")
             _check_pixels(image, reading.max_pixels)
-            return _to_rgb(_as_stated(image, width, height), reading.value_range)
+            return _to_rgb(turned(image), reading.value_range)
     except UNREADABLE as error:
         raise UnreadableImageError(f"cannot be read: {error}") from error
-
-
-def greys(extremes: tuple[float, float], value_range: tuple[float, float] | None) -> tuple[int, int]:
-    """Darkest and lightest of 256 greys that values of more than 8 bits become."""
-    low, high = _to_eight_bits(np.asarray(extremes), value_range).tolist()
-    return low, high
 
 
 def _open(path: Path) -> Image.Image:
@@ -117,7 +131,7 @@ def _check_pixels(image: Image.Image, most: int) -> None:
     if image.width * image.height > most:
         raise UnreadableImageError(
             f"is too large: {image.width}x{image.height} = {image.width * image.height:,} pixels, of at most {most:,}; "
-            "where it is trusted, set data.max_pixels to more (nasfpn evaluate: --max-pixels)"
+            "where it is trusted, set data.max_pixels to more (nasfpn evaluate and predict: --max-pixels)"
         )
 
 

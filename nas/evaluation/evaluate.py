@@ -185,19 +185,28 @@ def evaluate(
     """
     check_categories(spec, split)
     find_scorer(settings.scorer)
+    results = []
+    for repeats, found in zip(exits, find(detector, split, settings, exits, advance), strict=True):
+        ordered = renumbered(found, spec, split)
+        metrics = coco_ap(split, ordered, scorer=settings.scorer)
+        named, cost = _cost(detector, repeats, settings.size)
+        results.append(ExitResult(named, metrics, cost, ordered))
+    return results
+
+
+def find(
+    detector: RetinaNet,
+    split: CocoSplit,
+    settings: Settings,
+    exits: tuple[int, ...],
+    advance: Callable[[int], None] = lambda _: None,
+) -> list[dict[int, Detections]]:
+    """For every exit, image id -> detections with the detector's own labels; arguments as of `evaluate`."""
     detector.eval()
     detector.transform.min_size, detector.transform.max_size = (settings.size,), settings.size
     if settings.resize == "letterbox":
-        every = find_letterboxed(detector, split, settings.size, exits, settings.batch_size, advance)
-    else:
-        every = find_one_by_one(detector, split, exits, advance)
-    results = []
-    for repeats, found in zip(exits, every, strict=True):
-        renumbered = _renumbered(found, spec, split)
-        metrics = coco_ap(split, renumbered, scorer=settings.scorer)
-        named, cost = _cost(detector, repeats, settings.size)
-        results.append(ExitResult(named, metrics, cost, renumbered))
-    return results
+        return find_letterboxed(detector, split, settings.size, exits, settings.batch_size, advance)
+    return find_one_by_one(detector, split, exits, advance)
 
 
 def _cost(detector: RetinaNet, repeats: int, size: int) -> tuple[int | None, Cost]:
@@ -210,7 +219,7 @@ def _cost(detector: RetinaNet, repeats: int, size: int) -> tuple[int | None, Cos
     return repeats, cost
 
 
-def _renumbered(found: Mapping[int, Detections], spec: DetectorSpec, split: CocoSplit) -> dict[int, Detections]:
+def renumbered(found: Mapping[int, Detections], spec: DetectorSpec, split: CocoSplit) -> dict[int, Detections]:
     """Labels by the split's order of categories instead of the detector's."""
     order = torch.tensor([split.category_ids.index(key) for key in spec.category_ids])
     return {image: replace(one, labels=order[one.labels]) for image, one in found.items()}

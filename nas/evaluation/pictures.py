@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -23,6 +24,9 @@ MIN_SCORE = 0.3
 """Default threshold of the detections that are drawn."""
 MOST = 30
 """Boxes of an image that are drawn; of detections those with the highest scores."""
+DPI = 100
+SMALLEST_SIDE, LARGEST_SIDE = 640, 2048
+"""Longer side of the picture of one image, in pixels."""
 LABEL_SIZE = 6.5
 """Size of the classes' names, in points."""
 LABEL_ROOM = 0.04
@@ -44,11 +48,28 @@ def detections_on_images(
     for (left, right), index in zip(figure.subplots(number, 2, squeeze=False), indices, strict=True):
         image, target = split[index]
         image_id = split.image_ids[index]
-        truth = _boxes(split, target["boxes"], target["labels"])
-        detected = _detected(split, found.get(image_id), min_score)
+        truth = _boxes(split.classes, target["boxes"], target["labels"])
+        detected = _detected(split.classes, found.get(image_id), min_score)
         name = label_text(str(split.coco.imgs[image_id]["file_name"]))
         _panel(left, image, f"{name}\nannotated: {_count(truth)}", truth)
         _panel(right, image, f"detected with score >= {min_score:g}: {_count(detected)}", detected)
+    return figure
+
+
+def detections_on_image(image: Tensor, classes: Sequence[str], found: Detections) -> Figure:
+    """One image with what was detected in it, for `savefig(..., dpi=DPI)`.
+
+    The picture has the image's size, between `SMALLEST_SIDE` and `LARGEST_SIDE` pixels on its longer side.
+
+    Args:
+        image: uint8 (3, H, W).
+        classes: names in the order of the labels.
+    """
+    height, width = image.shape[-2:]
+    scale = min(max(1.0, SMALLEST_SIDE / max(height, width)), LARGEST_SIDE / max(height, width)) / DPI
+    figure = Figure(figsize=(max(width * scale, 1 / DPI), max(height * scale, 1 / DPI)), dpi=DPI)
+    axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
+    _panel(axes, image, "", _detected(classes, found, 0.0), aspect="auto")
     return figure
 
 
@@ -81,18 +102,18 @@ class _Box:
     text: str
 
 
-def _boxes(split: CocoSplit, corners: Tensor, labels: Tensor) -> list[_Box]:
+def _boxes(classes: Sequence[str], corners: Tensor, labels: Tensor) -> list[_Box]:
     pairs = zip(corners.tolist(), labels.tolist(), strict=True)
-    return [_Box(box, label, label_text(split.classes[label])) for box, label in pairs]
+    return [_Box(box, label, label_text(classes[label])) for box, label in pairs]
 
 
-def _detected(split: CocoSplit, found: Detections | None, min_score: float) -> list[_Box]:
+def _detected(classes: Sequence[str], found: Detections | None, min_score: float) -> list[_Box]:
     """Best first."""
     if found is None:
         return []
     order = found.scores.argsort(descending=True)
     order = order[found.scores[order] >= min_score]
-    boxes = _boxes(split, found.boxes[order], found.labels[order])
+    boxes = _boxes(classes, found.boxes[order], found.labels[order])
     return [
         replace(box, text=f"{box.text} {score:.2f}")
         for box, score in zip(boxes, found.scores[order].tolist(), strict=True)
@@ -103,9 +124,11 @@ def _count(boxes: Sequence[_Box]) -> str:
     return f"{len(boxes)}" if len(boxes) <= MOST else f"{MOST} of {len(boxes)} drawn"
 
 
-def _panel(axes: Axes, image: Tensor, title: str, boxes: Sequence[_Box]) -> None:
+def _panel(
+    axes: Axes, image: Tensor, title: str, boxes: Sequence[_Box], aspect: Literal["equal", "auto"] = "equal"
+) -> None:
     axes.axis("off")
-    axes.imshow(image.permute(1, 2, 0).numpy(), interpolation="none")
+    axes.imshow(image.permute(1, 2, 0).numpy(), interpolation="none", aspect=aspect)
     axes.set_title(title, fontsize=8)
     for box in boxes[:MOST]:
         _draw(axes, box, float(image.shape[-2]))

@@ -16,8 +16,7 @@ from pycocotools.cocoeval import COCOeval
 
 from nas.data.config import DataError
 from nas.data.evaluate import Detections
-from nas.detection.config import BackboneConfig, HeadConfig
-from nas.detection.saved import DetectorSpec, build_from_spec, load_detector, save_detector
+from nas.detection.saved import load_detector
 from nas.evaluation.evaluate import (
     EvaluationError,
     Settings,
@@ -28,41 +27,18 @@ from nas.evaluation.evaluate import (
     open_split,
 )
 from nas.evaluation.pictures import detections_on_images
-from necks import build_neck
-from necks.exported import neck_to_dict
+from tests.support.busy_detector import IDS, SIDE, save_busy_detector, spec_of
 from tests.support.detections import Limits, assert_same_detections
 
-SIDE = 128
-IDS = {17: "dog", 3: "cat"}
 MEASURES = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 SIZES = {"square": [(SIDE, SIDE)] * 6, "oblong": [(150, 90), (64, 128), (128, 100), (200, 160), (90, 91), (128, 128)]}
-
-
-def spec_of(anytime: bool) -> DetectorSpec:
-    """Its categories are not in the order of their ids."""
-    neck = build_neck("nas_fpn" if anytime else "fpn", in_channels=(128, 256, 512), out_channels=16, repeats=2)
-    return DetectorSpec(
-        backbone=BackboneConfig(name="resnet10"),
-        neck=neck_to_dict(neck),
-        head=HeadConfig(convs=1, octaves=1, score_threshold=0.2, max_detections=30),
-        image_size=SIDE,
-        classes=tuple(IDS.values()),
-        category_ids=tuple(IDS),
-        anytime=anytime,
-    )
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["plain", "anytime"])
 def directory(request, tmp_path_factory):
     """A detector with many detections."""
-    torch.manual_seed(3)
     path = tmp_path_factory.mktemp("saved") / "detector"
-    spec = spec_of(request.param)
-    detector = build_from_spec(spec)
-    for name, value in detector.head.named_parameters():
-        if "cls_logits" in name:
-            torch.nn.init.normal_(value, std=0.05 if value.dim() > 1 else 0.0)
-    save_detector(detector.state_dict(), spec, path)
+    save_busy_detector(path, anytime=request.param)
     return path
 
 

@@ -123,7 +123,7 @@ def test_evaluate_says_where_a_detector_is_or_how_to_come_by_one(run, data, tmp_
     (tmp_path / "training" / "model" / "detector.json").write_text("{}")
     (tmp_path / "empty").mkdir()
     directory, *_ = run
-    no_detector = "and there is no detector to score; train one: nasfpn train EXPERIMENT --neck"
+    no_detector = "and there is no detector in it; train one: nasfpn train EXPERIMENT --neck"
     cases = {
         tmp_path / "training": f"its detector is in {tmp_path}/training/model: give that",
         directory.path: f"is a search, {no_detector} {directory.path}",

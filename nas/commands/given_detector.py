@@ -1,0 +1,72 @@
+"""The detector that a command is given."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torchvision.models.detection import RetinaNet
+
+from nas.detection.device import DeviceError, pick_device
+from nas.detection.saved import DetectorSpec, load_detector
+from nas.evaluation.evaluate import EvaluationError
+from nas.export.sources import is_detector, is_exported_neck
+from nas.runs.remote.staging import CONFIG
+from nas.runs.trial_names import split_name
+from search_space.files import is_there
+
+
+def given_detector(directory: Path, device: str) -> tuple[RetinaNet, DetectorSpec]:
+    """A saved detector in evaluation mode, on a device.
+
+    Raises:
+        EvaluationError: for what is no detector or no device.
+        DetectorError: if its files are damaged.
+    """
+    _refuse_others(directory)
+    detector, spec = load_detector(directory)
+    _move(detector, device)
+    return detector, spec
+
+
+def made(out: Path) -> Path:
+    """A directory to write to.
+
+    Raises:
+        EvaluationError: if it cannot be made.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise EvaluationError(f"{out} cannot be written to ({error.strerror}); give --out a directory") from error
+    return out
+
+
+def _refuse_others(directory: Path) -> None:
+    """
+    Raises:
+        EvaluationError: for what is no detector, with where there is one or how to come by one.
+    """
+    if is_detector(directory):
+        return
+    model = directory / "model"
+    if is_detector(model):
+        raise EvaluationError(f"{directory} is the directory of a training; its detector is in {model}: give that")
+    _, number = split_name(str(directory))
+    if number is not None or is_there(directory / CONFIG) or is_exported_neck(directory):
+        what = "an exported neck" if is_exported_neck(directory) else f"a {'search' if number is None else 'trial'}"
+        raise EvaluationError(
+            f"{directory} is {what}, and there is no detector in it; train one: nasfpn train EXPERIMENT --neck "
+            f"{directory} --run-dir DIR, then give DIR/model"
+        )
+    if not is_there(directory):
+        raise EvaluationError(
+            f"there is no directory {directory}; give one that nasfpn train (DIR/model) or convert made"
+        )
+
+
+def _move(detector: RetinaNet, name: str) -> None:
+    """PyTorch says in several ways that a name is no device."""
+    try:
+        detector.to(pick_device(name))
+    except (RuntimeError, AssertionError, DeviceError) as error:
+        raise EvaluationError(f"--device {name}: {str(error).splitlines()[0]}") from error
