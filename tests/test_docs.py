@@ -28,6 +28,7 @@ from nas.workers.ray_session import connected
 from nasfpn.command import app, main
 from necks import MergeNeck, build_neck, save_exported
 from search_space import known
+from tests.support.other_formats import ultralytics
 
 HOME = Path(__file__).parent.parent
 DOCS = (
@@ -263,11 +264,23 @@ def small(monkeypatch, tmp_path):
         (tmp_path / "my_data" / "annotations" / f"instances_{old}.json").rename(
             tmp_path / "my_data" / "annotations" / f"instances_{new}.json"
         )
+    ultralytics(tmp_path / "my_yolo")
     scripts = [block for block in blocks(HOME / "docs" / "data.md") if block.title.endswith(".py")]
     for script in scripts:
         (tmp_path / script.title).write_text(script.text)
     assert {script.title for script in scripts} == {"my_search.py", "my_training.py"}
     return tmp_path
+
+
+def test_the_conversion_of_the_data_page_runs(tmp_path, monkeypatch, in_process):
+    pytest.importorskip("supervision")
+    ultralytics(tmp_path / "my_yolo")
+    monkeypatch.chdir(tmp_path)
+    every = commands(HOME / "docs" / "data.md", to_run=True)
+    (words,) = [words for words in every if words[:2] == ["data", "convert"]]
+    code, shown, errors = in_process(*words)
+    assert (code, errors) == (0, "")
+    assert "DataConfig(root='my_coco')" in shown
 
 
 @pytest.mark.slow

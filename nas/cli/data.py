@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="Make and check data sets in COCO format.", no_args_is_help=True)
+app = typer.Typer(help="Make, convert and check data sets in COCO format.", no_args_is_help=True)
 
 
 @app.command("make")
@@ -22,6 +22,18 @@ def data_make(
     from nas.commands.data import make_data
 
     make_data(name, root or Path("data") / name, list(set_ or []))
+
+
+@app.command("convert")
+def data_convert(
+    format_: Annotated[str, typer.Argument(metavar="FORMAT", help="yolo or voc.")],
+    source: Annotated[Path, typer.Argument(metavar="DIR", help="The data set, or YOLO's YAML file.")],
+    output: Annotated[Path, typer.Option(help="Directory to write; new or empty.")],
+) -> None:
+    """Write a data set for YOLO or of Pascal VOC in COCO format, and check it (extra: convert)."""
+    from nas.commands.data import convert
+
+    convert(format_, source, output)
 
 
 @app.command("check")

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
 from torch import Tensor
 from torchvision.transforms.functional import pil_to_tensor
 
 from nas.data.coco import CocoSplit
 from nas.data.config import DataError
-from nas.data.image_files import PROGRAMS, USUAL, Reading, read_upright
+from nas.data.image_files import USUAL, Reading, images_below, read_upright
 from nas.data.instances import index_instances
 from search_space.files import is_text
 
@@ -76,7 +74,7 @@ def find_images(places: Sequence[Path], without: Path) -> list[Path]:
     found: dict[Path, None] = {}
     for place in places:
         if place.is_dir():
-            inside = [path for path in _below(place) if not path.resolve().is_relative_to(without.resolve())]
+            inside = [path for path in images_below(place) if not path.resolve().is_relative_to(without.resolve())]
             if not inside:
                 raise DataError(f"{place} holds no images; name files, or a directory with .jpg, .png or the like")
             found.update(dict.fromkeys(inside))
@@ -87,19 +85,3 @@ def find_images(places: Sequence[Path], without: Path) -> list[Path]:
     if wrong := next((path for path in found if not is_text(str(path))), None):
         raise DataError(f"the name of {wrong!a:.200} is no text in UTF-8, so no JSON can hold it; rename the file")
     return list(found)
-
-
-def _below(directory: Path) -> Iterable[Path]:
-    suffixes = _suffixes()
-    for folder, folders, files in os.walk(directory):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (
-            Path(folder) / name
-            for name in sorted(files)
-            if Path(name).suffix.lower() in suffixes and not name.startswith(".")
-        )
-
-
-def _suffixes() -> set[str]:
-    known = Image.registered_extensions()
-    return {suffix for suffix, name in known.items() if name in Image.OPEN and name not in PROGRAMS}

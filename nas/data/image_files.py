@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from PIL import Image, ImageOps
 
 PROGRAMS = ("EPS",)
 """Formats that Ghostscript renders by running the file's own program."""
+ORIENTATION, SIDEWAYS = 0x0112, (5, 6, 7, 8)
+"""EXIF's tag, and its values for images that lie on their side."""
 DEEP_MODES = ("I", "F")
 MAX_PIXELS = 178_956_970
 """Most pixels of an image unless more are allowed; Pillow's limit."""
@@ -97,6 +100,33 @@ def read_upright(path: Path, reading: Reading = USUAL) -> Image.Image:
         UnreadableImageError: as `read_pixels`.
     """
     return _read(path, ImageOps.exif_transpose, reading).image
+
+
+def images_below(directory: Path) -> Iterable[Path]:
+    """All files at any depth with the suffix of an image, in order; hidden ones are left out."""
+    formats = Image.registered_extensions()
+    known = {suffix for suffix, name in formats.items() if name in Image.OPEN and name not in PROGRAMS}
+    for folder, folders, files in os.walk(directory):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield from (
+            Path(folder) / name
+            for name in sorted(files)
+            if Path(name).suffix.lower() in known and not name.startswith(".")
+        )
+
+
+def upright_size(path: Path) -> tuple[int, int]:
+    """Width and height of an image that is turned as its EXIF orientation says; its pixels are not read.
+
+    Raises:
+        UnreadableImageError: for a file that is no image.
+    """
+    try:
+        with _open(path) as image:
+            turned = image.getexif().get(ORIENTATION) in SIDEWAYS
+            return (image.height, image.width) if turned else image.size
+    except UNREADABLE as error:
+        raise UnreadableImageError(f"cannot be read: {error}") from error
 
 
 def greys(extremes: tuple[float, float], value_range: tuple[float, float] | None) -> tuple[int, int]:
