@@ -12,6 +12,7 @@ import torch
 
 from necks.bounds import built
 from necks.contract import Neck
+from necks.downloads import download, is_url, without_secrets
 from necks.files import check_finite, read_tensors, write_tensors
 from necks.merge_neck import MergeNeck
 from necks.modules import KINDS
@@ -95,20 +96,45 @@ def save_exported(neck: Neck, directory: str | Path) -> None:
     (directory / NECK_FILE).write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
 
 
-def load_exported(directory: str | Path) -> Neck:
+def load_exported(place: str | Path) -> Neck:
     """The neck that `save_exported` wrote, with its weights, in evaluation mode, on the CPU.
 
     Files may be links, as in the cache of a model hub. Memory is taken only for a neck whose weights are there.
 
+    Args:
+        place: a directory, or a URL that fsspec knows, such as `hf://USER/MODEL` or `s3://BUCKET/DIRECTORY`, whose
+            files are copied to the user's cache first.
+
     Raises:
         ExportedError: if a file is missing, damaged or was written by another format version, if weights are those of
-            another neck or not finite, or if `genotype.json` describes another neck than `neck.json`.
+            another neck or not finite, if `genotype.json` describes another neck than `neck.json`, or if the URL cannot
+            be used.
     """
-    directory = Path(directory)
+    if isinstance(place, str) and is_url(place):
+        return _load(_downloaded(place), without_secrets(place))
+    return _load(Path(place), str(place))
+
+
+def _downloaded(url: str) -> Path:
+    try:
+        return download(url, (NECK_FILE, WEIGHTS_FILE, GENOTYPE_FILE), without_secrets(url))
+    except ImportError as error:
+        scheme = url.partition("://")[0]
+        raise ExportedError(
+            f"{scheme}:// needs another package, such as s3fs for s3:// and huggingface_hub for hf://"
+        ) from error
+    except Exception as error:
+        reason = type(error).__name__ if url != without_secrets(url) else f"{type(error).__name__}: {error}"
+        raise ExportedError(f"{without_secrets(url)} cannot be used ({reason.splitlines()[0]:.300})") from error
+
+
+def _load(directory: Path, name: str) -> Neck:
+    """Args: name: of the place, for messages."""
     missing = [name for name in (NECK_FILE, WEIGHTS_FILE) if not is_there(directory / name)]
     if missing:
+        advice = "check the URL and the network, or " if is_url(name) else ""
         raise ExportedError(
-            f"{directory} is no exported neck: {', '.join(missing)} missing; write one with nasfpn export"
+            f"{name} is no exported neck: {', '.join(missing)} missing; {advice}write one with nasfpn export"
         )
     data = _read_neck(directory)
     digest = str(data.pop(DIGEST)) if DIGEST in data else None

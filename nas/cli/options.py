@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -33,7 +32,9 @@ Verbose = Annotated[
     bool, typer.Option("--verbose", "-v", help="A second line per trial: all APs, latency, what its cells compute.")
 ]
 
-DetectorDir = Annotated[Path, typer.Argument(metavar="DETECTOR_DIR", help="A saved detector: nasfpn train, convert.")]
+DetectorDir = Annotated[
+    str, typer.Argument(metavar="DETECTOR_DIR", help="A saved detector (nasfpn train, convert), or its URL.")
+]
 ImageSize = Annotated[int | None, typer.Option(help="Longer side of the images in pixels; default: the trained.")]
 BatchSize = Annotated[int, typer.Option(help="Images at once.")]
 Resize = Annotated[

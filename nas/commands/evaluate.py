@@ -13,12 +13,13 @@ from rich.progress import Progress
 
 from nas.commands.given_detector import given_detector, made
 from nas.commands.trainings import make_table
-from nas.credentials import without_credentials_in
+from nas.credentials import without_credentials, without_credentials_in
 from nas.data.coco import CocoSplit
 from nas.data.evaluate import bare_results
 from nas.data.image_files import Reading
 from nas.environment import environment
 from nas.evaluation.evaluate import (
+    EvaluationError,
     ExitResult,
     Settings,
     choose_exits,
@@ -28,6 +29,7 @@ from nas.evaluation.evaluate import (
 )
 from nas.evaluation.pictures import ap_against_macs, detections_on_images
 from nas.plain_json import dumps
+from nas.runs.remote.files import is_url
 from nas.terminal import console
 from nas.text import NAME_LIMIT, plain
 
@@ -36,7 +38,7 @@ RESULTS_FILE = "results.json"
 
 
 def evaluate_detector(
-    directory: Path,
+    model: str,
     annotations: Path,
     images: Path,
     *,
@@ -53,21 +55,21 @@ def evaluate_detector(
     allow_outside: bool,
     reading: Reading,
 ) -> None:
-    detector, spec = given_detector(directory, device)
+    detector, spec = given_detector(model, device)
     settings = Settings(size=size or spec.image_size, batch_size=batch_size, resize=resize, scorer=scorer)
     exits = choose_exits(detector, repeats, every_exit)
     split, others = for_detector(open_split(annotations, images, allow_outside=allow_outside, reading=reading), spec)
     if others:
         names = ", ".join(f"{plain(name, NAME_LIMIT)!r} ({boxes} boxes)" for name, boxes in others.items())
         console.print(f"left out, since the detector does not know them: {names}", soft_wrap=True)
-    out = made(directory / "evaluation" if out is None else out)
+    out = made(_default_out(model) if out is None else out)
     start = time.monotonic()
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("images", total=len(split))
         results = evaluate(detector, spec, split, settings, exits, lambda done: progress.advance(task, done))
     seconds = time.monotonic() - start
     _print(results, split)
-    about = {"detector": str(directory), "annotations": str(annotations), "images": str(images)}
+    about = {"detector": without_credentials(model), "annotations": str(annotations), "images": str(images)}
     _write(out, split, results, {**about, "settings": vars(settings), "seconds": seconds})
     if len(results) > 1:
         ap_against_macs(results).savefig(out / "ap_against_macs.png", dpi=150)
@@ -75,6 +77,16 @@ def evaluate_detector(
         figure = detections_on_images(split, results[-1].found, pictures, min_score)
         figure.savefig(out / "detections.png", dpi=150)
     console.print(f"{len(split)} images in {seconds:.0f} s; everything is in {out}", soft_wrap=True)
+
+
+def _default_out(model: str) -> Path:
+    """
+    Raises:
+        EvaluationError: for a URL, which nothing is written to.
+    """
+    if is_url(model):
+        raise EvaluationError("a detector at a URL needs --out: a directory for what is written")
+    return Path(model) / "evaluation"
 
 
 def _print(results: Sequence[ExitResult], split: CocoSplit) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from nas.credentials import without_credentials
 from nas.errors import UserError
 from nas.export.card import write_card
 from nas.export.files import prepared, written_to
@@ -14,6 +15,8 @@ from nas.results.export import export
 from nas.runs.journal import open_journal
 from nas.runs.own_code import trusts_code
 from nas.runs.places import fetched
+from nas.runs.remote.exports import DETECTOR_FILES, NECK_FILES, local_export
+from nas.runs.remote.files import is_url
 from nas.runs.trial_names import named_trial
 from nas.terminal import console
 
@@ -22,16 +25,17 @@ def export_anything(place: str, output: Path, trial: int | None, formats: Sequen
     """Write the plain files, the formats and a model card.
 
     Args:
-        place: of a search, a trial of one, an exported neck or a saved detector; a URL only of a search.
+        place: of a search, a trial of one, an exported neck or a saved detector, or the URL of one of these.
     """
     chosen(formats)
     if fold and not formats:
         raise UserError("--fold is for the formats that are generated; name one with --format")
-    directory = Path(place)
+    directory = local_export(place, (*NECK_FILES, *DETECTOR_FILES))
     if is_exported_neck(directory) or is_detector(directory):
         if trial is not None:
-            raise UserError(f"{place} is one model, not a search; leave --trial out")
-        _export_directory(directory, output, formats, fold=fold)
+            raise UserError(f"{without_credentials(place)} is one model, not a search; leave --trial out")
+        name = without_credentials(place) if is_url(place) else directory.name
+        _export_directory(directory, name, output, formats, fold=fold)
     else:
         run_dir, number = named_trial(place, trial)
         _export_trial(run_dir, output, number, formats, fold=fold)
@@ -47,10 +51,10 @@ def _export_trial(place: str, output: Path, number: int | None, formats: Sequenc
     )
 
 
-def _export_directory(directory: Path, output: Path, formats: Sequence[str], *, fold: bool) -> None:
+def _export_directory(directory: Path, name: str, output: Path, formats: Sequence[str], *, fold: bool) -> None:
     if output.resolve() == directory.resolve():
         raise UserError(f"{output} is what is exported; give --output another directory")
-    source = detector_source(directory) if is_detector(directory) else neck_source(directory)
+    source = detector_source(directory, name) if is_detector(directory) else neck_source(directory, name)
     prepared(output)
     with written_to(output):
         save_plain(source, output)

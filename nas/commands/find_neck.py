@@ -13,6 +13,8 @@ from nas.results.labels import width_note
 from nas.runs.journal import open_journal
 from nas.runs.own_code import trusts_code
 from nas.runs.places import fetched
+from nas.runs.remote.exports import NECK_FILES, local_export
+from nas.runs.remote.files import is_url
 from nas.runs.remote.staging import CONFIG
 from nas.runs.trial_names import chosen_trial, split_name
 from nas.search.config import SearchConfig
@@ -48,18 +50,18 @@ def find_neck(name: str) -> Found:
     """
     if name in NECKS:
         return Found(name, name)
-    path = Path(name)
+    path, label = local_export(name, NECK_FILES), without_credentials(name)
     if is_there(path / NECK_FILE):
         neck = read_neck(path)
-        return Found(name, neck.genotype if isinstance(neck, MergeNeck) else None, neck)
+        return Found(label, neck.genotype if isinstance(neck, MergeNeck) else None, neck)
     if is_there(path / GENOTYPE_FILE) or (is_there(path) and not path.is_dir()):
-        return Found(name, _read(path))
+        return Found(label, _read(path))
     place, number = split_name(name)
-    if number is not None or is_there(path / CONFIG):
+    if number is not None or is_url(name) or is_there(path / CONFIG):
         return _trial(place, number)
     raise UserError(
         f"{without_credentials(name)!r} is neither a known neck ({', '.join(NECKS)}) nor a genotype's JSON file nor an "
-        "exported neck nor a search (RUN_DIR for the best found, RUN_DIR:NUMBER for a trial)"
+        "exported neck nor a search (RUN_DIR for the best found, RUN_DIR:NUMBER for a trial), nor a URL of these"
     )
 
 

@@ -6,22 +6,31 @@ from pathlib import Path
 
 from torchvision.models.detection import RetinaNet
 
+from nas.credentials import without_credentials
 from nas.detection.device import DeviceError, pick_device
-from nas.detection.saved import DetectorSpec, load_detector
+from nas.detection.saved import DETECTOR_FILE, DetectorSpec, load_detector
 from nas.evaluation.evaluate import EvaluationError
 from nas.export.sources import is_detector, is_exported_neck
+from nas.runs.remote.exports import DETECTOR_FILES, local_export
+from nas.runs.remote.files import is_url
 from nas.runs.remote.staging import CONFIG
 from nas.runs.trial_names import split_name
 from search_space.files import is_there
 
 
-def given_detector(directory: Path, device: str) -> tuple[RetinaNet, DetectorSpec]:
+def given_detector(place: str, device: str) -> tuple[RetinaNet, DetectorSpec]:
     """A saved detector in evaluation mode, on a device.
+
+    Args:
+        place: its directory or URL.
 
     Raises:
         EvaluationError: for what is no detector or no device.
         DetectorError: if its files are damaged.
     """
+    directory = local_export(place, DETECTOR_FILES)
+    if is_url(place) and not is_detector(directory):
+        raise EvaluationError(f"{without_credentials(place)} holds no saved detector: there is no {DETECTOR_FILE}")
     _refuse_others(directory)
     detector, spec = load_detector(directory)
     _move(detector, device)

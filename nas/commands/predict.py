@@ -26,7 +26,7 @@ JPEG = {"quality": 92}
 
 
 def predict_images(
-    directory: Path,
+    model: str,
     places: Sequence[Path],
     out: Path,
     *,
@@ -39,7 +39,7 @@ def predict_images(
     reading: Reading,
 ) -> None:
     """Print a line per image, and write what was found; exit status 1 if some files could not be read."""
-    detector, spec = given_detector(directory, device)
+    detector, spec = given_detector(model, device)
     settings = Settings(size=size or spec.image_size, batch_size=batch_size, resize=resize)
     paths = find_images(places, without=out / PICTURES)
     made(out / PICTURES if pictures else out)

@@ -69,7 +69,8 @@ def _with_trial(config: TrainConfig) -> TrainConfig:
     if name in NECKS or split_name(name)[1] is not None or not (is_url(name) or is_there(Path(name) / CONFIG)):
         return config
     found = find_neck(name)
-    assert found.trial is not None
+    if found.trial is None:  # an export at a URL
+        return config
     return replace(config, neck=replace(config.neck, name=f"{name}:{found.trial.number}"))
 
 

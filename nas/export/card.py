@@ -33,7 +33,7 @@ PURPOSES = {
 
 def write_card(source: Source, written: Sequence[Written], directory: Path) -> Path:
     """Write `README.md` and, for a merge graph, its picture."""
-    sections = [_head(source), _usage(source, directory.name)]
+    sections = [_front_matter(source.detector is not None) + _head(source), _usage(source, directory.name)]
     if isinstance(source.neck, MergeNeck):
         sections += _drawn(source.neck.genotype, directory)
     sections += [_facts(source)]
@@ -54,8 +54,19 @@ def write_topology(genotype: Genotype, origin: str, facts: Mapping[str, str], di
     """
     (directory / GENOTYPE_FILE).write_text(genotype.to_json() + "\n", encoding="utf-8")
     head = f"# A topology, exported by nas-fpn\n\n{origin}, fingerprint `{genotype.fingerprint}`. It has no weights."
-    sections = [head + _topology(_literal(directory.name)), *_drawn(genotype, directory), _table(facts)]
+    sections = [
+        _front_matter(False) + head + _topology(_literal(directory.name)),
+        *_drawn(genotype, directory),
+        _table(facts),
+    ]
     (directory / CARD_FILE).write_text("\n\n".join(sections) + "\n", encoding="utf-8")
+
+
+def _front_matter(is_detector: bool) -> str:
+    """Fields by which Hugging Face sorts and shows models; the license is the user's to choose."""
+    tags = ["nas-fpn", "feature-pyramid", "neural-architecture-search", "object-detection"]
+    lines = ["library_name: nas-fpn", *(["pipeline_tag: object-detection"] if is_detector else []), "tags:"]
+    return "\n".join(["---", *lines, *(f"- {tag}" for tag in tags), "# license: yours to choose", "---", "", ""])
 
 
 def _head(source: Source) -> str:

@@ -53,13 +53,16 @@ def is_detector(directory: Path) -> bool:
     return is_there(directory / DETECTOR_FILE)
 
 
-def neck_source(directory: Path) -> Source:
+def neck_source(directory: Path, name: str | None = None) -> Source:
     """An exported neck.
+
+    Args:
+        name: what it is called; by default the directory's name.
 
     Raises:
         ExportError: if its files are damaged.
     """
-    return Source(read_neck(directory), f"exported neck {code(directory.name)}")
+    return Source(read_neck(directory), f"exported neck {code(name or directory.name)}")
 
 
 def read_neck(directory: Path) -> Neck:
@@ -74,8 +77,11 @@ def read_neck(directory: Path) -> Neck:
         raise ExportError(f"{directory} cannot be read as an exported neck: {error}") from error
 
 
-def detector_source(directory: Path) -> Source:
+def detector_source(directory: Path, name: str | None = None) -> Source:
     """A saved detector.
+
+    Args:
+        name: what it is called; by default the directory's name.
 
     Raises:
         DetectorError: if its files are damaged.
@@ -89,4 +95,4 @@ def detector_source(directory: Path) -> Source:
     }
     neck = detector.backbone.neck
     assert isinstance(neck, Neck)
-    return Source(neck, f"saved detector {code(directory.name)}", detector, spec, facts)
+    return Source(neck, f"saved detector {code(name or directory.name)}", detector, spec, facts)

@@ -40,7 +40,8 @@ class TrainNeckConfig:
     name: Name = "nas_fpn"
     """A known neck (`nas_fpn`, `bifpn`, `nas_fpn@tf`, ...), or one whose topology is taken: a trial of a search
     (`RUN_DIR:NUMBER`), a search (`RUN_DIR`, its best found), a directory that `nasfpn export` wrote, or a genotype's
-    JSON file; or a reference to a class of your own (`my_necks:MyNeck`), see `necks.build_neck`."""
+    JSON file, or the URL of one of these; or a reference to a class of your own (`my_necks:MyNeck`), see
+    `necks.build_neck`."""
 
     channels: Int = Field(default=256, ge=1, le=MAX_CHANNELS)
     repeats: Int = Field(default=1, ge=1, le=MAX_REPEATS)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,12 +12,14 @@ from torchvision.models.detection import RetinaNet
 from torchvision.ops import drop_block2d
 
 from nas.configuration import ConfigError
+from nas.credentials import without_credentials
 from nas.data.coco import CocoSplit
 from nas.detection.backbone import build_backbone
 from nas.detection.saved import DetectorSpec
 from nas.runs.journal import open_journal
 from nas.runs.own_code import trusts_code
 from nas.runs.places import fetched
+from nas.runs.remote.exports import TOPOLOGY_FILES, local_export
 from nas.runs.trial_names import chosen_trial, split_name
 from nas.training.config import TrainConfig, TrainNeckConfig
 from necks import NECKS, MergeNeck, Neck, Recipe, build_neck
@@ -104,11 +105,11 @@ def _genotype(name: str) -> Genotype:
         with fetched(run_dir) as run:
             trusts_code(run, run.read_config())
             return chosen_trial(open_journal(run).trials(), number, run_dir).candidate.genotype
-    path = Path(name)
+    path = local_export(name, TOPOLOGY_FILES)
     if not is_there(path / GENOTYPE_FILE if path.is_dir() else path):
         raise ConfigError(
-            f"{name!r} is neither a known neck ({', '.join(NECKS)}) nor a trial (RUN_DIR:NUMBER) nor a genotype's JSON "
-            f"file nor a directory with {GENOTYPE_FILE}"
+            f"{without_credentials(name)!r} is neither a known neck ({', '.join(NECKS)}) nor a trial (RUN_DIR:NUMBER) "
+            f"nor a genotype's JSON file nor a directory with {GENOTYPE_FILE}"
         )
     return read_genotype(path)
 

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
-import os
-import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import gettempdir
 
 from filelock import FileLock, Timeout
 
@@ -19,6 +15,7 @@ from nas.atomic_write import atomic_write
 from nas.credentials import without_credentials
 from nas.runs.remote.files import PARTIAL, RemoteError
 from nas.runs.run_directory import LOCK_SECONDS
+from search_space.caches import cache_path
 
 _log = logging.getLogger(__name__)
 
@@ -27,12 +24,7 @@ CONFIG, JOURNAL = "config.json", "journal.log"
 
 def staging_path(url: str) -> Path:
     """The same directory for the same URL, in the user's cache."""
-    home = os.environ.get("HOME")
-    default = Path(home) / ".cache" if home else Path(gettempdir())
-    caches = Path(os.environ.get("XDG_CACHE_HOME") or default)
-    url = url.rstrip("/")
-    readable = re.sub(r"[^A-Za-z0-9]+", "-", without_credentials(url)).strip("-")[-40:]
-    return (caches / "nas-fpn" / "runs" / f"{readable}-{hashlib.sha256(url.encode()).hexdigest()[:12]}").absolute()
+    return cache_path("runs", url, without_credentials(url))
 
 
 class Staging:

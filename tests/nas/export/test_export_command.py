@@ -158,3 +158,17 @@ def test_damaged_sources_are_refused(neck_dir, detector_dir, tmp_path, in_proces
         assert status == 2
         assert "cannot be read" in complained
         assert "Traceback" not in complained
+
+
+@pytest.mark.parametrize("kind", ["neck", "detector"])
+def test_the_card_begins_with_what_hubs_show(kind, neck_dir, detector_dir, tmp_path, in_process):
+    yaml = pytest.importorskip("yaml")
+    assert in_process("export", neck_dir if kind == "neck" else detector_dir, "--output", tmp_path / "out")[0] == 0
+    empty, fields, text = (tmp_path / "out" / "README.md").read_text().split("---\n", 2)
+    assert empty == ""
+    assert text.startswith("\n# A ")
+    found = yaml.safe_load(fields)
+    assert found["library_name"] == "nas-fpn"
+    assert "feature-pyramid" in found["tags"]
+    assert found.get("pipeline_tag") == ("object-detection" if kind == "detector" else None)
+    assert "license" not in found
