@@ -82,7 +82,7 @@ def test_a_training_command_takes_a_url(neck, tmp_path, in_process, monkeypatch)
 def test_a_detector_predicts_evaluates_and_is_exported(detector, tmp_path, in_process):
     pixels = np.random.default_rng(0).integers(0, 255, (SIDE, SIDE, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "a.png")
-    code, shown, errors = in_process(
+    code, _shown, errors = in_process(
         "predict", "memory://hub/detector", tmp_path / "a.png", "--out", tmp_path / "predicted"
     )
     assert (code, errors) == (0, "")
