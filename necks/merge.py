@@ -53,14 +53,13 @@ def sum_maps(maps: Sequence[Tensor]) -> Tensor:
 SHARES = {"fast_normalized": shares, "softmax": softmax_shares}
 """By merge, of those with a weight for each input."""
 
-RESERVED = frozenset(
-    """
+_RESERVED = """
     torch nn F nan inf Tensor Size Term merged pooled_term run module relu_ silu_ none_ up fit pad halve
     ceil_div same_padding tiles laid_out always_laid_out max_pool max_pool3 max_pool3_same max_pool_padded
     max_gate average_gate shares softmax_shares lateral conv_block linear_block strided_block extra_block
     load_neck
-    """.split()
-)
+"""
+RESERVED = frozenset(_RESERVED.split())
 """Names that programs and exported files use; a function of the user with one of them would hide what is meant."""
 
 FUNCTIONS: dict[str, Callable[[list[Tensor]], Tensor]] = {}
