@@ -6,10 +6,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nas.bounds import MAX_TRIALS
+
 if TYPE_CHECKING:
     from nas.data.image_files import Reading
 
 ADDRESS = "Ray cluster to use, such as auto or HOST:6379; default: this machine."
+Hours = Annotated[
+    float | None, typer.Option(help="Time for the search and its confirmation, in place of a number of candidates.")
+]
+GpuHours = Annotated[float | None, typer.Option(help="The same in GPU-hours of all trials together.")]
+Until = Annotated[
+    float | None, typer.Option(metavar="AP", help="Propose no more once a candidate is observed to have it.")
+]
 Track = Annotated[
     list[str] | None,
     typer.Option(
@@ -19,7 +28,10 @@ Track = Annotated[
 TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="The same as --track tensorboard.")]
 
 Trials = Annotated[int | None, typer.Option(help="Candidates that the controller proposes.")]
-ControllerName = Annotated[str | None, typer.Option(help="What proposes them: random, evolution, ppo, tpe, nsga2.")]
+ControllerName = Annotated[
+    str | None,
+    typer.Option(help="What proposes them: random, evolution, ppo, tpe, nsga2, or a class of yours (file.py:Class)."),
+]
 Workers = Annotated[int | None, typer.Option(help="Trials at once; default: what the machines allow.")]
 Assignments = Annotated[
     list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Any field, such as proxy.steps=600.")
@@ -58,6 +70,16 @@ def reading_of(value_range: tuple[float, float] | None, max_pixels: int | None) 
     if value_range is not None and not value_range[0] < value_range[1]:
         raise typer.BadParameter(f"LOW must be less than HIGH, got {value_range}", param_hint="--value-range")
     return Reading(value_range=value_range, max_pixels=max_pixels or MAX_PIXELS)
+
+
+def budgeted(
+    trials: int | None, hours: float | None, gpu_hours: float | None, until: float | None
+) -> tuple[int | None, list[str]]:
+    """Number of candidates, which time stands in for where only time is given, and assignments of the budget."""
+    if trials is None and (hours is not None or gpu_hours is not None):
+        trials = MAX_TRIALS
+    fields = {"hours": hours, "gpu_hours": gpu_hours, "until": until}
+    return trials, [f"budget.{name}={value}" for name, value in fields.items() if value is not None]
 
 
 def tracked(names: list[str] | None, tensorboard: bool) -> tuple[str, ...]:

@@ -7,17 +7,20 @@ from typing import Annotated
 
 import typer
 
-from nas.bounds import MAX_TRIALS
 from nas.cli.options import (
     ADDRESS,
     Assignments,
     ControllerName,
+    GpuHours,
+    Hours,
     RunDir,
     TensorBoard,
     Track,
     Trials,
+    Until,
     Verbose,
     Workers,
+    budgeted,
     tracked,
 )
 
@@ -33,13 +36,9 @@ def search(
     workers: Workers = None,
     set_: Assignments = None,
     address: Annotated[str | None, typer.Option(help=ADDRESS)] = None,
-    hours: Annotated[
-        float | None, typer.Option(help="Time for the search and its confirmation, in place of a number of candidates.")
-    ] = None,
-    gpu_hours: Annotated[float | None, typer.Option(help="The same in GPU-hours of all trials together.")] = None,
-    until: Annotated[
-        float | None, typer.Option(metavar="AP", help="Propose no more once a candidate is observed to have it.")
-    ] = None,
+    hours: Hours = None,
+    gpu_hours: GpuHours = None,
+    until: Until = None,
     resume: Annotated[bool, typer.Option("--resume", help="Refuse to begin a new search.")] = False,
     track: Track = None,
     tensorboard: TensorBoard = False,
@@ -48,16 +47,10 @@ def search(
     """Search for a neck: known necks, a random baseline, then the controller; ends with an export and a report."""
     from nas.commands.search import search as run
 
-    if trials is None and (hours is not None or gpu_hours is not None):
-        trials = MAX_TRIALS
-    fields = {
-        "trials": trials,
-        "resources.workers": workers,
-        "budget.hours": hours,
-        "budget.gpu_hours": gpu_hours,
-        "budget.until": until,
-    }
-    assignments = [*(set_ or []), *(f"{name}={value}" for name, value in fields.items() if value is not None)]
+    trials, budget = budgeted(trials, hours, gpu_hours, until)
+    fields = {"trials": trials, "resources.workers": workers}
+    given = [f"{name}={value}" for name, value in fields.items() if value is not None]
+    assignments = [*(set_ or []), *given, *budget]
     run(experiment, run_dir, assignments, controller, address, resume, tracked(track, tensorboard), verbose)
 
 
@@ -111,6 +104,9 @@ def submit(
     controller: ControllerName = None,
     workers: Workers = None,
     set_: Assignments = None,
+    hours: Hours = None,
+    gpu_hours: GpuHours = None,
+    until: Until = None,
     working_dir: Annotated[
         str, typer.Option(help="Directory that is sent to the cluster, without data and runs.")
     ] = ".",
@@ -125,8 +121,10 @@ def submit(
     from nas.cluster.job import search_command
     from nas.commands.cluster import submit as send
 
+    trials, budget = budgeted(trials, hours, gpu_hours, until)
+    assignments = [*(set_ or []), *budget]
     command = search_command(
-        experiment, run_dir, trials=trials, controller=controller, workers=workers, assignments=set_ or []
+        experiment, run_dir, trials=trials, controller=controller, workers=workers, assignments=assignments
     )
     sys.exit(
         send(command, address, working_dir=working_dir, variables=env or [], submission_id=submission_id, wait=wait)

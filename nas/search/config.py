@@ -122,6 +122,14 @@ class SearchConfig:
         return self
 
     @model_validator(mode="after")
+    def _spends_what_it_has(self) -> Self:
+        if self.budget.gpu_hours is not None and not self.resources.gpus:
+            raise ValueError(
+                "budget.gpu_hours is for trials on GPUs, and resources.gpus is 0: set resources.gpus, or budget.hours"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _measured(self) -> Self:
         metric, cost = self.reward.metric, self.reward.cost
         if self.task.is_proxy and not AVERAGE_PRECISION.fullmatch(metric):

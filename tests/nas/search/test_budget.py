@@ -126,8 +126,8 @@ def budget_after(worked: float, *args: object) -> Budget:
 
 
 def test_gpu_hours_are_those_of_all_trials(tmp_path, clock):
-    config = toy_config(tmp_path, trials=10**6, confirm=CONFIRM, budget=BudgetConfig(gpu_hours=0.25))
-    config = replace(config, resources=ResourceConfig(gpus=0.5))
+    fields = {"budget": BudgetConfig(gpu_hours=0.25), "resources": ResourceConfig(gpus=0.5)}
+    config = toy_config(tmp_path, trials=10**6, confirm=CONFIRM, **fields)
     scheduler = TrialScheduler(config, Journal(tmp_path / "journal.log", writable=True), lambda trial: None)
     assert 28 <= len(run(scheduler, clock, MINUTE)) <= 30
 
@@ -168,6 +168,11 @@ def test_budgets_that_are_none_are_refused(tmp_path, assignment):
         override(toy_config(tmp_path), [assignment])
 
 
+def test_gpu_hours_of_trials_without_a_gpu_are_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r"budget.gpu_hours is for trials on GPUs, and resources.gpus is 0"):
+        override(toy_config(tmp_path), ["budget.gpu_hours=2"])
+
+
 def test_the_first_line_says_what_ends_the_search(tmp_path):
     def said(**fields: object) -> str:
         return candidates(toy_config(tmp_path, **fields))
@@ -176,5 +181,6 @@ def test_the_first_line_says_what_ends_the_search(tmp_path):
     assert said(trials=4) == "4"
     assert said(trials=4, budget=BudgetConfig(hours=1)) == "up to 4"
     assert said(**endless, budget=BudgetConfig(hours=2)) == "as many as fit in 2 h"
-    assert said(**endless, budget=BudgetConfig(hours=2, gpu_hours=4)) == "as many as fit in 2 h and 4 GPU-hours"
+    gpus = {"resources": ResourceConfig(gpus=1), "budget": BudgetConfig(hours=2, gpu_hours=4)}
+    assert said(**endless, **gpus) == "as many as fit in 2 h and 4 GPU-hours"
     assert isinstance(toy_config(tmp_path), SearchConfig)
