@@ -21,7 +21,7 @@ from nas.detection.detector import build_detector
 from nas.errors import UserError, first_line
 from nas.proxy.candidate import candidate_neck
 from nas.results.compare import outline, side_by_side
-from nas.search.config import SearchConfig
+from nas.search.config import SearchConfig, data_of
 from nas.terminal import console
 from necks import MergeNeck, Neck, build_neck
 from search_space import DEFAULT_LEVELS, Genotype
@@ -99,7 +99,11 @@ def describe_neck(name: str, wishes: Wishes, picture: Path | None) -> None:
 
 
 def _without_classes(config: SearchConfig) -> str:
-    return "its search has no data set" if config.data is None else f"the search's data are not in {config.data.root}"
+    if not config.task.is_proxy:
+        return f"the search trains with a task of its own, {config.task.name}"
+    if config.proxy.detector != "retinanet":
+        return f"the search is one of {config.proxy.detector}"
+    return f"the search's data are not in {data_of(config).root}"
 
 
 def compare_necks(first: str, second: str, wishes: Wishes) -> None:
@@ -238,7 +242,7 @@ def _cell_table(genotype: Genotype) -> Table:
         table.add_row(
             str(first + index),
             f"P{entry.level}",
-            entry.merge,
+            entry.merge.rpartition(":")[2],
             " ".join(map(str, entry.inputs)),
             " ".join(map(str, genotype.dangling[index])),
             entry.transform,

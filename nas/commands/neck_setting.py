@@ -86,7 +86,8 @@ def _usual_repeats(found: Found) -> int | None:
 def _classes(config: SearchConfig) -> int | None:
     """Classes of the data, if they are here; nothing is made or unpacked."""
     data = config.data
-    if data is None or not is_there(Path(data.root) / data.train.annotations):
+    is_retinanet = config.task.is_proxy and config.proxy.detector == "retinanet"
+    if data is None or not is_retinanet or not is_there(Path(data.root) / data.train.annotations):
         return None
     from nas.data.coco import open_splits
 
