@@ -100,7 +100,9 @@ def export(
     trial: Annotated[int | None, typer.Option(help="Number of a trial, as in RUN_DIR:NUMBER.")] = None,
     formats: Annotated[
         list[str] | None,
-        typer.Option("--format", help="Also: python, onnx, pt2, mmdet, torchvision, or all. May be repeated."),
+        typer.Option(
+            "--format", help="Also: python, onnx, onnx-nms, pt2, mmdet, torchvision, or all. May be repeated."
+        ),
     ] = None,
     fold: Annotated[bool, typer.Option("--fold", help="Batch norms folded into convolutions in these.")] = False,
 ) -> None:

@@ -13,6 +13,7 @@ from nas.export.files import CARD_FILE, PICTURE_FILE
 from nas.export.formats import Written
 from nas.export.markdown import table_row
 from nas.export.sources import Source
+from nas.export.suppression import SUPPRESSING_FILE
 from necks import MergeNeck, Neck
 from necks.exported import GENOTYPE_FILE
 from search_space import Genotype
@@ -24,7 +25,8 @@ PURPOSES = {
     "neck.onnx": "the neck, any number of images of any size",
     "neck.pt2": "the neck traced by torch.export, maps by position, any size",
     "detector.onnx": "images to logits and boxes, any number of images of any size; without suppression",
-    "detector.pt2": "the same traced by torch.export",
+    "detector_nms.onnx": "images to detections, any number of images of any size; with suppression",
+    "detector.pt2": "images to logits and boxes traced by torch.export",
     "mmdet_neck.py": "the neck registered in mmdetection as `FoundNeck`",
     "mmdet_weights.pt": "weights under the names of mmdetection's own class",
     "torchvision_example.py": "the neck in torchvision's RetinaNet",
@@ -41,6 +43,8 @@ def write_card(source: Source, written: Sequence[Written], directory: Path) -> P
         sections += [_files(written)]
     if any(file.path.stem == "detector" for file in written):
         sections += [DETECTOR_USE]
+    if any(file.path.name == SUPPRESSING_FILE for file in written):
+        sections += [SUPPRESSING_USE]
     path = directory / CARD_FILE
     path.write_text("\n\n".join(sections) + "\n", encoding="utf-8")
     return path
@@ -171,3 +175,7 @@ DETECTOR_USE = """The traced detector takes `images` (N, 3, H, W) in 0..1, scale
 of 32. It gives `logits` (N, A, classes), whose sigmoids are the scores, `offsets` (N, A, 4), and `boxes` (N, A, 4),
 x1 y1 x2 y2 in pixels of these images. Choosing the surest, clipping to the image and suppressing duplicates per class
 (torchvision's `batched_nms`) is left to the caller."""
+
+SUPPRESSING_USE = f"""`{SUPPRESSING_FILE}` takes the same `images`. It gives `boxes` (N, D, 4), x1 y1 x2 y2 in pixels of
+these images, `scores` (N, D), best first, `labels` (N, D), places of the classes in `detector.json`, and `count` (N): the
+first so many of each image's D are detections. Thresholds are the detector's own."""

@@ -11,6 +11,7 @@ from nas.detection.saved import WEIGHTS_FILE as DETECTOR_WEIGHTS_FILE
 from nas.export.errors import ExportError
 from nas.export.mmdet_file import MMDET_FILE, MMDET_WEIGHTS_FILE
 from nas.export.python_file import PYTHON_FILE, WEIGHTS_FILE
+from nas.export.suppression import SUPPRESSING_FILE
 from nas.export.torchvision_file import TORCHVISION_FILE
 from necks.exported import GENOTYPE_FILE, NECK_FILE
 from necks.exported import WEIGHTS_FILE as NECK_WEIGHTS_FILE
@@ -20,7 +21,7 @@ PICTURE_FILE = "architecture.svg"
 NECK_FILES = (GENOTYPE_FILE, NECK_FILE, NECK_WEIGHTS_FILE)
 DETECTOR_FILES = (DETECTOR_FILE, DETECTOR_WEIGHTS_FILE)
 GENERATED = (PYTHON_FILE, WEIGHTS_FILE, MMDET_FILE, MMDET_WEIGHTS_FILE, TORCHVISION_FILE)
-TRACED = ("neck.onnx", "neck.pt2", "detector.onnx", "detector.pt2")
+TRACED = ("neck.onnx", "neck.pt2", "detector.onnx", SUPPRESSING_FILE, "detector.pt2")
 ALL_FILES = frozenset((CARD_FILE, PICTURE_FILE, *NECK_FILES, *DETECTOR_FILES, *GENERATED, *TRACED))
 
 

@@ -19,17 +19,20 @@ from nas.export.onnx_file import read_onnx, write_onnx
 from nas.export.pt2_file import read_pt2, write_pt2
 from nas.export.python_file import PYTHON_FILE, WEIGHTS_FILE, write_python
 from nas.export.sources import Source
+from nas.export.suppression import SUPPRESSING_FILE, detections_difference, kept_in_onnx, suppressing_graph
 from nas.export.torchvision_file import write_torchvision
 
 TOLERANCE = 1e-4
 """Largest difference allowed between a written file and the module, relative to the largest value of an output where
 that is over 1."""
 
-FORMATS = ("python", "onnx", "pt2", "mmdet", "torchvision")
+FORMATS = ("python", "onnx", "onnx-nms", "pt2", "mmdet", "torchvision")
 OF_MERGE_GRAPHS = ("python", "mmdet", "torchvision")
+OF_DETECTORS = ("onnx-nms",)
 ALL = "all"
 
 Reader = Callable[[Path, tuple[Tensor, ...]], list[Tensor]]
+Difference = Callable[[Sequence[Tensor], Sequence[Tensor]], float]
 
 
 @dataclass(frozen=True)
@@ -47,10 +50,10 @@ class Written:
 def write_formats(source: Source, formats: Sequence[str], directory: Path, *, fold: bool) -> list[Written]:
     """Write what is asked for and compare what computes with the trained module.
 
-    A detector is written whole as onnx and pt2; the other formats are of its neck.
+    A detector is written whole as onnx, onnx-nms (with suppression inside) and pt2; the other formats are of its neck.
 
     Args:
-        formats: of `FORMATS`, or `all`, which leaves out those that the neck does not allow.
+        formats: of `FORMATS`, or `all`, which leaves out those that the neck does not allow, and onnx-nms for necks.
         fold: whether batch norms are folded into convolutions first.
 
     Raises:
@@ -59,12 +62,18 @@ def write_formats(source: Source, formats: Sequence[str], directory: Path, *, fo
     """
     written: dict[Path, Written] = {}
     for name in chosen(formats):
-        if ALL in formats and name in OF_MERGE_GRAPHS and not source.is_merge_graph:
+        if ALL in formats and not _fits(source, name):
             continue
         for file in _write(source, name, directory, fold=fold):
             if file.path not in written or file.difference is not None:
                 written[file.path] = file
     return list(written.values())
+
+
+def _fits(source: Source, name: str) -> bool:
+    if name in OF_DETECTORS:
+        return source.detector is not None
+    return source.is_merge_graph or name not in OF_MERGE_GRAPHS
 
 
 def chosen(formats: Sequence[str]) -> tuple[str, ...]:
@@ -87,10 +96,25 @@ def _write(source: Source, name: str, directory: Path, *, fold: bool) -> list[Wr
         return [Written(path) for path in write_mmdet(neck, directory, source.neck)]
     if name == "torchvision":
         return [Written(path) for path in write_torchvision(neck, directory)]
+    if name == "onnx-nms":
+        return [_write_suppressing(source, directory, fold=fold)]
     write, read = (write_onnx, read_onnx) if name == "onnx" else (write_pt2, read_pt2)
     path = directory / f"{'neck' if source.detector is None else 'detector'}.{name}"
     write(_graph(source, fold=fold), path)
     return [Written(path, _compared(_graph(source, fold=False), path, read))]
+
+
+def _write_suppressing(source: Source, directory: Path, *, fold: bool) -> Written:
+    """
+    Raises:
+        ExportError: for a neck.
+    """
+    if source.detector is None:
+        raise ExportError("onnx-nms is of whole detectors, and this is a neck; take onnx, or give a saved detector")
+    path = directory / SUPPRESSING_FILE
+    detector = fold_batch_norms(source.detector) if fold else source.detector
+    write_onnx(suppressing_graph(detector), path, kept_in_onnx)
+    return Written(path, _compared(suppressing_graph(source.detector), path, read_onnx, detections_difference))
 
 
 def _graph(source: Source, *, fold: bool) -> Graph:
@@ -99,8 +123,11 @@ def _graph(source: Source, *, fold: bool) -> Graph:
     return detector_graph(fold_batch_norms(source.detector) if fold else source.detector)
 
 
-def _compared(graph: Graph, path: Path, read: Reader) -> float:
+def _compared(graph: Graph, path: Path, read: Reader, difference: Difference = largest_difference) -> float:
     """
+    Args:
+        difference: between two lists of outputs.
+
     Raises:
         ExportError: if outputs differ too much.
     """
@@ -109,7 +136,7 @@ def _compared(graph: Graph, path: Path, read: Reader) -> float:
         inputs = graph.inputs(size)
         with torch.no_grad():
             expected = list(graph.module(*inputs).values())
-        differences.append(largest_difference(read(path, inputs), expected))
+        differences.append(difference(read(path, inputs), expected))
     worst = float(torch.tensor(differences).max())  # Python's max() passes over NaN
     if not worst <= TOLERANCE:
         raise ExportError(

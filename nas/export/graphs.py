@@ -124,14 +124,18 @@ class DetectorGraph(nn.Module):
             self.register_buffer(f"cell{level}", cell.float())
 
     def forward(self, images: Tensor) -> OrderedDict[str, Tensor]:
-        maps = list(self.backbone((images - self.mean) / self.std).values())
-        outputs = self.head(maps)
-        logits, offsets = outputs["cls_logits"], outputs["bbox_regression"]
-        anchors = torch.cat([self._anchors(images, x, level) for level, x in enumerate(maps)])
+        maps, logits, offsets = self.outputs(images)
+        anchors = torch.cat([self.anchors(images, x, level) for level, x in enumerate(maps)])
         boxes = BOX_CODER.decode_single(offsets.flatten(0, 1), anchors.repeat(images.shape[0], 1))
         return OrderedDict(logits=logits, offsets=offsets, boxes=boxes.view_as(offsets))
 
-    def _anchors(self, images: Tensor, x: Tensor, level: int) -> Tensor:
+    def outputs(self, images: Tensor) -> tuple[list[Tensor], Tensor, Tensor]:
+        """The neck's maps, logits (N, A, K) and offsets (N, A, 4)."""
+        maps = list(self.backbone((images - self.mean) / self.std).values())
+        found = self.head(maps)
+        return maps, found["cls_logits"], found["bbox_regression"]
+
+    def anchors(self, images: Tensor, x: Tensor, level: int) -> Tensor:
         """(A_l, 4): what torchvision's `AnchorGenerator` gives."""
         height, width = x.shape[-2:]
         ys = torch.arange(height, device=x.device) * (images.shape[-2] // height)

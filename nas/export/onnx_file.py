@@ -7,7 +7,7 @@ import io
 import logging
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,17 @@ from nas.export.errors import ExportError, require
 from nas.export.graphs import Graph
 from nas.export.pt2_file import traced
 
+Translations = Callable[[], Mapping[Callable[..., Any], Callable[..., Any]]]
 
-def write_onnx(graph: Graph, path: Path) -> Path:
+
+def write_onnx(graph: Graph, path: Path, translations: Translations | None = None) -> Path:
     """Trace and write a graph for any number of images of any size.
 
     Upsampling is `Resize` (nearest, asymmetric, floor). PyTorch computes its ratio in single precision: at about one
     pair of sizes in a hundred, and only where their ratio is not whole, it takes a neighbouring pixel in places.
+
+    Args:
+        translations: gives those of operations of our own.
 
     Raises:
         ExportError: if onnx or onnxscript is not installed, or the graph cannot be converted.
@@ -38,6 +43,7 @@ def write_onnx(graph: Graph, path: Path) -> Path:
                 verbose=False,
                 input_names=list(graph.input_names),
                 output_names=list(graph.output_names),
+                custom_translation_table=None if translations is None else dict(translations()),
             )
             assert converted is not None
             _name_dimensions(converted.model, graph)
@@ -65,7 +71,7 @@ def _name_dimensions(model: Any, graph: Graph) -> None:
                 value.shape[place] = re.sub(r"\bs\d+\b", lambda symbol: names.get(symbol[0], symbol[0]), str(dim))
     for values, dims_of in ((model.graph.inputs, graph.input_dims), (model.graph.outputs, graph.output_dims)):
         for index, value in enumerate(values):
-            for place, name in enumerate(dims_of(index)):
+            for place, name in zip(range(len(value.shape)), dims_of(index), strict=False):
                 if not isinstance(value.shape[place], int):
                     value.shape[place] = name
 
