@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -21,13 +22,16 @@ from experiments import signs
 from experiments.rooms import imports_between_rooms, rooms_of
 from nas.data.config import DataConfig, SignsConfig
 from nas.data.signs import make_signs
+from nas.export.onnx_file import read_onnx
 from nas.export.python_file import write_python
+from nas.export.suppression import detections_difference
 from nas.search.config import ControllerConfig, ResourceConfig
 from nas.search.confirmation import ConfirmConfig
 from nas.workers.ray_session import connected
 from nasfpn.command import app, main
 from necks import MergeNeck, build_neck, save_exported
 from search_space import known
+from tests.support.busy_detector import save_busy_detector
 from tests.support.other_formats import ultralytics
 
 HOME = Path(__file__).parent.parent
@@ -47,7 +51,9 @@ DOCS = (
     "house",
 )
 PAGES = [HOME / "README.md", *(HOME / "docs" / f"{name}.md" for name in DOCS)]
-REASONS = {"needs a cluster", "needs COCO", "needs weights", "needs your data", "run by hand"}
+REASONS = {"needs TensorRT", "needs a cluster", "needs COCO", "needs weights", "needs your data", "run by hand"}
+RUN_ELSEWHERE = {"with_openvino.py"}
+"""Python that needs what the commands above it write."""
 SMALL = SignsConfig(train=16, reward=8, test=4)
 
 
@@ -130,7 +136,7 @@ def test_the_python_of_a_page_runs(page, place):
     names = {f"c{level}": torch.rand(1, 2**level, 256 >> level, 256 >> level) for level in (3, 4, 5)}
     torch.manual_seed(0)
     for block in blocks(page):
-        if block.language == "python":
+        if block.language == "python" and block.title not in RUN_ELSEWHERE:
             if block.title:
                 (place / block.title).write_text(block.text)
             exec(compile(block.text, page.name, "exec"), names)
@@ -281,6 +287,30 @@ def test_the_conversion_of_the_data_page_runs(tmp_path, monkeypatch, in_process)
     code, shown, errors = in_process(*words)
     assert (code, errors) == (0, "")
     assert "DataConfig(root='my_coco')" in shown
+
+
+def test_the_way_to_openvino_runs(tmp_path, monkeypatch, in_process):
+    """Its commands and its Python find what onnxruntime finds."""
+    pytest.importorskip("openvino")
+    pytest.importorskip("onnxruntime")
+    save_busy_detector(tmp_path / "runs" / "trained" / "model")
+    monkeypatch.chdir(tmp_path)
+    page = blocks(HOME / "docs" / "export.md")
+    (shell,) = [block.text for block in page if block.language == "sh" and "\novc " in block.text]
+    for words in map(shlex.split, shell.splitlines()):
+        if words[0] == "nasfpn":
+            code, _, errors = in_process(*words[1:])
+            assert (code, errors) == (0, "")
+        else:
+            subprocess.run([Path(sys.executable).parent / words[0], *words[1:]], check=True, capture_output=True)
+    (python,) = [block.text for block in page if block.title == "with_openvino.py"]
+    names: dict[str, Any] = {}
+    exec(compile(python, "with_openvino.py", "exec"), names)
+    images = torch.from_numpy(names["images"])
+    expected = read_onnx(tmp_path / "deployed" / "detector_nms.onnx", (images,))
+    found = [torch.from_numpy(names[name].copy()) for name in ("boxes", "scores", "labels", "count")]
+    assert min(expected[3].tolist()) > 5
+    assert detections_difference(found, expected) < 1e-5
 
 
 @pytest.mark.slow

@@ -134,7 +134,12 @@ def test_what_cannot_be_exported_is_refused_with_a_way_out(neck_dir, tmp_path, i
     refusals = {
         ("--output", other, "--trial", 3): "is one model, not a search; leave --trial out",
         ("--output", other, "--fold"): "name one with --format",
-        ("--output", other, "--format", "tflite"): "unknown format tflite; take python, onnx, pt2, mmdet, torchvision",
+        (
+            "--output",
+            other,
+            "--format",
+            "tflite",
+        ): "unknown format tflite; take python, onnx, onnx-nms, pt2, mmdet, torchvision",
         ("--output", neck_dir): "is what is exported; give --output another directory",
         ("--output", tmp_path): "holds other things; give --output a new or empty directory",
     }
