@@ -177,5 +177,5 @@ x1 y1 x2 y2 in pixels of these images. Choosing the surest, clipping to the imag
 (torchvision's `batched_nms`) is left to the caller."""
 
 SUPPRESSING_USE = f"""`{SUPPRESSING_FILE}` takes the same `images`. It gives `boxes` (N, D, 4), x1 y1 x2 y2 in pixels of
-these images, `scores` (N, D), best first, `labels` (N, D), places of the classes in `detector.json`, and `count` (N): so
-many of each image's D are detections, the first ones. Thresholds are the detector's own."""
+these images, `scores` (N, D), best first, `labels` (N, D), places of the classes in `detector.json`, and `count` (N):
+so many of each image's D are detections, the first ones. Thresholds are the detector's own."""
