@@ -20,7 +20,7 @@ from nas.runs.trial_names import chosen_trial, split_name
 from nas.search.config import SearchConfig
 from nas.search.records import Trial
 from necks import NECKS, MergeNeck, Neck
-from necks.exported import GENOTYPE_FILE, NECK_FILE, read_genotype
+from necks.exported import GENOTYPE_FILE, NECK_FILE, WEIGHTS_FILE, read_genotype
 from search_space import Genotype
 from search_space.files import is_there
 
@@ -54,7 +54,7 @@ def find_neck(name: str) -> Found:
     if is_there(path / NECK_FILE):
         neck = read_neck(path)
         return Found(label, neck.genotype if isinstance(neck, MergeNeck) else None, neck)
-    if is_there(path / GENOTYPE_FILE) or (is_there(path) and not path.is_dir()):
+    if _is_topology(path) or (is_there(path) and not path.is_dir()):
         return Found(label, _read(path))
     place, number = split_name(name)
     if number is not None or is_url(name) or is_there(path / CONFIG):
@@ -63,6 +63,11 @@ def find_neck(name: str) -> Found:
         f"{without_credentials(name)!r} is neither a known neck ({', '.join(NECKS)}) nor a genotype's JSON file nor an "
         "exported neck nor a search (RUN_DIR for the best found, RUN_DIR:NUMBER for a trial), nor a URL of these"
     )
+
+
+def _is_topology(directory: Path) -> bool:
+    """True for an export of a topology alone; one with weights needs its `neck.json`."""
+    return is_there(directory / GENOTYPE_FILE) and not is_there(directory / WEIGHTS_FILE)
 
 
 def _read(path: Path) -> Genotype:
