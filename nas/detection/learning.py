@@ -53,7 +53,11 @@ def clip(parameters: Iterable[nn.Parameter], norm: float | None) -> None:
         nn.utils.clip_grad_norm_(parameters, norm)
 
 
-def autocast(precision: str, device: torch.device) -> torch.autocast:
-    """The context in which a detector is computed in `fp32`, `bf16` or `fp16`."""
+def autocast(precision: str, device: torch.device, *, cache: bool = True) -> torch.autocast:
+    """The context in which a detector is computed in `fp32`, `bf16` or `fp16`.
+
+    Args:
+        cache: False to convert weights anew at every use, as what a CUDA graph records must.
+    """
     dtype = torch.float16 if precision == "fp16" else torch.bfloat16
-    return torch.autocast(device.type, dtype, enabled=precision != "fp32")
+    return torch.autocast(device.type, dtype, enabled=precision != "fp32", cache_enabled=cache)

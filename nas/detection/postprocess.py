@@ -21,7 +21,8 @@ Found = dict[str, Tensor]
 def detections(
     detector: RetinaNet, logits: Tensor, offsets: Tensor, anchors: Sequence[Tensor], sizes: Sequence[tuple[int, int]]
 ) -> list[Found]:
-    """Result of torchvision's `RetinaNet.postprocess_detections`, without its loops over images.
+    """Result of torchvision's `RetinaNet.postprocess_detections`, without its loops over images; on the CPU, where it
+    goes from a GPU at once.
 
     Args:
         detector: has the thresholds and limits.
@@ -41,9 +42,11 @@ def detections(
     boxes, scores, labels = boxes[image, place], scores[image, place], labels[image, place]
     # Doubles: torchvision moves the boxes of each group apart, of a large batch by more than floats can resolve.
     kept = batched_nms(boxes.double(), scores.double(), image * logits.shape[-1] + labels, detector.nms_thresh)
+    image, boxes, scores, labels = (x[kept].cpu() for x in (image, boxes, scores, labels))
     results = []
     for index in range(len(sizes)):
-        own = kept[image[kept] == index][: detector.detections_per_img]
+        (own,) = torch.where(image == index)
+        own = own[: detector.detections_per_img]
         results.append({"boxes": boxes[own], "scores": scores[own], "labels": labels[own]})
     return results
 

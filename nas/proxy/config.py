@@ -103,6 +103,12 @@ class ProxyConfig:
     """Mode of `torch.compile` for every candidate; `reduce-overhead` records CUDA graphs. Compiling takes up to a
     minute: for long trials on a GPU."""
 
+    cuda_graph: Literal["auto", "on", "off"] = Field(default="auto", repr=False)
+    """Whether a training step of a candidate is recorded once as a CUDA graph and then replayed, so that the GPU does
+    not wait for Python; up to rounding the numbers are those of the ordinary step. `auto`: on a CUDA device, where
+    features and targets fit into its memory and the training is not too short. `on`: in short trainings, too, and an
+    error without a CUDA device. For RetinaNet on a frozen backbone, without `compile`."""
+
     cache_targets: bool = True
     """True to match anchors with boxes once per image, instead of at every use."""
 
@@ -125,6 +131,16 @@ class ProxyConfig:
     def _two_stage_fits(self) -> Self:
         if self.detector == "faster_rcnn" and (self.warm_steps or self.compile != "none"):
             raise ValueError("the detector faster_rcnn takes no warm_steps and no compile; leave them at 0 and none")
+        return self
+
+    @model_validator(mode="after")
+    def _graph_fits(self) -> Self:
+        fits = self.detector == "retinanet" and self.backbone.frozen and self.compile == "none" and self.cache_targets
+        if self.cuda_graph == "on" and not fits:
+            raise ValueError(
+                "cuda_graph=on is for the detector retinanet with backbone.frozen, cache_targets and compile=none; "
+                "set these, or cuda_graph=auto"
+            )
         return self
 
     @model_validator(mode="after")

@@ -10,6 +10,7 @@ import os
 import shutil
 import weakref
 from collections import OrderedDict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -67,13 +68,26 @@ class FeatureInputs:
     def __len__(self) -> int:
         return len(next(iter(self.maps.values())))
 
+    @property
+    def device(self) -> torch.device:
+        """The device whose memory holds the maps."""
+        return next(iter(self.maps.values())).device
+
     def batch(self, indices: list[int], device: torch.device) -> OrderedDict[str, Tensor]:
         """Maps (n, C, H, W) in single precision."""
-        chosen = torch.tensor(indices)
-        parts = {name: x.index_select(0, chosen.to(x.device)) for name, x in self.maps.items()}
+        maps = self._chosen(torch.tensor(indices).to(self.device))
+        return self._prepared({name: x.to(device) for name, x in maps.items()})
+
+    def gather(self, chosen: Tensor) -> OrderedDict[str, Tensor]:
+        """The same where the maps lie, for positions (n,) that lie there, too: nothing waits for the host."""
+        return self._prepared(self._chosen(chosen))
+
+    def _chosen(self, chosen: Tensor) -> dict[str, Tensor]:
+        return {name: x.index_select(0, chosen) for name, x in self.maps.items()}
+
+    def _prepared(self, maps: Mapping[str, Tensor]) -> OrderedDict[str, Tensor]:
         return OrderedDict(
-            (name, x.to(device).float().permute(0, 3, 1, 2).contiguous(memory_format=self.layout))
-            for name, x in parts.items()
+            (name, x.float().permute(0, 3, 1, 2).contiguous(memory_format=self.layout)) for name, x in maps.items()
         )
 
     def _bytes(self) -> int:

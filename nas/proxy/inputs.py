@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 from nas.data.letterboxed import Letterboxed
+from nas.detection.padded import PaddedTargets, pad
 from nas.detection.targets import BatchTargets, Targets, assign, stack
 
 
@@ -19,6 +21,17 @@ class Inputs(Protocol):
 
     def batch(self, indices: list[int], device: torch.device) -> Any:
         """Inputs of the trained part of the detector for these images: maps or images."""
+        ...
+
+
+class ResidentInputs(Inputs, Protocol):
+    """Inputs that all lie on one device, and can be chosen there."""
+
+    @property
+    def device(self) -> torch.device: ...
+
+    def gather(self, chosen: Tensor) -> OrderedDict[str, Tensor]:
+        """As `batch`, for int64 positions (n,) on the device; the host reads none of them."""
         ...
 
 
@@ -35,9 +48,17 @@ class TargetCache:
         self.anchors = anchors
         self.keep = keep
         self._kept: dict[int, Targets] = {}
+        self._padded: dict[torch.device, PaddedTargets] = {}
 
     def batch(self, indices: Sequence[int]) -> BatchTargets:
         return stack([self._get(index) for index in indices], len(self.anchors))
+
+    def padded(self, device: torch.device) -> PaddedTargets:
+        """Targets of all images on a device, assigned and moved there when first asked for and then kept."""
+        if device not in self._padded:
+            every = [self._get(index) for index in range(len(self.images))]
+            self._padded[device] = pad(every, len(self.anchors)).to(device)
+        return self._padded[device]
 
     def _get(self, index: int) -> Targets:
         targets = self._kept.get(index)

@@ -28,7 +28,7 @@ PHASES = (
 )
 """`setup` is building the detector and measuring its cost; `inputs` is reading features and targets; `loss` is forward
 and backward; `update` is clipping, optimizer and schedule. `forward and backward` is all of a compiled step, which is
-not looked into, and next to nothing of others."""
+not looked into, or of one for a CUDA graph (`cuda_graph=off` shows its parts), and next to nothing of others."""
 
 
 class Phases:

@@ -31,6 +31,7 @@ from nas.proxy.attempt import Attempt
 from nas.proxy.candidate import candidate_neck
 from nas.proxy.config import ProxyConfig
 from nas.proxy.features import cached_features
+from nas.proxy.graphed import check_graph_device
 from nas.proxy.images import ImageInputs
 from nas.proxy.inherit import packed_weights, short_config, start_from_weights
 from nas.proxy.inputs import Inputs, TargetCache
@@ -64,7 +65,7 @@ class ProxyTask:
 
     Raises:
         DataError, BackboneError: when data or weights cannot be had.
-        UserError: when the scorer is not installed.
+        UserError: when the scorer is not installed, or `cuda_graph=on` without a CUDA device.
         WarmError: when the shared training of stem and head fails.
     """
 
@@ -73,6 +74,7 @@ class ProxyTask:
         config = decided(config)
         self.config = config
         self.device = pick_device(config.device)
+        check_graph_device(config, self.device)
         find_scorer(config.scorer)
         splits = open_splits(data)
         scored = _scored(splits, score_on)

@@ -19,8 +19,9 @@ from nas.detection.device import random_state, set_random_state
 from nas.detection.learning import NeckAndHead, autocast, build_optimizer, clip, trained_part
 from nas.detection.loss import batch_loss
 from nas.proxy.config import OptimizerConfig, ProxyConfig
+from nas.proxy.graphed import GraphedStep, WholeStep, fits
 from nas.proxy.image_order import drawn_batches
-from nas.proxy.inputs import Inputs, TargetCache
+from nas.proxy.inputs import Inputs, ResidentInputs, TargetCache
 from nas.proxy.phases import NO_PHASES, Phases
 from nas.proxy.trial import TrialError
 
@@ -63,7 +64,8 @@ class Training:
         self._part = self._part_of(detector.train())
         self._phases = phases
         self._forward: Callable[..., dict[str, Tensor]] = self._part
-        if isinstance(self._part, NeckAndHead) and config.compile == "none":
+        self._resident: ResidentInputs | None = inputs if fits(inputs, config, device) else None
+        if isinstance(self._part, NeckAndHead) and config.compile == "none" and self._resident is None:
             phases.watch(self._part)
         if config.compile != "none":
             torch._dynamo.reset()  # else it gives up after eight candidates, which are one piece of code to it
@@ -71,9 +73,6 @@ class Training:
         self._parameters = [parameter for parameter in detector.parameters() if parameter.requires_grad]
         group = {"params": self._parameters, "weight_decay": config.optimizer.weight_decay}
         self._optimizer = build_optimizer(config.optimizer.name, [group], config.optimizer.lr)
-        self._schedule = torch.optim.lr_scheduler.LambdaLR(
-            self._optimizer, lambda step: lr_share(config.optimizer, step, config.steps)
-        )
         self._loss = torch.tensor(math.nan)
 
     @property
@@ -89,7 +88,13 @@ class Training:
         """
         images, config = self._targets.images, self.config
         drawn = drawn_batches(images.num_images, images.views, config.batch_size, config.steps, self._seed)
-        for indices in islice(drawn, self.step, None):
+        left = islice(drawn, self.step, None)
+        if self._resident is not None and self.step < config.steps:
+            with GraphedStep(self._whole_step(self._resident, list(left))) as graphed:
+                while self.step < config.steps:
+                    self._replay(graphed)
+                    yield self.step
+        for indices in left:
             self._advance(indices)
             yield self.step
 
@@ -120,8 +125,7 @@ class Training:
             "step": self.step,
             "loss": self.loss,
             "part": self._part.state_dict(),
-            "optimizer": self._optimizer.state_dict(),
-            "schedule": self._schedule.state_dict(),
+            "optimizer": self._optimizer_state(),
             "rng": torch.get_rng_state(),
             "cuda_rng": random_state(self.device),
         }
@@ -132,7 +136,6 @@ class Training:
         self._loss = torch.tensor(state["loss"])
         self._part.load_state_dict(state["part"])
         self._optimizer.load_state_dict(state["optimizer"])
-        self._schedule.load_state_dict(state["schedule"])
         torch.set_rng_state(state["rng"].cpu())
         set_random_state(self.device, state["cuda_rng"])
 
@@ -144,14 +147,40 @@ class Training:
     def _advance(self, indices: list[int]) -> None:
         self._phases.begin("inputs")
         loss = self._loss_of(indices)
-        self._loss = loss.detach()
-        self.step += 1
-        if self.step % NAN_CHECK_PERIOD == 1 or self.step == self.config.steps:
-            self.check_loss()
+        self._done(loss.detach())
         loss.backward()
         self._phases.begin("update")
         self._update()
         self._phases.begin(None)
+
+    def _done(self, loss: Tensor) -> None:
+        """Count a step of this loss."""
+        self._loss = loss
+        self.step += 1
+        if self.step % NAN_CHECK_PERIOD == 1 or self.step == self.config.steps:
+            self.check_loss()
+
+    def _whole_step(self, inputs: ResidentInputs, order: list[list[int]]) -> WholeStep:
+        lrs = [self._lr(step) for step in range(self.step, self.config.steps)]
+        targets = self._targets.padded(inputs.device)
+        return WholeStep(self._part, self._optimizer, inputs, targets, self.config, order, lrs)
+
+    def _replay(self, graphed: GraphedStep) -> None:
+        """As `_advance`, all of it where the data lie."""
+        self._phases.begin("forward and backward")
+        graphed.advance()
+        self._done(graphed.loss)
+        self._phases.begin(None)
+
+    def _lr(self, step: int) -> float:
+        return self.config.optimizer.lr * lr_share(self.config.optimizer, step, self.config.steps)
+
+    def _optimizer_state(self) -> dict[str, Any]:
+        """The same whether steps are recorded or not."""
+        state = self._optimizer.state_dict()
+        for group in state["param_groups"]:
+            group["lr"] = self._lr(self.step - 1)
+        return state
 
     def _loss_of(self, indices: list[int]) -> Tensor:
         config = self.config
@@ -164,9 +193,10 @@ class Training:
 
     def _update(self) -> None:
         clip(self._parameters, self.config.optimizer.clip_norm)
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._lr(self.step - 1)
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
-        self._schedule.step()
 
 
 def lr_share(config: OptimizerConfig, step: int, steps: int) -> float:
