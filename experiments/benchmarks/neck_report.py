@@ -25,7 +25,7 @@ inference. `graphed`: the eager step as one CUDA graph, so that the host's time 
 
 def write_report(name: str, rows: Sequence[Row], profiled: Row, memory: Row, side: int) -> Path:
     """`NAME.md`, `NAME.json` and `NAME.png`; returns the path of the first."""
-    parts = [NOTES, f"![time over the convolutions]({name}.png)", _speed_table(rows)]
+    parts = [NOTES, f"![time over the convolutions]({name}.png)", speed_table(rows)]
     if profiled:
         parts += [
             f"## Where our time goes, {side} px, one image, fp32, as it is (not fused)\n\n{_shares_table(profiled)}",
@@ -37,7 +37,7 @@ def write_report(name: str, rows: Sequence[Row], profiled: Row, memory: Row, sid
     return path
 
 
-def _speed_table(rows: Sequence[Row]) -> str:
+def speed_table(rows: Sequence[Row]) -> str:
     lines = [
         "| neck | px | batch | phase | mode | floor, ms | over the floor: public | ours | fused "
         "| times faster: NCHW | NHWC | best | best, fused |",

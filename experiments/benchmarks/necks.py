@@ -48,7 +48,7 @@ def main() -> None:
     for name in arguments.necks:
         check_equal(PAIRS[name])
         for setting in settings(arguments):
-            rows.append({"neck": name, **asdict(setting), **_tried(PAIRS[name], setting, device, arguments)})
+            rows.append({"neck": name, **asdict(setting), **tried(PAIRS[name], setting, device, arguments)})
             print(name, setting, rows[-1].get("skipped") or rows[-1]["over_floor"], flush=True)
         if not arguments.only_times:
             profiled[name] = profile_of(PAIRS[name], arguments.sides[0], device)
@@ -67,7 +67,7 @@ def settings(arguments: argparse.Namespace) -> Iterator[Setting]:
             yield Setting(side, batch, phase, precision, mode)
 
 
-def _tried(pair: Pair, setting: Setting, device: torch.device, arguments: argparse.Namespace) -> dict[str, Any]:
+def tried(pair: Pair, setting: Setting, device: torch.device, arguments: argparse.Namespace) -> dict[str, Any]:
     """`measured`, and in its place the reason where a neck cannot be compiled or recorded."""
     try:
         return measured(pair, setting, device, arguments)

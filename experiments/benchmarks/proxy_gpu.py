@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import shutil
 import statistics
 import subprocess
 import time
@@ -21,6 +22,7 @@ from nas.comparison.result_store import ResultStore
 from nas.comparison.run_all import run_all
 from nas.comparison.training_job import Result, TrainingJob
 from nas.configuration import override
+from nas.data.config import DataConfig
 from nas.proxy.config import ProxyConfig
 from nas.search.config import data_of
 from nas.search.resources import ResourceConfig
@@ -28,9 +30,9 @@ from search_space import NasFpnSpace
 
 WORKERS = (1, 4, 8)
 SETTINGS: dict[str, Sequence[str]] = {
-    "fp32": (),
-    "bf16": ("precision=bf16",),
-    "bf16, CUDA graphs": ("precision=bf16", "compile=reduce-overhead"),
+    "fp32": ("precision=fp32", "cuda_graph=off"),
+    "bf16": ("precision=bf16", "cuda_graph=off"),
+    "bf16, CUDA graph": ("precision=bf16", "cuda_graph=on"),
 }
 QUERY = ("nvidia-smi", "--query-gpu=utilization.gpu,memory.used", "--format=csv,noheader,nounits")
 HEAD = (
@@ -48,7 +50,7 @@ class Watch(Thread):
         self._ended = Event()
 
     def run(self) -> None:
-        while not self._ended.wait(1):
+        while shutil.which(QUERY[0]) and not self._ended.wait(1):
             answer = subprocess.run(QUERY, capture_output=True, text=True, check=False).stdout
             parts = answer.splitlines()[0].split(",") if answer else []
             if len(parts) == 2 and all(part.strip().replace(".", "").isdigit() for part in parts):
@@ -59,17 +61,24 @@ class Watch(Thread):
         self.join()
 
 
-def measure(out: Path, name: str, proxy: ProxyConfig, workers: int, each: int) -> dict[str, Any]:
+def measure(
+    out: Path,
+    name: str,
+    proxy: ProxyConfig,
+    workers: int,
+    each: int,
+    data: DataConfig | None = None,
+    gpus: float | None = None,
+) -> dict[str, Any]:
     """Train different random candidates, `each` per worker.
 
     What counts is the time in which every worker is at work: from the end of the candidate with which the last worker
     has paid for its start, taken as two per worker, to the end of the last but `workers`.
     """
-    config, rng = search(), random.Random(0)
+    rng = random.Random(0)
+    data = data or data_of(search())
     genotypes = [NasFpnSpace().sample(rng) for _ in range(each * workers)]
-    jobs = [
-        TrainingJob(str(index), name, genotype, proxy, data_of(config), 0) for index, genotype in enumerate(genotypes)
-    ]
+    jobs = [TrainingJob(str(index), name, genotype, proxy, data, 0) for index, genotype in enumerate(genotypes)]
     path = out / f"{name.replace(' ', '_').replace(',', '')}-{workers}"
     (path / STORE).unlink(missing_ok=True)
     ended: list[tuple[float, Result]] = []
@@ -77,7 +86,7 @@ def measure(out: Path, name: str, proxy: ProxyConfig, workers: int, each: int) -
     watch.start()
     store = ResultStore(path / STORE)
     with store.claim():
-        resources = ResourceConfig(workers=workers, gpus=1 / workers)
+        resources = ResourceConfig(workers=workers, gpus=1 / workers if gpus is None else gpus)
         run_all(jobs, store, resources, lambda job, result, left: ended.append((time.perf_counter(), result)))
     watch.end()
     counted = ended[2 * workers - 1 : len(ended) - workers]
