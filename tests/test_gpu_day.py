@@ -12,7 +12,8 @@ import pytest
 
 from experiments.benchmarks import neck_pairs
 from experiments.benchmarks.gpu_day import PARTS, Part, Record, launched, measured, run_parts, write_report
-from experiments.benchmarks.gpu_parts import _step_table, hourly_grid, importable, neck_settings, recorded_ap
+from experiments.benchmarks.gpu_parts import Day, _step_table, hourly_grid, importable, neck_settings, pack, recorded_ap
+from nas.detection.backbone import build_backbone
 
 A, B, C = Part("a", "A", 10, 5), Part("b", "B", None, 5), Part("c", "C", 30, 20)
 
@@ -123,3 +124,13 @@ def test_a_dry_run_measures_every_part(tmp_path: Path):
     parts = json.loads((tmp_path / "gpu_day.json").read_text())["parts"]
     assert {part["name"]: part["state"] for part in parts} == dict.fromkeys((part.name for part in PARTS), "done")
     assert all(part["data"]["markdown"] for part in parts)
+
+
+def test_packed_weights_are_read_again(tmp_path):
+    small = [f"data.embedded.{split}=2" for split in ("train", "reward", "test")]
+    day = Day(tmp_path, 60, False, (f"data.root={tmp_path / 'signs'}", *small))
+    pack(day)
+    backbone = day.config().proxy.backbone
+    packed = build_backbone(replace(backbone, weights=str(tmp_path / "backbone.pt")))
+    assert packed.channels == build_backbone(backbone).channels
+    assert (tmp_path / "signs").is_dir()

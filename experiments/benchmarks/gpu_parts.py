@@ -27,7 +27,9 @@ from experiments.signs import search
 from nas.atomic_write import atomic_write
 from nas.commands.search import search as run_search
 from nas.configuration import override
+from nas.data.coco import open_splits
 from nas.data.config import SignsConfig
+from nas.detection.backbone import build_backbone
 from nas.proxy.candidate import candidate_neck
 from nas.proxy.config import Precision, ProxyConfig
 from nas.proxy.phases import Phases
@@ -274,6 +276,18 @@ def whole_search(day: Day) -> None:
     )
 
 
+def pack(day: Day) -> None:
+    """Weights of EfficientNet-Lite0, the default backbone, in half precision (6 MB), and the data: for a machine
+    without a network."""
+    config = day.config()
+    body = build_backbone(config.proxy.backbone).body
+    assert isinstance(body, torch.nn.Module)
+    state = body.state_dict().items()
+    halves = {name: value.half() if value.is_floating_point() else value for name, value in state}
+    torch.save(halves, day.out / "backbone.pt")
+    open_splits(data_of(config))
+
+
 PARTS: dict[str, Callable[[Day], None]] = {
     "tests": tests,
     "candidates": candidates,
@@ -281,6 +295,7 @@ PARTS: dict[str, Callable[[Day], None]] = {
     "necks": neck_table,
     "coco": coco,
     "search": whole_search,
+    "pack": pack,
 }
 
 
@@ -288,12 +303,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("part", choices=list(PARTS))
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--seconds", type=float, required=True)
+    parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--dry", action="store_true")
     parser.add_argument("--set", dest="assignments", action="append", default=[])
     arguments = parser.parse_args()
-    if not arguments.dry and not torch.cuda.is_available():
+    if arguments.part != "pack" and not arguments.dry and not torch.cuda.is_available():
         parser.error("no GPU was found; --dry runs everything at tiny sizes on the CPU")
+    arguments.out.mkdir(parents=True, exist_ok=True)
     day = Day(arguments.out.resolve(), arguments.seconds, arguments.dry, tuple(arguments.assignments))
     PARTS[arguments.part](day)
 

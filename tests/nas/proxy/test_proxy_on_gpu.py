@@ -13,6 +13,7 @@ import torch
 
 from experiments.signs import PROXY
 from nas.data.config import DataConfig, SignsConfig
+from nas.detection.config import BackboneConfig
 from nas.proxy import graphed
 from nas.proxy.candidate import candidate_neck
 from nas.proxy.graphed import GraphedStep
@@ -52,7 +53,12 @@ def test_a_training_continues_on_the_gpu(tmp_path, frozen):
     assert continued.metrics["AP50"] > 3
 
 
-SETTINGS = {"steps": 60, "device": "cuda", "image_size": 128}
+SETTINGS = {
+    "steps": 60,
+    "device": "cuda",
+    "image_size": 128,
+    "backbone": BackboneConfig(name="resnet10", frozen=True),
+}
 
 
 def losses(task: ProxyTask, build, **changes: object) -> list[float]:
