@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import pkgutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import ModuleType
 from typing import Annotated, Any
 
@@ -24,6 +24,7 @@ __all__ = [
     "load_object",
     "module_of",
     "require_callable",
+    "require_known",
     "trust",
 ]
 
@@ -32,6 +33,21 @@ OURS = "experiments"
 
 Name = Annotated[str, BeforeValidator(reference_of)]
 """A name that is known here, or a reference; in Python also the class or function itself."""
+
+
+def require_known(what: str, name: str, known: Iterable[str], example: str) -> None:
+    """
+    Args:
+        what: the name is of, for the message.
+        known: names that are no references.
+        example: a reference.
+
+    Raises:
+        ValueError: for what is neither known nor a reference.
+    """
+    if name not in (names := tuple(known)) and not is_reference(name):
+        listed_names = f"{'one of ' if len(names) > 1 else ''}{', '.join(names)}"
+        raise ValueError(f"{what} must be {listed_names}, or a reference such as {example}, got {name!r}")
 
 
 def load_object(reference: str) -> Any:

@@ -65,7 +65,7 @@ def merged(terms: Sequence[Term], size: Size, activation: Activation) -> Tensor:
 
 
 def merged_by_torch(terms: Sequence[Term], size: Size, activation: Activation) -> Tensor:
-    """What `merged` computes."""
+    """Reference of `merged`, in PyTorch."""
     total = torch.stack([_value(each, size) for each in terms]).sum(dim=0)
     return ACTIVATIONS[activation][1](total)
 

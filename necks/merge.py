@@ -108,7 +108,7 @@ class Input(NamedTuple):
 
 
 class Merging:
-    """What the merge of one cell is written in; a value is its name in the program.
+    """Vocabulary in which a cell's merge is written as steps; a value is its name in the program.
 
     Args:
         level: of the cell.

@@ -83,7 +83,7 @@ class Program:
 
 
 class Spelling:
-    """How blocks and parameters are written: by their names, if no subclass knows better."""
+    """Text of blocks and parameters in printed steps: their names, unless a subclass writes others."""
 
     def block(self, step: Step, x: str) -> str:
         return f"{step.block}({x})"

@@ -1,4 +1,4 @@
-"""Places in the user's cache for copies of what is at URLs."""
+"""Places in the user's cache: for copies of what is at URLs, and for marks of what the user has started."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from pathlib import Path
 from tempfile import gettempdir
 
 
-def cache_path(kind: str, url: str, shown: str) -> Path:
-    """The same directory for the same URL, in `XDG_CACHE_HOME` or `~/.cache`; it need not be there.
+def cache_path(kind: str, identity: str, shown: str) -> Path:
+    """The same path for the same identity, such as a URL, in `XDG_CACHE_HOME` or `~/.cache`; it need not be there.
 
     Args:
-        kind: directory for copies of this kind.
-        shown: the URL without what is secret in it, for a name that people can read.
+        kind: directory for entries of this kind.
+        shown: the identity without what is secret in it, for a name that people can read.
     """
     home = os.environ.get("HOME")
     default = Path(home) / ".cache" if home else Path(gettempdir())
     caches = Path(os.environ.get("XDG_CACHE_HOME") or default)
-    url = url.rstrip("/")
+    identity = identity.rstrip("/")
     readable = re.sub(r"[^A-Za-z0-9]+", "-", shown.rstrip("/")).strip("-")[-40:]
-    return (caches / "nas-fpn" / kind / f"{readable}-{hashlib.sha256(url.encode()).hexdigest()[:12]}").absolute()
+    return (caches / "nas-fpn" / kind / f"{readable}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}").absolute()

@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from experiments.benchmarks import neck_pairs
+from experiments.benchmarks.gpu_candidates import recorded_ap, step_table
 from experiments.benchmarks.gpu_day import PARTS, Part, Record, launched, measured, run_parts, write_report
-from experiments.benchmarks.gpu_parts import Day, _step_table, hourly_grid, importable, neck_settings, pack, recorded_ap
+from experiments.benchmarks.gpu_parts import hourly_grid, importable, neck_settings, pack
+from experiments.benchmarks.gpu_setting import Day
 from nas.detection.backbone import build_backbone
 
 A, B, C = Part("a", "A", 10, 5), Part("b", "B", None, 5), Part("c", "C", 30, 20)
@@ -103,7 +105,7 @@ def test_losses_are_compared_with_those_of_ordinary_steps():
     row = {"precision": "fp32", "seconds": 2.0, "train_seconds": 1.0, "eval_seconds": 0.5, "peak_memory_mb": None}
     row |= {"AP": 1.0, "phases": {"setup": 0.5}}
     rows = [{**row, "step": "ordinary", "losses": [2.0, 1.0]}, {**row, "step": "graph", "losses": [2.0, 1.1]}]
-    assert "| fp32 | graph | 2.00 | 1.00 | 0.50 | 0.50 | 0 | 1.0 | 10.00 % |" in _step_table(rows)
+    assert "| fp32 | graph | 2.00 | 1.00 | 0.50 | 0.50 | 0 | 1.0 | 10.00 % |" in step_table(rows)
     assert len(recorded_ap()) == 5
 
 

@@ -88,7 +88,7 @@ def measured(task: ProxyTask, batch: int) -> Row:
     task.config = replace(task.config, batch_size=batch)
     build = partial(candidate_neck, known.nas_fpn(), config=task.config.neck)
     phases = Phases(task.device)
-    training = task._training(task.detector(build), 0, phases)
+    training = task.training(task.detector(build), 0, phases)
     if task.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
     steps = training.steps()

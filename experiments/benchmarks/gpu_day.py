@@ -61,7 +61,7 @@ Run = Callable[[Part, float], tuple[State, str | None]]
 
 @dataclass
 class Record:
-    """What became of a part; `data` is what it had measured by its end."""
+    """Outcome of a part; `data` is all that it had measured by its end."""
 
     name: str
     title: str
@@ -123,7 +123,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def measured(out: Path, part: Part) -> dict[str, Any]:
-    """What a part wrote; nothing if it did not come so far."""
+    """Figures that a part wrote; empty if it wrote none."""
     path = out / f"{part.name}.json"
     if not path.exists():
         return {}

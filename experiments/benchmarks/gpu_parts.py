@@ -7,80 +7,32 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import subprocess
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
-from functools import partial
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Literal
 
 import torch
 
 from experiments.benchmarks import coco_proxy, neck_pairs, neck_report, necks, proxy_gpu
+from experiments.benchmarks.gpu_candidates import candidates
+from experiments.benchmarks.gpu_setting import Day, Row
 from experiments.benchmarks.neck_variants import Setting
-from experiments.benchmarks.results import RESULTS
-from experiments.signs import search
-from nas.atomic_write import atomic_write
 from nas.commands.search import search as run_search
 from nas.configuration import override
 from nas.data.coco import open_splits
-from nas.data.config import SignsConfig
 from nas.detection.backbone import build_backbone
-from nas.proxy.candidate import candidate_neck
-from nas.proxy.config import Precision, ProxyConfig
-from nas.proxy.phases import Phases
-from nas.proxy.task import ProxyTask
+from nas.proxy.config import ProxyConfig
 from nas.runs.journal import open_journal
 from nas.runs.run_directory import RunDirectory
-from nas.search.config import SearchConfig, data_of
-from search_space import known_genotype
+from nas.search.config import data_of
 
 GPU_TESTS = ("tests/nas/proxy/test_proxy_on_gpu.py", "tests/necks/test_conformance.py")
-KNOWN = ("none", "fpn", "pafpn", "bifpn", "nas_fpn")
-TIMED, TOLERANCE = "nas_fpn", 0.02
 REST = 45.0
 """Seconds that a search needs beside its trials: the start of Ray and of its workers, and its report."""
-
-Row = dict[str, Any]
-Graph = Literal["auto", "on", "off"]
-ORDINARY: Graph = "off"
-
-
-@dataclass(frozen=True)
-class Day:
-    """What all parts are told.
-
-    Args:
-        seconds: that the part has.
-    """
-
-    out: Path
-    seconds: float
-    dry: bool
-    assignments: tuple[str, ...]
-
-    @property
-    def gpu(self) -> bool:
-        return torch.cuda.is_available() and not self.dry
-
-    def config(self) -> SearchConfig:
-        """The default search; tiny and on the CPU in a dry run."""
-        config = override(search(), self.assignments)
-        if not self.dry:
-            return config
-        backbone = replace(config.proxy.backbone, name="resnet10", weights="none")
-        proxy = replace(
-            config.proxy, backbone=backbone, image_size=64, steps=4, warm_steps=0, precision="fp32", device="cpu"
-        )
-        data = replace(data_of(config), root=str(self.out / "signs"), embedded=SignsConfig(train=24, reward=8, test=2))
-        return replace(config, proxy=proxy, data=data)
-
-    def write(self, part: str, markdown: str, **data: Any) -> None:
-        atomic_write(self.out / f"{part}.json", json.dumps({**data, "markdown": markdown}, indent=1) + "\n")
 
 
 def tests(day: Day) -> None:
@@ -94,86 +46,6 @@ def tests(day: Day) -> None:
     print(tail)
     if done.returncode:
         raise SystemExit(done.returncode)
-
-
-def candidates(day: Day) -> None:
-    """Seconds of a candidate by kind of step and precision, with its phases, losses beside each other, and AP of known
-    necks beside the CPU's."""
-    config = day.config()
-    base = replace(config.proxy, warm_steps=0, precision="fp32")
-    task = ProxyTask(base, data_of(config))
-    rows: list[Row] = []
-    graph: Graph = "auto" if day.gpu else "on"
-    precisions: tuple[Precision, ...] = ("fp32", "bf16")
-    for precision in precisions:
-        for cuda_graph in (ORDINARY, graph):
-            # Set on the task, since a CPU has no graphs but can run the same whole steps.
-            task.config = replace(base, precision=precision, cuda_graph=cuda_graph)
-            rows.append({"precision": precision, "step": "ordinary" if cuda_graph == ORDINARY else "graph"})
-            rows[-1] |= _timed(task)
-            day.write("candidates", _step_table(rows), rows=rows)
-    task.config = replace(base, cuda_graph=graph)
-    cpu, scores = recorded_ap(), dict[str, float | None]()
-    for name in KNOWN:
-        scores[name] = task.run(known_genotype(name), 0).metrics["AP"]
-        markdown = f"{_step_table(rows)}\n\n{_ap_table(scores, cpu)}"
-        day.write("candidates", markdown, rows=rows, ap=scores, ap_cpu=cpu)
-
-
-def _timed(task: ProxyTask) -> Row:
-    """A candidate for the phases, which a GPU waits for, and one for the time."""
-    build = partial(candidate_neck, known_genotype(TIMED), config=task.config.neck)
-    phases = Phases(task.device)
-    task.run_neck(build, 0, phases=phases)
-    start = time.perf_counter()
-    metrics = task.run_neck(build, 0).metrics
-    seconds = time.perf_counter() - start
-    return {"seconds": seconds, "phases": dict(phases.seconds), "losses": _losses(task), **metrics}
-
-
-def _losses(task: ProxyTask) -> list[float]:
-    """Of the first steps, each waited for."""
-    torch.manual_seed(0)
-    build = partial(candidate_neck, known_genotype(TIMED), config=task.config.neck)
-    training = task._training(task.detector(build), 0)
-    return [training.loss for _, _ in zip(range(50), training.steps(), strict=False)]
-
-
-def _step_table(rows: Sequence[Row]) -> str:
-    lines = [
-        "| precision | step | s per candidate | training | scoring | the rest | peak MiB | AP "
-        "| largest difference of a loss |\n|---|---|---|---|---|---|---|---|---|"
-    ]
-    for row in rows:
-        ordinary = next(each for each in rows if each["precision"] == row["precision"])
-        apart = max(abs(a - b) / abs(b) for a, b in zip(row["losses"], ordinary["losses"], strict=True))
-        rest = row["seconds"] - row["train_seconds"] - row["eval_seconds"]
-        peak = row["peak_memory_mb"] or 0
-        lines.append(
-            f"| {row['precision']} | {row['step']} | {row['seconds']:.2f} | {row['train_seconds']:.2f} "
-            f"| {row['eval_seconds']:.2f} | {rest:.2f} | {peak:.0f} | {row['AP']:.1f} | {100 * apart:.2f} % |"
-        )
-    phases = [
-        f"* {row['precision']}, {row['step']}: "
-        + ", ".join(f"{name} {seconds:.2f} s" for name, seconds in row["phases"].items())
-        for row in rows
-    ]
-    note = f"Phases, each of which waits for the device (losses of fp32 should differ by less than {TOLERANCE:.0%}):"
-    return "\n".join(lines) + f"\n\n{note}\n\n" + "\n".join(phases)
-
-
-def recorded_ap() -> dict[str, list[float]]:
-    """AP of known necks on a CPU, each seed, as recorded."""
-    data = json.loads((RESULTS / "signs_separation.json").read_text())["data"]
-    return {name: [run["AP"] for run in data[name]] for name in KNOWN}
-
-
-def _ap_table(scores: dict[str, float | None], cpu: dict[str, list[float]]) -> str:
-    lines = ["| neck | AP here, one seed | AP on a CPU, mean and each seed |\n|---|---|---|"]
-    for name, ap in scores.items():
-        each = ", ".join(f"{value:.1f}" for value in cpu[name])
-        lines.append(f"| {name} | {'-' if ap is None else f'{ap:.1f}'} | {statistics.mean(cpu[name]):.1f} ({each}) |")
-    return "\n".join(lines)
 
 
 def hourly(day: Day) -> None:

@@ -83,7 +83,7 @@ def connect(address: str) -> tuple[Jobs, bool]:
 
 
 def asks_for_token(address: str) -> bool:
-    """Whether a dashboard refuses who has no token; a warning if it does not.
+    """True if a dashboard refuses callers without a token; one that does not is warned about.
 
     Raises:
         ClusterError: if none answers.

@@ -104,8 +104,8 @@ class ProxyConfig:
     minute: for long trials on a GPU."""
 
     cuda_graph: Literal["auto", "on", "off"] = Field(default="auto", repr=False)
-    """Whether a training step of a candidate is recorded once as a CUDA graph and then replayed, so that the GPU does
-    not wait for Python; up to rounding the numbers are those of the ordinary step. `auto`: on a CUDA device, where
+    """CUDA graphs of a candidate's training step, which is recorded once and then replayed, so that the GPU does not
+    wait for Python; up to rounding the numbers are those of the ordinary step. `auto`: on a CUDA device, where
     features and targets fit into its memory and the training is not too short. `on`: in short trainings, too, and an
     error without a CUDA device. For RetinaNet on a frozen backbone, without `compile`."""
 

@@ -184,7 +184,7 @@ class GraphedStep:
 
 
 def fits(inputs: Inputs, config: ProxyConfig, device: torch.device) -> TypeGuard[ResidentInputs]:
-    """Whether trainings of this configuration are whole steps on the device; a CUDA device's log says why not."""
+    """True if trainings of this configuration run as whole steps on the device; if not, the log says why."""
     if config.cuda_graph == "off" or (config.cuda_graph == "auto" and device.type != "cuda"):
         return False
     obstacle = _obstacle(config, inputs, device)

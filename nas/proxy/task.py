@@ -124,7 +124,7 @@ class ProxyTask:
             neck = detector.backbone.neck
             cost = self._cost(neck)
         hooks.before_training(cost, neck)
-        training = self._training(detector, seed, phases, hooks.start)
+        training = self.training(detector, seed, phases, hooks.start)
         attempt = Attempt(training, partial(self._evaluate, detector, cost, phases), hooks)
         metrics: dict[str, float | None] = {**attempt.run()}
         with phases.during("setup"):
@@ -169,7 +169,7 @@ class ProxyTask:
     def estimate(self) -> float:
         """Seconds that a trial will take: a few steps of FPN, and a third of a step's time per image to score."""
         build = partial(candidate_neck, known.fpn(self.config.neck.levels), config=self.config.neck)
-        training = self._training(self.detector(build), 0)
+        training = self.training(self.detector(build), 0)
         marks = [time.perf_counter()]
         for _ in islice(training.steps(), ESTIMATE_STEPS):
             training.check_loss()
@@ -180,7 +180,7 @@ class ProxyTask:
         scoring = len(self.scored_inputs) / min(self.config.batch_size, self.train_images.num_images) / 3
         return per_step * (self.config.steps + scoring)
 
-    def _training(
+    def training(
         self, detector: Detector, seed: int, phases: Phases = NO_PHASES, start: Start | None = None
     ) -> Training:
         """The training of a fresh detector, which takes over the weights that it is to start from."""

@@ -132,7 +132,7 @@ def _content(
 
 
 def _measures(config: SearchConfig) -> str:
-    """What the figures of the tables are."""
+    """Note below the tables: units of their figures."""
     if config.task.is_proxy:
         return (
             "AP is in percent on the reward split, one training each. Parameters, multiply-adds and latency (batch 1, "

@@ -126,7 +126,7 @@ def steps_line(config: SearchConfig, trials: Sequence[Trial]) -> str:
 
 
 def candidates(config: SearchConfig) -> str:
-    """How many candidates the controller proposes, in words where only the budget says."""
+    """Number of the controller's candidates, or the budget in words where that alone limits it."""
     if config.trials < MAX_TRIALS:
         return f"up to {config.trials}" if config.budget.is_set else str(config.trials)
     budget = config.budget

@@ -7,10 +7,8 @@ import statistics
 from collections.abc import Sequence
 
 from nas.results.units import duration
+from nas.search.budget import RECENT
 from nas.search.records import Trial
-
-RECENT = 20
-"""So many of the latest trials say how long one takes: children that inherit take less than their ancestors."""
 
 
 def latest_seconds(trials: Sequence[Trial]) -> list[float]:

@@ -6,9 +6,7 @@ these very names by this user in this directory, which is remembered in the user
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from nas.errors import UserError
 from nas.references import is_reference, trust
 from nas.runs.run_directory import RunDirectory
 from nas.search.config import SearchConfig, build_space, code_of
+from search_space.caches import cache_path
 from search_space.references import VARIABLE, is_trusted
 
 
@@ -71,5 +70,4 @@ def require_trusted_code(run: RunDirectory, config: SearchConfig) -> None:
 
 def _place(run: RunDirectory, config: SearchConfig) -> Path:
     identity = json.dumps([str(run.path), run.study(), list(code_of(config))])
-    cache = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
-    return Path(cache) / "nas-fpn" / "own_code" / hashlib.sha256(identity.encode()).hexdigest()
+    return cache_path("own_code", identity, run.path.name)

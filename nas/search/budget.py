@@ -17,7 +17,7 @@ HOUR = 3600.0
 MISSED = 0.05
 """Share of a search's time that the times of its trials may miss: starts of Ray, and moments between two trials."""
 RECENT = 20
-"""So many of the latest trials say how long one takes."""
+"""Latest trials whose median time stands for the next one: children that inherit take less than their ancestors."""
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
@@ -43,7 +43,7 @@ class BudgetConfig:
 
 
 class Budget:
-    """What is left of the budget; worked out from the trials of the journal and the time since `start`.
+    """Rest of the budget, from the trials of the journal and the time since `start`.
 
     Args:
         gpus: of each trial.
@@ -123,8 +123,10 @@ class Budget:
         return max(1.0, self._busy / self._worked) if self._worked > 0 else 1.0
 
     def _was_spent(self, trials: list[Trial]) -> bool:
-        """True for trials of a search whose proposals had ended: its confirmation had begun, or it is not running; and
-        what is left, by the times of the trials alone, is no more than those times miss.
+        """True if an earlier start had ended the proposals.
+
+        The times of the trials leave out the starts of Ray, so that a spent budget seems to have some time left. It
+        counts as spent if the confirmation had begun, or nothing runs, and no more is left than they may leave out.
         """
         confirms = [trial.candidate.kind == "confirmation" for trial in trials]
         if self._clock is None and confirms[-1:] == [True]:

@@ -206,7 +206,7 @@ class SearchConfig:
         return len(set(self.known)) + self.random_trials + self.trials
 
     def budget_of(self, trials: Sequence[Trial], clock: Callable[[], float] | None = None) -> Budget:
-        """What is left of the budget; see `Budget`."""
+        """Rest of the budget after these trials; see `Budget`."""
         return Budget(self.budget, self.resources.gpus, self.confirm.trainings, trials, clock)
 
     def planned_trials(self, budget: Budget, begun: int) -> int:

@@ -9,7 +9,7 @@ from pydantic.dataclasses import dataclass
 
 from controllers import CONTROLLERS
 from nas.bounds import Options
-from nas.references import Name, is_reference
+from nas.references import Name, require_known
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
@@ -27,9 +27,5 @@ class ControllerConfig:
 
     @model_validator(mode="after")
     def _known_name(self) -> Self:
-        if self.name not in CONTROLLERS and not is_reference(self.name):
-            raise ValueError(
-                f"controller must be one of {', '.join(CONTROLLERS)}, or a reference such as my_file.py:HillClimbing, "
-                f"got {self.name!r}"
-            )
+        require_known("controller", self.name, CONTROLLERS, "my_file.py:HillClimbing")
         return self

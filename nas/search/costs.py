@@ -19,7 +19,7 @@ class CostError(RewardError):
 
 
 def own_costs(references: Sequence[str], genotype: Genotype, neck: Neck | None) -> dict[str, float]:
-    """What the functions return, together.
+    """Costs that the functions return, together.
 
     Args:
         references: of functions `(genotype, neck)` that return numbers by name, less of which is better.

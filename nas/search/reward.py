@@ -12,12 +12,10 @@ from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from nas.bounds import Float
-from nas.references import Name, call, is_reference
+from nas.references import Name, call, is_reference, require_known
 
 COSTS = ("params", "macs", "latency_ms")
 AVERAGE_PRECISION = re.compile(r"AP(50|75|s|m|l|/.+)?")
-
-
 OBJECTIVES = ("ap", "mnasnet", "pareto")
 
 
@@ -51,11 +49,7 @@ class RewardConfig:
 
     @model_validator(mode="after")
     def _known_objective(self) -> Self:
-        if self.objective not in OBJECTIVES and not is_reference(self.objective):
-            raise ValueError(
-                f"objective must be one of {', '.join(OBJECTIVES)}, or a reference such as my_file.py:reward, got "
-                f"{self.objective!r}"
-            )
+        require_known("objective", self.objective, OBJECTIVES, "my_file.py:reward")
         return self
 
     @model_validator(mode="after")
@@ -68,7 +62,7 @@ class RewardConfig:
 
     @property
     def name(self) -> str:
-        """How tables call the reward."""
+        """Name of the reward in tables."""
         return self.metric if self.objective in ("ap", "pareto") else "reward"
 
     @property

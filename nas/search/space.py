@@ -9,7 +9,7 @@ from pydantic.dataclasses import dataclass
 
 from nas.bounds import Int, Options
 from nas.configuration import ConfigError
-from nas.references import Name, call, is_reference
+from nas.references import Name, call, is_reference, require_known
 from search_space import MAX_INPUTS, MAX_SPACE_CELLS, NasFpnSpace, PyramidSpace, SearchSpace
 
 SPACE_FIELDS = {
@@ -45,11 +45,7 @@ class SpaceConfig:
 
     @model_validator(mode="after")
     def _own_fields(self) -> Self:
-        if self.name not in SPACE_FIELDS and not is_reference(self.name):
-            raise ValueError(
-                f"space must be one of {', '.join(SPACE_FIELDS)}, or a reference such as my_file.py:space, got "
-                f"{self.name!r}"
-            )
+        require_known("space", self.name, SPACE_FIELDS, "my_file.py:space")
         if self.name == "nas_fpn" and self.num_cells is None:
             object.__setattr__(self, "num_cells", 7)
         own = SPACE_FIELDS.get(self.name, ("options",))

@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from nas.bounds import Options
-from nas.references import Name, is_reference
+from nas.references import Name, require_known
 
 PROXY = "proxy"
 
@@ -27,8 +27,7 @@ class TaskConfig:
 
     @model_validator(mode="after")
     def _known_name(self) -> Self:
-        if self.name != PROXY and not is_reference(self.name):
-            raise ValueError(f"task must be {PROXY}, or a reference such as my_file.py:MyTask, got {self.name!r}")
+        require_known("task", self.name, (PROXY,), "my_file.py:MyTask")
         if self.name == PROXY and self.options:
             raise ValueError("the task proxy has no options; its fields are those of proxy")
         return self

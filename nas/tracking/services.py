@@ -71,6 +71,7 @@ class MlflowTracker:
 
     def start(self, run: Tracked) -> None:
         import mlflow
+        from ray.tune.utils import flatten_dict
 
         self._client = mlflow.MlflowClient()
         if not _is_set("MLFLOW_EXPERIMENT_NAME"):
@@ -80,7 +81,8 @@ class MlflowTracker:
             self._id = active.info.run_id
             mlflow.set_tag(tag, run.id)
             if not active.data.params:
-                mlflow.log_params({name: str(value)[:MAX_PARAMETER] for name, value in _flat(run.config).items()})
+                fields = flatten_dict(dict(run.config), delimiter=".")
+                mlflow.log_params({name: str(value)[:MAX_PARAMETER] for name, value in fields.items()})
         self._client.update_run(self._id, status="RUNNING")
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
@@ -104,17 +106,9 @@ TRACKERS: dict[str, Callable[[], Tracker]] = {
     "mlflow": MlflowTracker,
 }
 
-EXTRAS = {"wandb": "wandb", "mlflow": "mlflow"}
-"""Package that a tracker imports, which the extra of that name installs."""
+EXTRAS = ("wandb", "mlflow")
+"""Trackers whose package the extra of the same name installs."""
 
 
 def _is_set(name: str) -> bool:
     return bool(os.environ.get(name))
-
-
-def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Fields by path, such as `proxy.steps`."""
-    fields: dict[str, Any] = {}
-    for name, value in config.items():
-        fields |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
-    return fields

@@ -12,7 +12,7 @@ from typing import Any
 
 from nas.configuration import ConfigError, to_dict
 from nas.credentials import without_credentials_in
-from nas.references import is_reference, load_object
+from nas.references import load_object, require_known
 from nas.terminal import console
 from nas.text import MESSAGE_LIMIT, plain
 from nas.tracking.services import EXTRAS, TRACKERS
@@ -28,7 +28,7 @@ class Trackers:
         self._listening = listening
 
     def log(self, step: int, metrics: Mapping[str, Any]) -> None:
-        """What of the metrics is a finite number goes to all."""
+        """Send the metrics that are finite numbers to all."""
         numbers = {name: float(value) for name, value in metrics.items() if _is_finite(value)}
         self.each(lambda tracker: tracker.log(step, numbers))
 
@@ -88,15 +88,13 @@ def tracked(trackers: dict[str, Tracker], config: Any, directory: Path, key: str
 
 def _made(name: str) -> Tracker:
     if name in TRACKERS:
-        package = EXTRAS.get(name)
-        if package is not None and importlib.util.find_spec(package) is None:
-            raise ConfigError(f"track: {name} is not installed; pip install 'nas-fpn[{package}]'")
+        if name in EXTRAS and importlib.util.find_spec(name) is None:
+            raise ConfigError(f"track: {name} is not installed; pip install 'nas-fpn[{name}]'")
         return TRACKERS[name]()
-    if not is_reference(name):
-        raise ConfigError(
-            f"track: a tracker is one of {', '.join(TRACKERS)}, or a reference such as my_file.py:MyTracker; got "
-            f"{name!r}"
-        )
+    try:
+        require_known("track", name, TRACKERS, "my_file.py:MyTracker")
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
     try:
         tracker: Tracker = load_object(name)()
     except ConfigError as error:

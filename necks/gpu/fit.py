@@ -1,4 +1,4 @@
-"""What the kernels take, and where they can be used."""
+"""Operands of the kernels, and devices and maps that they can be used on."""
 
 from __future__ import annotations
 
@@ -48,5 +48,5 @@ def _triton_found() -> bool:
 
 
 def on(device: torch.device) -> AbstractContextManager[object]:
-    """Where Triton launches, which takes the current device; its interpreter has none."""
+    """Context in which Triton launches on a device: it takes the current one, and its interpreter has none."""
     return torch.cuda.device(device) if device.type == "cuda" else nullcontext()

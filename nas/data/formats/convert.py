@@ -121,7 +121,7 @@ def _annotation(corners: Sequence[float], width: int, height: int) -> dict[str, 
 
 
 def _inside(value: float, limit: int) -> float:
-    """What lies further out is left as it is, for the check to tell."""
+    """A coordinate within the image, if it is off by rounding alone; the check reports what lies further out."""
     nearest = min(max(value, 0.0), float(limit))
     return nearest if abs(value - nearest) <= SLACK else value
 
