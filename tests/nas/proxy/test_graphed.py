@@ -33,21 +33,26 @@ def whole(data) -> Iterator[ProxyTask]:
 
 @contextmanager
 def whole_steps(task: ProxyTask) -> Iterator[ProxyTask]:
-    config = task.config
-    task.config = replace(config, cuda_graph="on")
-    yield task
-    task.config = config
+    with set_to(task, cuda_graph="on"):
+        yield task
+
+
+@contextmanager
+def set_to(task: ProxyTask, **changes: object) -> Iterator[None]:
+    """Other settings for a while, however it ends: a task is shared by many tests."""
+    before = task.config
+    task.config = replace(before, **changes)
+    try:
+        yield
+    finally:
+        task.config = before
 
 
 def losses(task: ProxyTask, **changes: object) -> list[float]:
-    found = []
-    task.config, before = replace(task.config, **changes), task.config
-    torch.manual_seed(0)
-    training = task._training(task.detector(lambda channels, levels: fpn(task, channels, levels)), seed=0)
-    for _ in training.steps():
-        found.append(training.loss)
-    task.config = before
-    return found
+    with set_to(task, **changes):
+        torch.manual_seed(0)
+        training = task.training(task.detector(lambda channels, levels: fpn(task, channels, levels)), seed=0)
+        return [training.loss for _ in training.steps()]
 
 
 def fpn(task: ProxyTask, channels, levels):
@@ -125,7 +130,7 @@ def test_a_loss_that_is_not_finite_fails_the_trial_within_a_few_steps(data):
 def test_no_step_asks_the_host_for_a_number(whole, monkeypatch):
     """A step that does so cannot be recorded."""
     torch.manual_seed(0)
-    training = whole._training(whole.detector(lambda *given: fpn(whole, *given)), seed=0)
+    training = whole.training(whole.detector(lambda *given: fpn(whole, *given)), seed=0)
     steps = training.steps()
     next(steps)
     read = []

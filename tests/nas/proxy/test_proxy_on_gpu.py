@@ -65,7 +65,7 @@ def losses(task: ProxyTask, build, **changes: object) -> list[float]:
     """Loss of every step of a training from one seed."""
     task.config, before = replace(task.config, **changes), task.config
     torch.manual_seed(0)
-    training = task._training(task.detector(build), 0)
+    training = task.training(task.detector(build), 0)
     found = []
     for _ in training.steps():
         found.append(training.loss)
