@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from torchvision.models.detection import RetinaNet
-
 from nas.credentials import without_credentials
 from nas.detection.device import DeviceError, pick_device
 from nas.detection.saved import DETECTOR_FILE, DetectorSpec, load_detector
+from nas.detection.two_stage import Detector
 from nas.evaluation.evaluate import EvaluationError
 from nas.export.sources import is_detector, is_exported_neck
 from nas.runs.remote.exports import DETECTOR_FILES, local_export
@@ -18,7 +17,7 @@ from nas.runs.trial_names import split_name
 from search_space.files import is_there
 
 
-def given_detector(place: str, device: str) -> tuple[RetinaNet, DetectorSpec]:
+def given_detector(place: str, device: str) -> tuple[Detector, DetectorSpec]:
     """A saved detector in evaluation mode, on a device.
 
     Args:
@@ -73,7 +72,7 @@ def _refuse_others(directory: Path) -> None:
         )
 
 
-def _move(detector: RetinaNet, name: str) -> None:
+def _move(detector: Detector, name: str) -> None:
     """PyTorch says in several ways that a name is no device."""
     try:
         detector.to(pick_device(name))

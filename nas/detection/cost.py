@@ -13,11 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
-from torchvision.models.detection import RetinaNet
+from torchvision.models.detection import FasterRCNN
 
 from nas.detection.backbone import Backbone
 from nas.detection.device import counts_memory, is_accelerator, peak_memory, reset_peak, synchronize
 from nas.detection.meta import meta_copy
+from nas.detection.two_stage import ROI_SIZE, Detector
 from necks import Neck
 
 CLEAR_REFS = Path("/proc/self/clear_refs")
@@ -63,12 +64,19 @@ def neck_cost(neck: Neck, shapes: OrderedDict[str, tuple[int, ...]]) -> Cost:
     return Cost(num_params(neck), count_macs(neck, _maps(shapes, "meta")))
 
 
-def detector_cost(detector: RetinaNet, image_size: tuple[int, int]) -> Cost:
-    """Cost of backbone, neck and head for one image of the given height and width."""
+def detector_cost(detector: Detector, image_size: tuple[int, int]) -> Cost:
+    """Cost of backbone, neck and head for one image of the given height and width.
+
+    The second stage of a Faster R-CNN counts with as many regions as it looks at most.
+    """
     maps = feature_shapes(detector.backbone.body, image_size)
     images = torch.empty(1, 3, *image_size, device="meta")
     pyramid = _pyramid(detector.backbone.neck, maps)
-    macs = count_macs(detector.backbone, images) + count_macs(detector.head, pyramid)
+    macs = count_macs(detector.backbone, images)
+    if isinstance(detector, FasterRCNN):
+        macs += count_macs(detector.rpn.head, pyramid) + _region_macs(detector)
+    else:
+        macs += count_macs(detector.head, pyramid)
     return Cost(num_params(detector), macs)
 
 
@@ -108,6 +116,12 @@ def peak_memory_mb(device: torch.device) -> float | None:
         return None
     peak = next(line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM"))
     return int(peak.split()[1]) / 2**10
+
+
+def _region_macs(detector: FasterRCNN) -> int:
+    heads = nn.Sequential(detector.roi_heads.box_head, detector.roi_heads.box_predictor)
+    regions = meta_copy(detector.rpn).post_nms_top_n()
+    return count_macs(heads, torch.empty(regions, detector.backbone.out_channels, ROI_SIZE, ROI_SIZE, device="meta"))
 
 
 def timed(run: Callable[[], object], device: torch.device) -> float:

@@ -13,14 +13,14 @@ import torch
 from pydantic import ConfigDict, Field, StrictBool, StrictInt, StrictStr, model_validator
 from pydantic.dataclasses import dataclass
 from torch import Tensor
-from torchvision.models.detection import RetinaNet
 
 from nas.configuration import from_dict, to_dict
 from nas.detection.anytime import build_anytime_detector
 from nas.detection.backbone import build_backbone
-from nas.detection.config import BackboneConfig, HeadConfig
+from nas.detection.config import BackboneConfig, HeadConfig, TwoStageConfig
 from nas.detection.conventions import OWN, ConventionName, find_convention
 from nas.detection.detector import build_detector
+from nas.detection.two_stage import Detector, build_faster_rcnn
 from nas.errors import UserError
 from necks.exported import DIGEST, neck_from_dict
 from necks.files import read_tensors, write_tensors
@@ -49,6 +49,7 @@ class DetectorSpec:
         category_ids: of the data set that it was trained on, in the same order.
         anytime: whether it has a head after every repeat of the neck.
         convention: whose anchors and norms the head has; files from before there was a choice leave it out.
+        two_stage: of a Faster R-CNN, which has no use for `head`; None for a RetinaNet, whose files leave it out.
     """
 
     backbone: BackboneConfig
@@ -59,11 +60,14 @@ class DetectorSpec:
     category_ids: tuple[StrictInt, ...]
     anytime: StrictBool = False
     convention: ConventionName = OWN
+    two_stage: TwoStageConfig | None = None
 
     @model_validator(mode="after")
     def _belongs_together(self) -> Self:
         if self.anytime and self.convention != OWN:
             raise ValueError(f"anytime detectors have the convention {OWN!r}, got {self.convention!r}")
+        if self.two_stage is not None and (self.anytime or self.convention != OWN):
+            raise ValueError(f"a detector with two_stage is not anytime and has the convention {OWN!r}")
         if len(set(self.category_ids)) != len(self.classes) or len(self.category_ids) != len(self.classes):
             raise ValueError(
                 f"each of the {len(self.classes)} classes needs a category id of its own, got {self.category_ids!r:.80}"
@@ -73,6 +77,8 @@ class DetectorSpec:
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
         plain = to_dict(replace(self, backbone=replace(self.backbone, weights="none", frozen=False)))
+        if self.two_stage is None:
+            del plain["two_stage"]
         return {"format": FORMAT_VERSION, **plain, "neck": dict(self.neck)}
 
     @classmethod
@@ -99,7 +105,7 @@ class DetectorSpec:
         return spec
 
 
-def build_from_spec(spec: DetectorSpec) -> RetinaNet:
+def build_from_spec(spec: DetectorSpec) -> Detector:
     """The detector with fresh weights, those that `spec.backbone` names included.
 
     Raises:
@@ -109,7 +115,10 @@ def build_from_spec(spec: DetectorSpec) -> RetinaNet:
     build = build_anytime_detector if spec.anytime else partial(build_detector, convention=spec.convention)
     try:
         neck = neck_from_dict(dict(spec.neck))
-        return build(build_backbone(spec.backbone), neck, len(spec.classes), spec.head, spec.image_size)
+        parts = build_backbone(spec.backbone), neck, len(spec.classes)
+        if spec.two_stage is not None:
+            return build_faster_rcnn(*parts, spec.two_stage, spec.image_size)
+        return build(*parts, spec.head, spec.image_size)
     except ValueError as error:
         raise DetectorError(str(error)) from error
 
@@ -126,7 +135,7 @@ def save_detector(weights: Mapping[str, Tensor], spec: DetectorSpec, directory: 
     (directory / DETECTOR_FILE).write_text(text, encoding="utf-8")
 
 
-def load_detector(directory: Path) -> tuple[RetinaNet, DetectorSpec]:
+def load_detector(directory: Path) -> tuple[Detector, DetectorSpec]:
     """The detector that `save_detector` wrote, with its weights, in evaluation mode, on the CPU.
 
     Memory is taken only for a detector whose weights are there.

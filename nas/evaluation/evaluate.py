@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Literal, get_args
 
 import torch
-from torchvision.models.detection import RetinaNet
 
 from nas.data.check import check_split
 from nas.data.coco import CocoSplit
@@ -18,6 +17,7 @@ from nas.data.image_files import USUAL, Reading
 from nas.detection.anytime import AnytimeRetinaNet
 from nas.detection.cost import Cost, detector_cost
 from nas.detection.saved import DetectorSpec
+from nas.detection.two_stage import Detector
 from nas.errors import UserError
 from nas.evaluation.inference import find_letterboxed, find_one_by_one
 
@@ -145,7 +145,7 @@ def check_categories(spec: DetectorSpec, split: CocoSplit) -> None:
         )
 
 
-def choose_exits(detector: RetinaNet, repeats: int | None, every: bool) -> tuple[int, ...]:
+def choose_exits(detector: Detector, repeats: int | None, every: bool) -> tuple[int, ...]:
     """The exits to score: all of them, the one asked for, or the last.
 
     Raises:
@@ -164,7 +164,7 @@ def choose_exits(detector: RetinaNet, repeats: int | None, every: bool) -> tuple
 
 
 def evaluate(
-    detector: RetinaNet,
+    detector: Detector,
     spec: DetectorSpec,
     split: CocoSplit,
     settings: Settings,
@@ -195,7 +195,7 @@ def evaluate(
 
 
 def find(
-    detector: RetinaNet,
+    detector: Detector,
     split: CocoSplit,
     settings: Settings,
     exits: tuple[int, ...],
@@ -209,7 +209,7 @@ def find(
     return find_one_by_one(detector, split, exits, advance)
 
 
-def _cost(detector: RetinaNet, repeats: int, size: int) -> tuple[int | None, Cost]:
+def _cost(detector: Detector, repeats: int, size: int) -> tuple[int | None, Cost]:
     if not isinstance(detector, AnytimeRetinaNet):
         return None, detector_cost(detector, (size, size))
     before = detector.exit_after

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from torch import Tensor
-from torchvision.models.detection import RetinaNet
 
 from nas.data.bare_images import BareImages, read_bare
 from nas.data.evaluate import Detections, bare_results
 from nas.data.image_files import USUAL, Reading, UnreadableImageError
 from nas.detection.saved import DetectorSpec
+from nas.detection.two_stage import Detector
 from nas.evaluation.evaluate import Settings, choose_exits, find, renumbered
 
 
@@ -38,7 +38,7 @@ class Predicted:
 
 
 def predict(
-    detector: RetinaNet,
+    detector: Detector,
     spec: DetectorSpec,
     paths: Sequence[Path],
     settings: Settings,
@@ -74,7 +74,7 @@ def _read(path: Path, image_id: int, reading: Reading) -> Predicted:
 
 
 def _found(
-    detector: RetinaNet, spec: DetectorSpec, split: BareImages, settings: Settings, min_score: float
+    detector: Detector, spec: DetectorSpec, split: BareImages, settings: Settings, min_score: float
 ) -> dict[int, Detections]:
     if not split.image_ids:
         return {}

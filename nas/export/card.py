@@ -86,11 +86,12 @@ channels, gives levels {list(neck.out_levels)} with {neck.out_channels} channels
 def _usage(source: Source, directory: str) -> str:
     name = _literal(directory)
     if source.detector is not None:
+        kind = "RetinaNet" if source.retinanet is not None else "Faster R-CNN, whose labels run from 1"
         return f"""```python
 from pathlib import Path
 from nas.detection.saved import load_detector
 
-detector, about = load_detector(Path({name}))  # torchvision's RetinaNet, evaluation mode
+detector, about = load_detector(Path({name}))  # torchvision's {kind}, evaluation mode
 ```"""
     maps = ", ".join(f'"c{level}": c{level}' for level in source.neck.in_levels)
     text = f"""```python

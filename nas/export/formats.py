@@ -50,10 +50,11 @@ class Written:
 def write_formats(source: Source, formats: Sequence[str], directory: Path, *, fold: bool) -> list[Written]:
     """Write what is asked for and compare what computes with the trained module.
 
-    A detector is written whole as onnx, onnx-nms (with suppression inside) and pt2; the other formats are of its neck.
+    A RetinaNet is written whole as onnx, onnx-nms (with suppression inside) and pt2; the other formats are of its neck,
+    and so are all formats of a Faster R-CNN.
 
     Args:
-        formats: of `FORMATS`, or `all`, which leaves out those that the neck does not allow, and onnx-nms for necks.
+        formats: of `FORMATS`, or `all`, which leaves out those that the neck or the detector does not allow.
         fold: whether batch norms are folded into convolutions first.
 
     Raises:
@@ -72,7 +73,7 @@ def write_formats(source: Source, formats: Sequence[str], directory: Path, *, fo
 
 def _fits(source: Source, name: str) -> bool:
     if name in OF_DETECTORS:
-        return source.detector is not None
+        return source.retinanet is not None
     return source.is_merge_graph or name not in OF_MERGE_GRAPHS
 
 
@@ -99,7 +100,7 @@ def _write(source: Source, name: str, directory: Path, *, fold: bool) -> list[Wr
     if name == "onnx-nms":
         return [_write_suppressing(source, directory, fold=fold)]
     write, read = (write_onnx, read_onnx) if name == "onnx" else (write_pt2, read_pt2)
-    path = directory / f"{'neck' if source.detector is None else 'detector'}.{name}"
+    path = directory / f"{'neck' if source.retinanet is None else 'detector'}.{name}"
     write(_graph(source, fold=fold), path)
     return [Written(path, _compared(_graph(source, fold=False), path, read))]
 
@@ -107,20 +108,21 @@ def _write(source: Source, name: str, directory: Path, *, fold: bool) -> list[Wr
 def _write_suppressing(source: Source, directory: Path, *, fold: bool) -> Written:
     """
     Raises:
-        ExportError: for a neck.
+        ExportError: for what is no RetinaNet.
     """
-    if source.detector is None:
-        raise ExportError("onnx-nms is of whole detectors, and this is a neck; take onnx, or give a saved detector")
+    if source.retinanet is None:
+        what = "a neck" if source.detector is None else "a Faster R-CNN"
+        raise ExportError(f"onnx-nms is of whole RetinaNets, and this is {what}; take onnx, which is of the neck")
     path = directory / SUPPRESSING_FILE
-    detector = fold_batch_norms(source.detector) if fold else source.detector
+    detector = fold_batch_norms(source.retinanet) if fold else source.retinanet
     write_onnx(suppressing_graph(detector), path, kept_in_onnx)
-    return Written(path, _compared(suppressing_graph(source.detector), path, read_onnx, detections_difference))
+    return Written(path, _compared(suppressing_graph(source.retinanet), path, read_onnx, detections_difference))
 
 
 def _graph(source: Source, *, fold: bool) -> Graph:
-    if source.detector is None:
+    if source.retinanet is None:
         return neck_graph(fold_batch_norms(source.neck) if fold else source.neck)
-    return detector_graph(fold_batch_norms(source.detector) if fold else source.detector)
+    return detector_graph(fold_batch_norms(source.retinanet) if fold else source.retinanet)
 
 
 def _compared(graph: Graph, path: Path, read: Reader, difference: Difference = largest_difference) -> float:

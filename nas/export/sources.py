@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from torchvision.models.detection import RetinaNet
+from torchvision.models.detection import FasterRCNN, RetinaNet
 
 from nas.detection.saved import DETECTOR_FILE, DetectorSpec, load_detector, save_detector
+from nas.detection.two_stage import Detector
 from nas.export.errors import ExportError
 from nas.export.markdown import code, escaped
 from necks import MergeNeck, Neck, load_exported, save_exported
@@ -27,13 +28,18 @@ class Source:
 
     neck: Neck
     origin: str
-    detector: RetinaNet | None = None
+    detector: Detector | None = None
     spec: DetectorSpec | None = None
     facts: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_merge_graph(self) -> bool:
         return isinstance(self.neck, MergeNeck)
+
+    @property
+    def retinanet(self) -> RetinaNet | None:
+        """Detector that is written whole as a graph; a Faster R-CNN is not, its steps depend on the data."""
+        return None if isinstance(self.detector, FasterRCNN) else self.detector
 
 
 def save_plain(source: Source, output: Path) -> None:
@@ -91,8 +97,14 @@ def detector_source(directory: Path, name: str | None = None) -> Source:
         "backbone": escaped(spec.backbone.name),
         "classes": escaped(f"{len(spec.classes)}: {', '.join(spec.classes)}"),
         "image size": f"the longer side {spec.image_size} px",
-        "head": f"{spec.head.convs} convolutions per branch" + (", one head per repeat" if spec.anytime else ""),
+        "head": _head(spec),
     }
     neck = detector.backbone.neck
     assert isinstance(neck, Neck)
     return Source(neck, f"saved detector {code(name or directory.name)}", detector, spec, facts)
+
+
+def _head(spec: DetectorSpec) -> str:
+    if spec.two_stage is not None:
+        return f"two stages, {spec.two_stage.test_proposals} proposals"
+    return f"{spec.head.convs} convolutions per branch" + (", one head per repeat" if spec.anytime else "")

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import Any
 
 import torch
-from torch import Tensor
-from torchvision.models.detection import RetinaNet
+from torch import Tensor, nn
+from torchvision.models.detection import FasterRCNN
 
 from nas.data.evaluate import Detections, coco_ap
 from nas.data.letterboxed import Letterboxed
 from nas.detection.learning import autocast, trained_part
 from nas.detection.postprocess import Found, detections
+from nas.detection.two_stage import Detector, shown_detections, two_stage_part
 from nas.proxy.config import ProxyConfig
 from nas.proxy.inputs import Inputs
 
 
 def score(
-    detector: RetinaNet,
+    detector: Detector,
     inputs: Inputs,
     images: Letterboxed,
     anchors: list[Tensor],
@@ -33,13 +34,18 @@ def score(
     """
     mode = detector.training
     detector.eval()
-    forward = trained_part(detector, frozen=config.backbone.frozen)
+    frozen = config.backbone.frozen
+    part: nn.Module = (
+        two_stage_part(detector, config.image_size, frozen=frozen)
+        if isinstance(detector, FasterRCNN)
+        else trained_part(detector, frozen=frozen)
+    ).eval()
     found: dict[int, Detections] = {}
     for start in range(0, len(inputs), config.eval_batch_size):
         indices = list(range(start, min(start + config.eval_batch_size, len(inputs))))
         with torch.inference_mode():
             with autocast(config.precision, device):
-                outputs = forward(inputs.batch(indices, device))
+                outputs = part(inputs.batch(indices, device))
             results = _detect(detector, outputs, anchors, [images.size_of(index) for index in indices], config)
         for index, result in zip(indices, results, strict=True):
             found[images.split.image_ids[index]] = images.detections(index, result)
@@ -48,13 +54,16 @@ def score(
 
 
 def _detect(
-    detector: RetinaNet,
-    outputs: Mapping[str, Tensor],
+    detector: Detector,
+    outputs: Any,
     anchors: list[Tensor],
     sizes: list[tuple[int, int]],
     config: ProxyConfig,
 ) -> list[Found]:
-    """Threshold, top candidates per level, box decoding, NMS per class."""
+    """Detections of a batch; of a RetinaNet's outputs: threshold, top candidates per level, box decoding, NMS per
+    class."""
+    if isinstance(detector, FasterRCNN):
+        return [shown_detections(found, size) for found, size in zip(outputs, sizes, strict=True)]
     outputs = {name: output.float() for name, output in outputs.items()}
     if config.postprocess == "batch":
         return detections(detector, outputs["cls_logits"], outputs["bbox_regression"], anchors, sizes)

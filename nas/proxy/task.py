@@ -10,11 +10,11 @@ from dataclasses import replace
 from functools import partial
 from itertools import islice, pairwise
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal
 
 import torch
 from torch import Tensor
-from torchvision.models.detection import FasterRCNN, RetinaNet
+from torchvision.models.detection import RetinaNet
 
 from nas.data.coco import CocoSplit, Splits, open_splits
 from nas.data.config import DataConfig, DataError
@@ -26,7 +26,7 @@ from nas.detection.cost import feature_shapes, latency_ms, neck_cost, peak_memor
 from nas.detection.detector import build_detector, grid_anchors
 from nas.detection.device import forked_random_state, pick_device
 from nas.detection.learning import trained_part
-from nas.detection.two_stage import build_faster_rcnn
+from nas.detection.two_stage import Detector, build_faster_rcnn
 from nas.proxy.attempt import Attempt
 from nas.proxy.candidate import candidate_neck
 from nas.proxy.config import ProxyConfig
@@ -40,12 +40,10 @@ from nas.proxy.precision import decided
 from nas.proxy.scoring import score
 from nas.proxy.training import Training
 from nas.proxy.trial import Start, Trained, TrialCallbacks, TrialError
-from nas.proxy.two_stage import TwoStageTraining, score_two_stage
+from nas.proxy.two_stage import TwoStageTraining
 from nas.proxy.warm import WARM_SEED, start_from, warm_config, warm_weights
 from necks import MergeNeck, Neck
 from search_space import Genotype, known
-
-Detector: TypeAlias = RetinaNet | FasterRCNN
 
 BuildNeck = Callable[[tuple[int, ...], tuple[int, ...]], Neck]
 
@@ -222,10 +220,7 @@ class ProxyTask:
     def _evaluate(self, detector: Detector, cost: Mapping[str, float], phases: Phases) -> dict[str, float]:
         anchors = [level.to(self.device) for level in self.anchors]
         with phases.during("evaluation"):
-            if isinstance(detector, FasterRCNN):
-                found = score_two_stage(detector, self.scored_inputs, self.scored_images, self.config, self.device)
-            else:
-                found = score(detector, self.scored_inputs, self.scored_images, anchors, self.config, self.device)
+            found = score(detector, self.scored_inputs, self.scored_images, anchors, self.config, self.device)
         return {**found, **cost}
 
     def _open(self, split: CocoSplit, root: Path, *, mirrored: bool = False) -> tuple[Letterboxed, Inputs]:

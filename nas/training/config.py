@@ -20,7 +20,7 @@ from nas.bounds import (
     Options,
 )
 from nas.data.config import DataConfig
-from nas.detection.config import NORM_GROUPS, BackboneConfig, HeadConfig
+from nas.detection.config import NORM_GROUPS, BackboneConfig, HeadConfig, TwoStageConfig
 from nas.references import Name
 from search_space import MAX_CHANNELS, MAX_REPEATS
 
@@ -138,7 +138,12 @@ class TrainConfig:
     data: DataConfig
     backbone: BackboneConfig = Field(default_factory=lambda: BackboneConfig(name="resnet50", weights="imagenet"))
     neck: TrainNeckConfig = Field(default_factory=TrainNeckConfig)
+    detector: Literal["retinanet", "faster_rcnn"] = "retinanet"
+    """Detector around the neck: torchvision's RetinaNet with the head of `head` and the focal loss of `focal_alpha` and
+    `focal_gamma`, or its Faster R-CNN of `two_stage`."""
+
     head: HeadConfig = Field(default_factory=HeadConfig)
+    two_stage: TwoStageConfig = Field(default_factory=TwoStageConfig)
     optimizer: TrainOptimizerConfig = Field(default_factory=TrainOptimizerConfig)
     resources: TrainResourceConfig = Field(default_factory=TrainResourceConfig)
     track: tuple[Name, ...] = ()
@@ -196,6 +201,8 @@ class TrainConfig:
                 f"batch_size {self.batch_size} cannot be shared by resources.processes={self.resources.processes}; "
                 "take a multiple"
             )
+        if self.detector == "faster_rcnn" and self.deep_supervision:
+            raise ValueError("deep_supervision is for the detector retinanet; set it to false, or detector=retinanet")
         if self.head.norm and self.neck.channels % NORM_GROUPS:
             raise ValueError(
                 f"a head with norm needs neck.channels divisible by {NORM_GROUPS}, got {self.neck.channels}"

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torchvision.models.detection import RetinaNet
 from torchvision.ops import drop_block2d
 
 from nas.configuration import ConfigError
@@ -16,6 +15,7 @@ from nas.credentials import without_credentials
 from nas.data.coco import CocoSplit
 from nas.detection.backbone import build_backbone
 from nas.detection.saved import DetectorSpec
+from nas.detection.two_stage import Detector
 from nas.runs.journal import open_journal
 from nas.runs.own_code import trusts_code
 from nas.runs.places import fetched
@@ -52,6 +52,7 @@ def detector_spec(config: TrainConfig, train: CocoSplit) -> DetectorSpec:
         classes=train.classes,
         category_ids=train.category_ids,
         anytime=config.deep_supervision,
+        two_stage=config.two_stage if config.detector == "faster_rcnn" else None,
     )
 
 
@@ -114,7 +115,7 @@ def _genotype(name: str) -> Genotype:
     return read_genotype(path)
 
 
-def sync_norms(detector: RetinaNet, config: TrainConfig, device: torch.device, processes: int) -> RetinaNet:
+def sync_norms(detector: Detector, config: TrainConfig, device: torch.device, processes: int) -> Detector:
     """Batch norms over all processes where that is wanted.
 
     Raises:

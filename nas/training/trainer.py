@@ -1,6 +1,6 @@
 """One process of a full training.
 
-Shapes: N images, S the side of the training images, A anchors over all levels, K classes.
+Shapes: N images, S the side of the training images.
 """
 
 from __future__ import annotations
@@ -19,21 +19,20 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 from torch.utils.data.distributed import DistributedSampler
-from torchvision.models.detection import RetinaNet
 
 from nas.data.coco import CocoSplit, Splits
 from nas.detection.backbone import normalise
 from nas.detection.checkpoint import read_checkpoint
-from nas.detection.learning import autocast, clip, trained_part
-from nas.detection.loss import batch_loss
+from nas.detection.learning import autocast, clip
 from nas.detection.saved import DetectorSpec, build_from_spec, save_detector
-from nas.detection.targets import BatchTargets
+from nas.detection.two_stage import Detector
 from nas.errors import UserError
-from nas.training.augment import Batch, TrainingImages
+from nas.training.augment import TrainingImages
 from nas.training.config import TrainConfig
 from nas.training.model import add_checkpointing, add_drop_block, sync_norms
+from nas.training.objective import objective_of
 from nas.training.optimization import lr_share, optimizer_of, set_lr
-from nas.training.validation import anchors_of, validate
+from nas.training.validation import validate
 
 STATE_FILE = "state.pt"
 LOOK_PERIOD = 10
@@ -86,17 +85,17 @@ class Trainer:
         self._scored = _scored(splits, config)
         self._layout = torch.channels_last if config.channels_last else torch.contiguous_format
         self.detector = self._build()
+        self._objective = objective_of(self.detector, config)
         self._part = self._parallel()
         self._average = _average(self.detector, config)
         self._optimizer = optimizer_of(self.detector, config.optimizer)
         self._scaler = torch.amp.GradScaler(place.device.type, enabled=config.precision == "fp16")
-        anchors = anchors_of(self.detector, config.image_size)
-        self._images = TrainingImages(splits.train, config, torch.cat(anchors))
+        self._images = TrainingImages(splits.train, config, self._objective)
         if len(self._images) < config.batch_size:
             raise TrainingError(f"batch_size {config.batch_size} is more than the {len(self._images)} training images")
 
     @property
-    def scored_detector(self) -> RetinaNet:
+    def scored_detector(self) -> Detector:
         """Detector that is scored and saved: the average if there is one."""
         return self.detector if self._average is None else self._average.module
 
@@ -170,7 +169,7 @@ class Trainer:
         self._optimizer.load_state_dict(state["optimizer"])
         self._scaler.load_state_dict(state["scaler"])
 
-    def _build(self) -> RetinaNet:
+    def _build(self) -> Detector:
         detector = build_from_spec(self.spec)
         if self.config.neck.drop_block:
             add_drop_block(detector.backbone.neck, self.config.neck.drop_block, self.config.neck.drop_block_size)
@@ -180,7 +179,7 @@ class Trainer:
         return detector.to(self.place.device, memory_format=self._layout)
 
     def _parallel(self) -> nn.Module:
-        part = trained_part(self.detector, frozen=False)
+        part = self._objective.part(self.detector)
         if self.place.world == 1:
             return part
         devices = [self.place.device] if self.place.device.type == "cuda" else None
@@ -191,7 +190,7 @@ class Trainer:
         numbers = torch.tensor([self.config.seed, self.epoch, self.place.rank])
         torch.manual_seed(int((numbers * torch.tensor([1_000_003, 1_009, 1])).sum()))
 
-    def _batches(self) -> Iterator[Batch]:
+    def _batches(self) -> Iterator[tuple[Tensor, Any]]:
         resources, place = self.config.resources, self.place
         sampler: DistributedSampler[Any] = DistributedSampler(
             self._images, place.world, place.rank, shuffle=True, seed=self.config.seed, drop_last=True
@@ -208,16 +207,11 @@ class Trainer:
         )
         return iter(loader)
 
-    def _loss(self, images: Tensor, targets: BatchTargets) -> Tensor:
-        device = self.place.device
-        images = images.to(device, non_blocking=True)
-        targets = targets.to(device)
+    def _loss(self, images: Tensor, targets: Any) -> Tensor:
+        images = images.to(self.place.device, non_blocking=True)
         inputs = normalise(images, self.detector.backbone.body).contiguous(memory_format=self._layout)
-        with autocast(self.config.precision, device):
-            outputs = self._part(inputs)
-        every = outputs if isinstance(outputs, list) else [outputs]
-        alpha, gamma = self.config.focal_alpha, self.config.focal_gamma
-        return torch.stack([batch_loss(one, targets, alpha=alpha, gamma=gamma) for one in every]).mean()
+        with autocast(self.config.precision, self.place.device):
+            return self._objective.loss(self._part, inputs, targets)
 
     def _update(self, loss: Tensor) -> None:
         self._scaler.scale(loss).backward()
@@ -245,7 +239,7 @@ class Trainer:
         self._told(look)
 
 
-def _average(detector: RetinaNet, config: TrainConfig) -> AveragedModel | None:
+def _average(detector: Detector, config: TrainConfig) -> AveragedModel | None:
     if config.ema is None:
         return None
     return AveragedModel(detector, multi_avg_fn=get_ema_multi_avg_fn(config.ema), use_buffers=True)

@@ -4,30 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-from torch import Tensor
 from torch import distributed as dist
-from torchvision.models.detection import RetinaNet
 
 from nas.data.coco import CocoSplit
 from nas.data.evaluate import coco_ap
-from nas.detection.detector import grid_anchors
 from nas.detection.learning import autocast
-from nas.detection.meta import meta_copy
+from nas.detection.two_stage import Detector
 from nas.evaluation.evaluate import choose_exits
 from nas.evaluation.inference import find_letterboxed
 from nas.training.config import TrainConfig
 
 
-def anchors_of(detector: RetinaNet, size: int) -> list[Tensor]:
-    """Anchors of each level, (A_l, 4), for square images of that side."""
-    with torch.no_grad():
-        maps = meta_copy(detector.backbone)(torch.empty(1, 3, size, size, device="meta"))
-    sizes = [(x.shape[-2], x.shape[-1]) for x in maps.values()]
-    return grid_anchors(detector.anchor_generator, sizes, (size, size))
-
-
-def validate(detector: RetinaNet, split: CocoSplit, config: TrainConfig, rank: int, world: int) -> dict[str, float]:
+def validate(detector: Detector, split: CocoSplit, config: TrainConfig, rank: int, world: int) -> dict[str, float]:
     """AP and its parts in percent, after the last exit; empty in all processes but the first. The detector is left in
     evaluation mode.
     """

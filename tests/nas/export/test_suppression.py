@@ -125,4 +125,4 @@ def test_the_command_writes_it_for_detectors_alone(directory, tmp_path, in_proce
     save_exported(build_neck("fpn", in_channels=(4, 6, 8), out_channels=8).eval(), tmp_path / "neck")
     code, _, errors = in_process("export", tmp_path / "neck", "--output", tmp_path / "other", "--format", "onnx-nms")
     assert code == 2
-    assert "onnx-nms is of whole detectors, and this is a neck" in errors
+    assert "onnx-nms is of whole RetinaNets, and this is a neck" in errors

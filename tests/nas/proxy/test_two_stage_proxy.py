@@ -9,9 +9,9 @@ import torch
 
 from nas.configuration import ConfigError, from_dict, override
 from nas.detection.config import BackboneConfig, TwoStageConfig
+from nas.detection.two_stage import shown_detections
 from nas.proxy.config import ProxyConfig
 from nas.proxy.task import ProxyTask
-from nas.proxy.two_stage import _shown
 from search_space import known
 from tests.support.recorded import STEPS, TINY, Cut, Recorded, assert_same
 from tests.support.toy_search import toy_config
@@ -69,7 +69,7 @@ def test_a_backbone_that_learns_gets_gradients(data):
 def test_detections_are_cut_to_what_the_square_shows_of_the_image():
     boxes = torch.tensor([[10.0, 10, 60, 60], [50, 0, 60, 10]])
     found = {"boxes": boxes, "scores": torch.tensor([0.9, 0.8]), "labels": torch.tensor([1, 3])}
-    shown = _shown(found, (64, 40))
+    shown = shown_detections(found, (64, 40))
     assert shown["boxes"].tolist() == [[10, 10, 40, 60]]
     assert shown["labels"].tolist() == [0]
 

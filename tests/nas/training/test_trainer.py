@@ -16,9 +16,9 @@ from nas.detection.saved import load_detector
 from nas.training.augment import TrainingImages
 from nas.training.config import TrainConfig, TrainNeckConfig, TrainOptimizerConfig
 from nas.training.model import add_drop_block, detector_spec, sync_norms
+from nas.training.objective import OneStage, anchors_of
 from nas.training.optimization import lr_share, optimizer_of
 from nas.training.trainer import Place, Trainer, TrainingError
-from nas.training.validation import anchors_of
 from necks import Recipe, build_neck
 from search_space import known_genotype
 from tests.support import tiny_training
@@ -68,6 +68,7 @@ def test_loss_falls_and_ap_rises_above_nothing(config):
         ["neck.repeats=2", "neck.checkpointing=true"],
         ["precision=bf16", "optimizer.name=sgd", "neck.drop_block=0.1", "neck.drop_block_size=7"],
         ["backbone.frozen=true", "neck.name=balanced_fpn", "neck.recipe={}"],
+        ["detector=faster_rcnn", "two_stage.train_proposals=40", "two_stage.test_proposals=20"],
     ],
 )
 def test_a_training_goes_on_from_a_checkpoint_to_the_last_bit(config, tmp_path, changes):
@@ -123,7 +124,7 @@ def test_looks_are_told_with_loss_and_learning_rate(config):
 
 def images_of(config, anchors=None):
     splits = open_splits(config.data)
-    return TrainingImages(splits.train, config, torch.zeros(1, 4) if anchors is None else anchors)
+    return TrainingImages(splits.train, config, OneStage(torch.zeros(1, 4) if anchors is None else anchors, config))
 
 
 @pytest.mark.parametrize(("size", "jitter"), [(96, (0.8, 2.0)), (128, (0.1, 0.2)), (64, (1.0, 1.0)), (32, (3.0, 3.0))])
