@@ -19,7 +19,7 @@ Metrics = dict[str, Any]
 
 LATER_OF_DATA = {"categories": None, "value_range": None, "max_pixels": MAX_PIXELS}
 """Fields of the data that the first version had not, with the values that change nothing."""
-LATER_OF_PROXY = {"detector": "retinanet", "two_stage": to_dict(TwoStageConfig()), "cuda_graph": "auto"}
+LATER_OF_PROXY = {"detector": "retinanet", "two_stage": to_dict(TwoStageConfig()), "cuda_graph": "auto", "loaders": 0}
 """The same of the proxy task."""
 
 

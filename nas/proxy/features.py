@@ -10,7 +10,7 @@ import os
 import shutil
 import weakref
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,11 @@ from torch import Tensor
 from nas.data.coco import digest
 from nas.data.letterboxed import Letterboxed
 from nas.data.opened_images import CACHE_DIR
+from nas.data.read_ahead import read_ahead
 from nas.detection.backbone import Backbone, normalise, weights_digest
 from nas.detection.device import free_memory, is_accelerator
 from nas.errors import UserError
+from nas.proxy.image_order import in_batches
 
 _log = logging.getLogger(__name__)
 
@@ -73,13 +75,16 @@ class FeatureInputs:
         """The device whose memory holds the maps."""
         return next(iter(self.maps.values())).device
 
-    def batch(self, indices: list[int], device: torch.device) -> OrderedDict[str, Tensor]:
+    def batches(self, order: Sequence[list[int]], device: torch.device) -> Iterator[OrderedDict[str, Tensor]]:
         """Maps (n, C, H, W) in single precision."""
+        return (self._batch(indices, device) for indices in order)
+
+    def _batch(self, indices: list[int], device: torch.device) -> OrderedDict[str, Tensor]:
         maps = self._chosen(torch.tensor(indices).to(self.device))
         return self._prepared({name: x.to(device) for name, x in maps.items()})
 
     def gather(self, chosen: Tensor) -> OrderedDict[str, Tensor]:
-        """The same where the maps lie, for positions (n,) that lie there, too: nothing waits for the host."""
+        """A batch where the maps lie, for positions (n,) that lie there, too: nothing waits for the host."""
         return self._prepared(self._chosen(chosen))
 
     def _chosen(self, chosen: Tensor) -> dict[str, Tensor]:
@@ -104,12 +109,16 @@ def cached_features(
     root: Path,
     device: torch.device,
     layout: torch.memory_format = torch.channels_last,
+    loaders: int = 0,
 ) -> FeatureInputs:
     """Features of every image, from the cache under `root`, or computed and kept there for all other workers.
 
     A directory's name holds everything that its content depends on: annotations, images, their size here, whether they
     follow mirrored, and the backbone's architecture and weights. Two processes at once compute it once; a killed one
     leaves nothing that is read.
+
+    Args:
+        loaders: processes that read the images ahead.
     """
     name = f"maps-{digest(images.split)}-{weights_digest(backbone)}-{images.size}-{images.views}"
     path = root / CACHE_DIR / name
@@ -122,7 +131,7 @@ def cached_features(
             partial = path.with_name(f"{path.name}.partial")
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir()
-            _extract(images, backbone, device, partial)
+            _extract(images, backbone, device, partial, loaders)
             partial.replace(path)
     identity = path, str(device), layout
     found = _opened.get(identity)
@@ -131,14 +140,15 @@ def cached_features(
     return found
 
 
-def _extract(images: Letterboxed, backbone: Backbone, device: torch.device, directory: Path) -> None:
+def _extract(images: Letterboxed, backbone: Backbone, device: torch.device, directory: Path, loaders: int) -> None:
     """Write one file per map. Uses every CPU core: whoever else needs these features waits for them."""
     threads = torch.get_num_threads()
     torch.set_num_threads(os.cpu_count() or 1)
     backbone = backbone.to(device).to(memory_format=torch.channels_last).eval()
     files: dict[str, np.memmap[Any, np.dtype[np.float16]]] = {}
-    for start in range(0, len(images), FEATURE_BATCH):
-        batch = torch.stack([images[i][0] for i in range(start, min(start + FEATURE_BATCH, len(images)))])
+    order = in_batches(len(images), FEATURE_BATCH)
+    start = 0
+    for batch in read_ahead(images, order, loaders, pinned=device.type == "cuda"):
         with torch.inference_mode():
             maps = backbone(normalise(batch.to(device), backbone).contiguous(memory_format=torch.channels_last))
         for name, x in maps.items():
@@ -147,6 +157,7 @@ def _extract(images: Letterboxed, backbone: Backbone, device: torch.device, dire
                 shape = (len(images), *last.shape[1:])
                 files[name] = open_memmap(directory / f"{name}.npy", mode="w+", dtype=np.float16, shape=shape)
             files[name][start : start + len(last)] = last
+        start += len(batch)
     torch.set_num_threads(threads)
     for file in files.values():
         file.flush()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -19,8 +19,8 @@ class Inputs(Protocol):
 
     def __len__(self) -> int: ...
 
-    def batch(self, indices: list[int], device: torch.device) -> Any:
-        """Inputs of the trained part of the detector for these images: maps or images."""
+    def batches(self, order: Sequence[list[int]], device: torch.device) -> Iterator[Any]:
+        """Inputs of the trained part of the detector, maps or images, for batches of these positions, one by one."""
         ...
 
 
@@ -31,7 +31,7 @@ class ResidentInputs(Inputs, Protocol):
     def device(self) -> torch.device: ...
 
     def gather(self, chosen: Tensor) -> OrderedDict[str, Tensor]:
-        """As `batch`, for int64 positions (n,) on the device; the host reads none of them."""
+        """One of `batches`, for int64 positions (n,) on the device; the host reads none of them."""
         ...
 
 

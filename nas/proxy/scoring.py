@@ -14,6 +14,7 @@ from nas.detection.learning import autocast, trained_part
 from nas.detection.postprocess import Found, detections
 from nas.detection.two_stage import Detector, shown_detections, two_stage_part
 from nas.proxy.config import ProxyConfig
+from nas.proxy.image_order import in_batches
 from nas.proxy.inputs import Inputs
 
 
@@ -41,11 +42,11 @@ def score(
         else trained_part(detector, frozen=frozen)
     ).eval()
     found: dict[int, Detections] = {}
-    for start in range(0, len(inputs), config.eval_batch_size):
-        indices = list(range(start, min(start + config.eval_batch_size, len(inputs))))
+    order = in_batches(len(inputs), config.eval_batch_size)
+    for indices, batch in zip(order, inputs.batches(order, device), strict=True):
         with torch.inference_mode():
             with autocast(config.precision, device):
-                outputs = part(inputs.batch(indices, device))
+                outputs = part(batch)
             results = _detect(detector, outputs, anchors, [images.size_of(index) for index in indices], config)
         for index, result in zip(indices, results, strict=True):
             found[images.split.image_ids[index]] = images.detections(index, result)

@@ -226,8 +226,8 @@ class ProxyTask:
     def _open(self, split: CocoSplit, root: Path, *, mirrored: bool = False) -> tuple[Letterboxed, Inputs]:
         images = Letterboxed(split, self.config.image_size, mirrored=mirrored)
         if self.config.backbone.frozen:
-            return images, cached_features(images, self.backbone, root, self.device, self._layout)
-        return images, ImageInputs(images, self.backbone, self._layout)
+            return images, cached_features(images, self.backbone, root, self.device, self._layout, self.config.loaders)
+        return images, ImageInputs(images, self.backbone, self._layout, self.config.loaders)
 
     def _grid(self) -> list[Tensor]:
         """Anchors per level; map sizes depend on the input size alone, so a neck without cells shows them."""

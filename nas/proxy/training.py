@@ -88,14 +88,17 @@ class Training:
         """
         images, config = self._targets.images, self.config
         drawn = drawn_batches(images.num_images, images.views, config.batch_size, config.steps, self._seed)
-        left = islice(drawn, self.step, None)
-        if self._resident is not None and self.step < config.steps:
-            with GraphedStep(self._whole_step(self._resident, list(left))) as graphed:
+        left = list(islice(drawn, self.step, None))
+        if self._resident is not None and left:
+            with GraphedStep(self._whole_step(self._resident, left)) as graphed:
                 while self.step < config.steps:
                     self._replay(graphed)
                     yield self.step
+            return
+        batches = self._inputs.batches(left, self.device)
         for indices in left:
-            self._advance(indices)
+            self._phases.begin("inputs")
+            self._advance(next(batches), indices)
             yield self.step
 
     def check_loss(self) -> None:
@@ -144,9 +147,8 @@ class Training:
         assert isinstance(detector, RetinaNet)
         return trained_part(detector, frozen=self.config.backbone.frozen)
 
-    def _advance(self, indices: list[int]) -> None:
-        self._phases.begin("inputs")
-        loss = self._loss_of(indices)
+    def _advance(self, inputs: Any, indices: list[int]) -> None:
+        loss = self._loss_of(inputs, indices)
         self._done(loss.detach())
         loss.backward()
         self._phases.begin("update")
@@ -182,9 +184,8 @@ class Training:
             group["lr"] = self._lr(self.step - 1)
         return state
 
-    def _loss_of(self, indices: list[int]) -> Tensor:
+    def _loss_of(self, inputs: Any, indices: list[int]) -> Tensor:
         config = self.config
-        inputs = self._inputs.batch(indices, self.device)
         targets = self._targets.batch(indices).to(self.device)
         self._phases.begin("forward and backward")
         with autocast(config.precision, self.device):

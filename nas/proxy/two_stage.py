@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 from torchvision.models.detection import FasterRCNN
 
@@ -17,8 +19,7 @@ class TwoStageTraining(Training):
         assert isinstance(detector, FasterRCNN)
         return two_stage_part(detector, self.config.image_size, frozen=self.config.backbone.frozen)
 
-    def _loss_of(self, indices: list[int]) -> Tensor:
-        inputs = self._inputs.batch(indices, self.device)
+    def _loss_of(self, inputs: Any, indices: list[int]) -> Tensor:
         targets = [target_of(*(x.to(self.device) for x in self._targets.images.target(index))) for index in indices]
         self._phases.begin("forward and backward")
         with autocast(self.config.precision, self.device):

@@ -17,6 +17,7 @@ from ray.exceptions import RayError
 from ray.train.torch import get_device
 
 from nas.data.coco import open_splits
+from nas.data.read_ahead import own_message
 from nas.detection.saved import DetectorSpec
 from nas.errors import UserError, first_line
 from nas.training.config import TrainConfig
@@ -140,14 +141,9 @@ def _may_be_mended(error: Exception) -> bool:
 
 def _failure(error: Exception) -> Failure:
     if isinstance(error, UserError):
-        return Failure(_told(error))
+        return Failure(own_message(error))
     message = f"the training failed: {type(error).__name__}: {first_line(error)}"
     return Failure(message, "".join(traceback.format_exception(error)))
-
-
-def _told(error: UserError) -> str:
-    """Message of an error, without the traceback before it that comes from a process that loads images."""
-    return str(error).strip().rpartition(f"{type(error).__name__}: ")[2]
 
 
 def gpus_in_cluster() -> float:

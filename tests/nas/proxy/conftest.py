@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -30,12 +31,13 @@ def task(data: DataConfig) -> ProxyTask:
 def clock(task: ProxyTask, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """Seconds since any start, as `now`: a step takes one, all else none."""
     clock = SimpleNamespace(now=0.0)
-    batch = task.train_inputs.batch
+    batches = task.train_inputs.batches
 
-    def tick(*arguments: Any) -> Any:
-        clock.now += 1
-        return batch(*arguments)
+    def ticking(*arguments: Any) -> Iterator[Any]:
+        for batch in batches(*arguments):
+            clock.now += 1
+            yield batch
 
-    monkeypatch.setattr(task.train_inputs, "batch", tick)
+    monkeypatch.setattr(task.train_inputs, "batches", ticking)
     monkeypatch.setattr(attempt.time, "perf_counter", lambda: clock.now)
     return clock

@@ -109,9 +109,9 @@ def test_a_training_is_given_inputs_and_targets_of_the_same_views(data, monkeypa
     config = replace(TINY, augment=augment, backbone=replace(TINY.backbone, frozen=frozen), steps=5)
     proxy = ProxyTask(config, data)
     given_inputs, given_targets = [], []
-    inputs, targets = proxy.train_inputs.batch, proxy.targets.batch
+    inputs, targets = proxy.train_inputs.batches, proxy.targets.batch
     monkeypatch.setattr(
-        proxy.train_inputs, "batch", lambda indices, device: (given_inputs.append(indices), inputs(indices, device))[1]
+        proxy.train_inputs, "batches", lambda order, device: (given_inputs.extend(order), inputs(order, device))[1]
     )
     monkeypatch.setattr(proxy.targets, "batch", lambda indices: (given_targets.append(indices), targets(indices))[1])
     proxy.run(known.fpn(), 0)
@@ -126,7 +126,7 @@ def test_cached_features_of_mirrored_images_are_those_of_the_mirrored_pixels(dat
     with torch.inference_mode():
         pixels = torch.stack([task.train_images[index][0] for index in (3, 43)])
         direct = task.backbone(scoring_input(pixels, task))
-    cached = task.train_inputs.batch([3, 43], CPU)
+    cached = next(task.train_inputs.batches([[3, 43]], CPU))
     for name, x in direct.items():
         torch.testing.assert_close(cached[name], x, rtol=2e-3, atol=2e-3)
         assert not torch.equal(cached[name][0], cached[name][1])

@@ -109,8 +109,8 @@ def test_cached_features_are_those_of_the_images(data):
     backbone = build_backbone(BackboneConfig(name="resnet10", frozen=True))
     images = Letterboxed(open_splits(data).reward, 96)
     cpu = torch.device("cpu")
-    first = cached_features(images, backbone, Path(data.root), cpu).batch([3, 0], cpu)
-    again = cached_features(images, backbone, Path(data.root), cpu).batch([3, 0], cpu)
+    first = next(cached_features(images, backbone, Path(data.root), cpu).batches([[3, 0]], cpu))
+    again = next(cached_features(images, backbone, Path(data.root), cpu).batches([[3, 0]], cpu))
     assert list(first) == ["c3", "c4", "c5"]
     assert all(torch.equal(first[name], again[name]) for name in first)
     with torch.inference_mode():
@@ -123,11 +123,11 @@ def test_unfinished_features_are_not_read(data):
     backbone = build_backbone(BackboneConfig(name="resnet10", frozen=True))
     images = Letterboxed(open_splits(data).reward, 48)
     cpu = torch.device("cpu")
-    whole = cached_features(images, backbone, Path(data.root), cpu).batch([0], cpu)
+    whole = next(cached_features(images, backbone, Path(data.root), cpu).batches([[0]], cpu))
     (path,) = (found for found in (Path(data.root) / ".cache").glob("*-48-1") if found.is_dir())
     torn = path.rename(path.with_name(f"{path.name}.partial"))
     (torn / "c3.npy").write_bytes((torn / "c3.npy").read_bytes()[:200])
-    again = cached_features(images, backbone, Path(data.root), cpu).batch([0], cpu)
+    again = next(cached_features(images, backbone, Path(data.root), cpu).batches([[0]], cpu))
     assert all(torch.equal(whole[name], again[name]) for name in whole)
 
 
@@ -148,9 +148,9 @@ def test_other_images_under_the_same_annotations_get_features_of_their_own(data,
     shutil.copytree(data.root, tmp_path / "copy", ignore=shutil.ignore_patterns(".cache"))
     split = open_splits(replace(data, root=str(tmp_path / "copy"))).reward
     cpu = torch.device("cpu")
-    before = cached_features(Letterboxed(split, 64), backbone, tmp_path, cpu).batch([0], cpu)
+    before = next(cached_features(Letterboxed(split, 64), backbone, tmp_path, cpu).batches([[0]], cpu))
     Image.new("RGB", (256, 256), "red").save(split.image_path(split.image_ids[0]))
-    after = cached_features(Letterboxed(split, 64), backbone, tmp_path, cpu).batch([0], cpu)
+    after = next(cached_features(Letterboxed(split, 64), backbone, tmp_path, cpu).batches([[0]], cpu))
     assert not torch.equal(before["c3"], after["c3"])
 
 

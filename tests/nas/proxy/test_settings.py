@@ -101,7 +101,7 @@ def test_the_memory_layout_changes_rounding_only(data):
 @pytest.mark.parametrize("channels_last", [True, False])
 def test_inputs_have_the_layout_asked_for(data, frozen, channels_last):
     config = replace(TINY, backbone=replace(TINY.backbone, frozen=frozen), channels_last=channels_last)
-    inputs = ProxyTask(config, data).train_inputs.batch([1, 2, 41], CPU)
+    inputs = next(ProxyTask(config, data).train_inputs.batches([[1, 2, 41]], CPU))
     layout = torch.channels_last if channels_last else torch.contiguous_format
     maps = list(inputs.values()) if frozen else [inputs]
     assert all(x.is_contiguous(memory_format=layout) and x.dtype == torch.float32 for x in maps)
