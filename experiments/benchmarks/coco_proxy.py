@@ -1,7 +1,9 @@
-"""Steps per second of COCO-sized proxy tasks: trained backbones, 512 px, three repeats of 256 channels.
+"""Steps per second of COCO-sized proxy tasks: trained backbones, 512 px, three repeats of 256 channels; and the time
+and disk that the features of a frozen backbone take on COCO's train2017.
 
 Images are random JPEG files of COCO's usual size with as many boxes and classes as COCO has; they are read and scaled
-as those of a search are. `--dry` is tiny, for a CPU.
+as those of a search are, by loader processes if asked for. `--features` measures the features alone, which a CPU can
+do, too; `--dry` is tiny, for a CPU.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -23,11 +26,15 @@ from PIL import Image
 
 from experiments.benchmarks.results import write_result
 from experiments.coco import search
+from nas.data.coco import open_splits
 from nas.data.config import DataConfig, SplitConfig
+from nas.data.letterboxed import Letterboxed
+from nas.detection.backbone import build_backbone
 from nas.detection.config import BackboneConfig
-from nas.detection.device import synchronize
+from nas.detection.device import pick_device, synchronize
 from nas.proxy.candidate import candidate_neck
 from nas.proxy.config import ProxyConfig
+from nas.proxy.features import cached_features
 from nas.proxy.phases import Phases
 from nas.proxy.task import ProxyTask
 from search_space import known
@@ -38,9 +45,16 @@ WIDTH, HEIGHT = 640, 480
 BACKBONES, BATCHES = ("resnet10", "resnet50"), (8, 16, 32, 64)
 WARM_UP, STEPS = 3, 8
 TRIAL_STEPS = 17_330
+TRAIN2017 = 118_287
+DISK = 100
+"""GB that a subset of the features is to fit into."""
 HEAD = (
     "| backbone | batch | s per step | images per s | reading, % | forward and backward, % | update, % "
     "| peak MiB | h of 17,330 steps |\n|---|---|---|---|---|---|---|---|---|"
+)
+FEATURE_HEAD = (
+    f"| frozen backbone | images per s | MB per image | h of train2017 | GB of train2017 | images in {DISK} GB |\n"
+    "|---|---|---|---|---|---|"
 )
 
 Row = dict[str, Any]
@@ -101,8 +115,32 @@ def measured(task: ProxyTask, batch: int) -> Row:
     return {"seconds": total / count, "steps": count, "phases": dict(phases.seconds), "peak_memory_mb": peak}
 
 
+def feature_rows(data: DataConfig, config: ProxyConfig, backbones: Sequence[str]) -> Iterator[Row]:
+    """Seconds and bytes of an image's features, written to disk as a search writes them."""
+    images = Letterboxed(open_splits(data).train, config.image_size)
+    device = pick_device(config.device)
+    for name in backbones:
+        backbone = build_backbone(BackboneConfig(name=name, frozen=True))
+        start = time.perf_counter()
+        with TemporaryDirectory() as folder:
+            found = cached_features(images, backbone, Path(folder), device, loaders=config.loaders)
+            seconds = time.perf_counter() - start
+            size = sum(x.nbytes for x in found.maps.values())
+        yield {"backbone": name, "seconds": seconds / len(images), "bytes": size / len(images)}
+
+
 def table(found: Sequence[Row]) -> str:
     return "\n".join([HEAD, *map(_line, found)])
+
+
+def feature_table(found: Sequence[Row]) -> str:
+    lines = [
+        f"| {row['backbone']} | {1 / row['seconds']:.1f} | {row['bytes'] / 1e6:.2f} "
+        f"| {row['seconds'] * TRAIN2017 / 3600:.1f} | {row['bytes'] * TRAIN2017 / 1e9:.0f} "
+        f"| {DISK * 1e9 / row['bytes']:,.0f} |"
+        for row in found
+    ]
+    return "\n".join([FEATURE_HEAD, *lines])
 
 
 def _line(row: Row) -> str:
@@ -130,16 +168,23 @@ def settings(*, dry: bool) -> tuple[ProxyConfig, int, Sequence[str], Sequence[in
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--dry", action="store_true", help="tiny, on the CPU; writes nothing")
+    parser.add_argument("--features", action="store_true", help="the features of frozen backbones alone")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of the trial")
+    parser.add_argument("--loaders", type=int, default=0, help="processes that read images ahead")
     arguments = parser.parse_args()
     config, count, backbones, batches = settings(dry=arguments.dry)
+    config = replace(config, threads=arguments.threads, loaders=arguments.loaders)
     with TemporaryDirectory() as folder:
         data = write_images(Path(folder), count)
-        found = list(rows(data, replace(config, threads=arguments.threads), backbones, batches))
+        steps = [] if arguments.features else list(rows(data, config, backbones, batches))
+        features = list(feature_rows(data, config, backbones))
+    tables = [*([table(steps)] if steps else []), feature_table(features)]
     if arguments.dry:
-        print(table(found))
+        print("\n\n".join(tables))
         return
-    print(write_result("coco_proxy", "Steps of COCO-sized proxy tasks", table(found), found))
+    name = "coco_features" if arguments.features else "coco_proxy"
+    title = "Features of COCO" if arguments.features else "Steps of COCO-sized proxy tasks"
+    print(write_result(name, title, "\n\n".join(tables), {"steps": steps, "features": features}))
 
 
 if __name__ == "__main__":

@@ -25,7 +25,6 @@ from nas.commands.search import search as run_search
 from nas.configuration import override
 from nas.data.coco import open_splits
 from nas.detection.backbone import build_backbone
-from nas.proxy.config import ProxyConfig
 from nas.runs.journal import open_journal
 from nas.runs.run_directory import RunDirectory
 from nas.search.config import data_of
@@ -112,17 +111,16 @@ def importable(pair: neck_pairs.Pair) -> neck_pairs.Pair:
 
 
 def coco(day: Day) -> None:
-    """Steps of COCO-sized proxy tasks."""
+    """Features of frozen backbones, then steps of trained ones, at COCO's size, with images read ahead."""
     config, count, backbones, batches = coco_proxy.settings(dry=day.dry)
+    config = replace(config, loaders=1) if day.dry else replace(config, threads=4, loaders=8)
     data = coco_proxy.write_images(day.out / "coco", count)
+    features = list(coco_proxy.feature_rows(data, config, backbones))
     found: list[Row] = []
-    for row in coco_proxy.rows(data, _many_threads(config, dry=day.dry), backbones, batches):
+    for row in coco_proxy.rows(data, config, backbones, batches):
         found.append(row)
-        day.write("coco", coco_proxy.table(found), rows=found)
-
-
-def _many_threads(config: ProxyConfig, *, dry: bool) -> ProxyConfig:
-    return config if dry else replace(config, threads=8)
+        text = f"{coco_proxy.table(found)}\n\n{coco_proxy.feature_table(features)}"
+        day.write("coco", text, steps=found, features=features)
 
 
 def whole_search(day: Day) -> None:

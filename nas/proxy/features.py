@@ -31,8 +31,9 @@ from nas.proxy.image_order import in_batches
 
 _log = logging.getLogger(__name__)
 
-FEATURE_BATCH = 4
-"""On a CPU small batches are three times as fast: their buffers stay in the cache and in the allocator."""
+CPU_BATCH, ACCELERATOR_BATCH = 4, 32
+"""Images at once. On a CPU small batches are three times as fast: their buffers stay in the cache and in the allocator.
+"""
 
 GPU_SHARE = 0.05
 """Features move into a GPU's memory for good if they take no more than this share of what is free there: eight workers,
@@ -146,7 +147,7 @@ def _extract(images: Letterboxed, backbone: Backbone, device: torch.device, dire
     torch.set_num_threads(os.cpu_count() or 1)
     backbone = backbone.to(device).to(memory_format=torch.channels_last).eval()
     files: dict[str, np.memmap[Any, np.dtype[np.float16]]] = {}
-    order = in_batches(len(images), FEATURE_BATCH)
+    order = in_batches(len(images), ACCELERATOR_BATCH if is_accelerator(device) else CPU_BATCH)
     start = 0
     for batch in read_ahead(images, order, loaders, pinned=device.type == "cuda"):
         with torch.inference_mode():
