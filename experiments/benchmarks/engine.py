@@ -46,7 +46,7 @@ class Sleeper:
     def __init__(self, config: SearchConfig) -> None:
         self.seconds = config.proxy.steps / 1000
 
-    def run(self, genotype: Genotype, seed: int, *hooks: Any) -> Trained:
+    def run(self, genotype: Genotype, seed: int, *callbacks: Any) -> Trained:
         time.sleep(self.seconds)
         return Trained({"AP": int(genotype.fingerprint, 16) % 10_000 / 100}, None)
 

@@ -16,7 +16,7 @@ TRAINING, SCORING = "train_seconds", "eval_seconds"
 
 
 class Attempt:
-    """Trains and scores as the hooks want it.
+    """Trains and scores as the callbacks want it.
 
     Args:
         evaluate: scores the detector as it is and leaves it so.
@@ -24,14 +24,14 @@ class Attempt:
     Attributes:
         seconds: `train_seconds` and `eval_seconds` so far, those before a checkpoint included.
         resumed_at: steps that the checkpoint held; None for a training from the start.
-        stopped_at: the rung at which the hooks stopped the training.
+        stopped_at: the rung at which the callbacks stopped the training.
     """
 
-    def __init__(self, training: Training, evaluate: Callable[[], dict[str, float]], hooks: TrialCallbacks) -> None:
+    def __init__(self, training: Training, evaluate: Callable[[], dict[str, float]], callbacks: TrialCallbacks) -> None:
         self._training = training
         self._evaluate = evaluate
-        self._hooks = hooks
-        self._rungs = frozenset(rung for rung in hooks.rungs if rung < training.config.steps)
+        self._callbacks = callbacks
+        self._rungs = frozenset(rung for rung in callbacks.rungs if rung < training.config.steps)
         self._lap_start = self._saved = time.perf_counter()
         self.seconds = {TRAINING: 0.0, SCORING: 0.0}
         self.resumed_at: int | None = None
@@ -50,14 +50,14 @@ class Attempt:
             if step in self._rungs:
                 self._training.check_loss()
                 metrics = self._score()
-                if self._hooks.stops_at(step, metrics):
+                if self._callbacks.stops_at(step, metrics):
                     self.stopped_at = step
                     return metrics
             self._save_when_due()
         return self._score()
 
     def _resume(self) -> None:
-        data = self._hooks.load_checkpoint()
+        data = self._callbacks.load_checkpoint()
         state = None if data is None else unpack(data, self._training.facts(), self._training.device)
         if state is not None:
             self._training.load_state(state["training"])
@@ -66,12 +66,12 @@ class Attempt:
             _log.info("the training continues after step %d", self.resumed_at)
 
     def _save_when_due(self) -> None:
-        period = self._hooks.checkpoint_seconds
+        period = self._callbacks.checkpoint_seconds
         if period is None or time.perf_counter() - self._saved < period:
             return
         self._lap(TRAINING)
         state = {"training": self._training.state(), "seconds": self.seconds}
-        self._hooks.save_checkpoint(pack(self._training.facts(), state))
+        self._callbacks.save_checkpoint(pack(self._training.facts(), state))
         self._saved = time.perf_counter()
 
     def _score(self) -> dict[str, float]:

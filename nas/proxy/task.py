@@ -90,23 +90,23 @@ class ProxyTask:
         self._warm: dict[int, dict[str, Tensor]] = {}
         self._warmed(config.neck.channels)
 
-    def run(self, genotype: Genotype, seed: int, hooks: TrialCallbacks = NO_CALLBACKS) -> Trained:
+    def run(self, genotype: Genotype, seed: int, callbacks: TrialCallbacks = NO_CALLBACKS) -> Trained:
         """Train and score one candidate; the same seed gives the same weights again, on the CPU to the last bit,
         whatever rungs it passes and however often it continues from a checkpoint.
 
         Args:
-            hooks: what they raise ends the trial and comes out of here as it is.
+            callbacks: what they raise ends the trial and comes out of here as it is.
 
         Raises:
             TrialError: when the training fails, with the reason.
         """
         config = self.config.neck
-        if hooks.channels is not None:
-            config = replace(config, channels=hooks.channels)
-        return self.run_neck(partial(candidate_neck, genotype, config=config), seed, hooks)
+        if callbacks.channels is not None:
+            config = replace(config, channels=callbacks.channels)
+        return self.run_neck(partial(candidate_neck, genotype, config=config), seed, callbacks)
 
     def run_neck(
-        self, build: BuildNeck, seed: int, hooks: TrialCallbacks = NO_CALLBACKS, phases: Phases = NO_PHASES
+        self, build: BuildNeck, seed: int, callbacks: TrialCallbacks = NO_CALLBACKS, phases: Phases = NO_PHASES
     ) -> Trained:
         """As `run`, for any neck whose levels are those of the configuration.
 
@@ -121,9 +121,9 @@ class ProxyTask:
             detector = self.detector(build)
             neck = detector.backbone.neck
             cost = self._cost(neck)
-        hooks.before_training(cost, neck)
-        training = self.training(detector, seed, phases, hooks.start)
-        attempt = Attempt(training, partial(self._evaluate, detector, cost, phases), hooks)
+        callbacks.before_training(cost, neck)
+        training = self.training(detector, seed, phases, callbacks.start)
+        attempt = Attempt(training, partial(self._evaluate, detector, cost, phases), callbacks)
         metrics: dict[str, float | None] = {**attempt.run()}
         with phases.during("setup"):
             metrics["latency_ms"] = min(cost["latency_ms"], latency_ms(neck, self.shapes, self.device))
@@ -132,11 +132,11 @@ class ProxyTask:
         if attempt.resumed_at is not None:
             metrics["resumed_at"] = attempt.resumed_at
         weights = None
-        if hooks.keeps_weights and attempt.stopped_at is None:
+        if callbacks.keeps_weights and attempt.stopped_at is None:
             weights = packed_weights(
                 _genotype(neck), trained_part(one_stage(detector), frozen=self.config.backbone.frozen)
             )
-        inherited = hooks.start is not None
+        inherited = callbacks.start is not None
         return Trained(metrics, neck.eval().cpu(), attempt.stopped_at, inherited=inherited, weights=weights)
 
     def detector(self, build: BuildNeck, *, warm: bool = True) -> Detector:

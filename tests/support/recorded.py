@@ -1,4 +1,4 @@
-"""A tiny proxy task, and hooks that write down what they are asked."""
+"""A tiny proxy task, and callbacks that write down what they are asked."""
 
 from __future__ import annotations
 

@@ -40,12 +40,12 @@ class SteppingTask:
         self.steps = config.proxy.steps
         self.seconds = config.proxy.optimizer.lr
 
-    def run(self, genotype: Genotype, seed: int, hooks: TrialCallbacks) -> Trained:
+    def run(self, genotype: Genotype, seed: int, callbacks: TrialCallbacks) -> Trained:
         cost = {"params": 1000, "macs": 2_000_000, "latency_ms": latency_ms(genotype)}
-        hooks.before_training(cost)
+        callbacks.before_training(cost)
         if (self.orders / f"FAIL_{seed}").exists():
             raise TrialError("loss is nan at step 7; lower proxy.optimizer.lr")
-        data = hooks.load_checkpoint()
+        data = callbacks.load_checkpoint()
         begun = 0 if data is None else json.loads(data)["step"]
         for step in range(begun + 1, self.steps + 1):
             time.sleep(self.seconds)
@@ -54,11 +54,11 @@ class SteppingTask:
                 time.sleep(0.02)
             with (self.orders / "steps.log").open("a") as file:
                 file.write(f"{seed} {step}\n")
-            if step in hooks.rungs and step < self.steps:
-                if hooks.stops_at(step, {"AP": self.ap(genotype, step), **cost}):
+            if step in callbacks.rungs and step < self.steps:
+                if callbacks.stops_at(step, {"AP": self.ap(genotype, step), **cost}):
                     return Trained({"AP": self.ap(genotype, step), **cost, "steps": step}, None, stopped_at=step)
-                if hooks.checkpoint_seconds is not None:
-                    hooks.save_checkpoint(json.dumps({"step": step}).encode())
+                if callbacks.checkpoint_seconds is not None:
+                    callbacks.save_checkpoint(json.dumps({"step": step}).encode())
         return Trained({"AP": self.ap(genotype, self.steps), **cost, "steps": self.steps, "begun": begun}, None)
 
     def ap(self, genotype: Genotype, step: int) -> float:

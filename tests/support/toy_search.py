@@ -50,18 +50,18 @@ class ToyTask:
                 raise OSError("no task here")
         self.seconds = config.proxy.steps / 1000
 
-    def run(self, genotype: Genotype, seed: int, hooks: TrialCallbacks) -> Trained:
+    def run(self, genotype: Genotype, seed: int, callbacks: TrialCallbacks) -> Trained:
         number = seed
         cost = {"params": 1000, "macs": 2_000_000, "latency_ms": latency_ms(genotype)}
-        hooks.before_training(cost)
+        callbacks.before_training(cost)
         ap = int(genotype.fingerprint, 16) % 10_000 / 100
         if (self.orders / CONFIRM).exists():
             ap += random.Random(seed).gauss(0, 0.9)
-        for rung in hooks.rungs:
-            if hooks.stops_at(rung, {"AP": ap * rung / 100}):
+        for rung in callbacks.rungs:
+            if callbacks.stops_at(rung, {"AP": ap * rung / 100}):
                 return Trained({"AP": ap * rung / 100, **cost}, None, stopped_at=rung)
-        if hooks.checkpoint_seconds is not None:
-            self.continue_or_die(number, hooks)
+        if callbacks.checkpoint_seconds is not None:
+            self.continue_or_die(number, callbacks)
         with (self.orders / "starts.log").open("a") as file:
             file.write(f"{number}\n")
         time.sleep(self.seconds)
@@ -89,10 +89,10 @@ class ToyTask:
 
         return build_neck(genotype, in_channels=(4, 4, 4), out_channels=4).eval()
 
-    def continue_or_die(self, number: int, hooks: TrialCallbacks) -> None:
+    def continue_or_die(self, number: int, callbacks: TrialCallbacks) -> None:
         """The first attempt of every trial is killed after its checkpoint; later ones note what they got back."""
-        if (data := hooks.load_checkpoint()) is None:
-            hooks.save_checkpoint(f"checkpoint of {number}".encode())
+        if (data := callbacks.load_checkpoint()) is None:
+            callbacks.save_checkpoint(f"checkpoint of {number}".encode())
             os.kill(os.getpid(), signal.SIGKILL)
         else:
             (self.orders / f"continued_{number}").write_bytes(data)

@@ -25,28 +25,28 @@ def unbroken(task: ProxyTask) -> Trained:
 
 def cut_after(steps: int, run: Callable[[TrialCallbacks], Trained]) -> bytes:
     """The checkpoint of a training that ends `steps` steps after it began."""
-    hooks = Recorded(every=0, cut=steps)
+    callbacks = Recorded(every=0, cut=steps)
     with pytest.raises(Cut):
-        run(hooks)
-    return hooks.saved[-1]
+        run(callbacks)
+    return callbacks.saved[-1]
 
 
 @pytest.mark.parametrize("steps", [1, 5, STEPS])
 def test_a_continued_training_ends_as_an_unbroken_one(task, unbroken, steps):
-    stored = cut_after(steps, lambda hooks: task.run(known.fpn(), 0, hooks))
-    hooks = Recorded(stored=stored, every=0)
-    continued = task.run(known.fpn(), 0, hooks)
+    stored = cut_after(steps, lambda callbacks: task.run(known.fpn(), 0, callbacks))
+    callbacks = Recorded(stored=stored, every=0)
+    continued = task.run(known.fpn(), 0, callbacks)
     assert continued.metrics["resumed_at"] == steps
     assert continued.metrics["steps"] == unbroken.metrics["steps"]
     assert "resumed_at" not in unbroken.metrics
-    assert len(hooks.saved) == STEPS - steps
-    assert len(hooks.costs) == 1
+    assert len(callbacks.saved) == STEPS - steps
+    assert len(callbacks.costs) == 1
     assert_same(unbroken, continued)
 
 
 def test_random_numbers_of_a_continued_training_go_on(task):
-    def run(hooks: TrialCallbacks) -> Trained:
-        return task.run_neck(dropout_neck, 0, hooks)
+    def run(callbacks: TrialCallbacks) -> Trained:
+        return task.run_neck(dropout_neck, 0, callbacks)
 
     assert_same(run(TrialCallbacks()), run(Recorded(stored=cut_after(3, run))))
 
@@ -54,10 +54,10 @@ def test_random_numbers_of_a_continued_training_go_on(task):
 def test_a_training_may_be_cut_more_than_once(task, unbroken):
     stored = None
     for _ in range(3):
-        hooks = Recorded(stored=stored, every=0, cut=2)
+        callbacks = Recorded(stored=stored, every=0, cut=2)
         with pytest.raises(Cut):
-            task.run(known.fpn(), 0, hooks)
-        stored = hooks.saved[-1]
+            task.run(known.fpn(), 0, callbacks)
+        stored = callbacks.saved[-1]
     continued = task.run(known.fpn(), 0, Recorded(stored=stored))
     assert continued.metrics["resumed_at"] == 6
     assert_same(unbroken, continued)
@@ -69,14 +69,14 @@ def test_a_backbone_that_learns_is_in_the_checkpoint(data, name):
     optimizer = OptimizerConfig(name=name, lr=1e-3, warmup_steps=2)
     learning = ProxyTask(replace(TINY, backbone=backbone, optimizer=optimizer, steps=4, batch_size=4), data)
 
-    def run(hooks: TrialCallbacks) -> Trained:
-        return learning.run(known.fpn(), 0, hooks)
+    def run(callbacks: TrialCallbacks) -> Trained:
+        return learning.run(known.fpn(), 0, callbacks)
 
     assert_same(run(TrialCallbacks()), run(Recorded(stored=cut_after(2, run))))
 
 
 def test_a_checkpoint_leaves_out_a_frozen_backbone(task):
-    stored = cut_after(1, lambda hooks: task.run(known.fpn(), 0, hooks))
+    stored = cut_after(1, lambda callbacks: task.run(known.fpn(), 0, callbacks))
     weights = sum(value.numel() * value.element_size() for value in task.backbone.state_dict().values())
     assert len(stored) < weights / 2
 
@@ -102,9 +102,9 @@ def test_seconds_of_all_attempts_are_counted(task, clock):
 
 @pytest.mark.parametrize(("every", "count"), [(0, STEPS), (1, STEPS), (3, 2), (4, 2), (STEPS + 1, 0), (None, 0)])
 def test_checkpoints_are_as_far_apart_as_wanted(task, clock, every, count):
-    hooks = Recorded(every=every)
-    task.run(known.fpn(), 0, hooks)
-    assert len(hooks.saved) == count
+    callbacks = Recorded(every=every)
+    task.run(known.fpn(), 0, callbacks)
+    assert len(callbacks.saved) == count
 
 
 def damaged(data: bytes) -> list[bytes]:
@@ -116,7 +116,7 @@ def damaged(data: bytes) -> list[bytes]:
 
 
 def test_a_damaged_checkpoint_is_ignored_with_a_warning(task, unbroken, caplog):
-    stored = cut_after(5, lambda hooks: task.run(known.fpn(), 0, hooks))
+    stored = cut_after(5, lambda callbacks: task.run(known.fpn(), 0, callbacks))
     for data in damaged(stored):
         assert checkpoint.unpack(data, {}, torch.device("cpu")) is None
     caplog.clear()
@@ -137,7 +137,7 @@ def test_a_damaged_checkpoint_is_ignored_with_a_warning(task, unbroken, caplog):
     ],
 )
 def test_a_checkpoint_of_another_training_is_ignored(data, task, change, seed, others, caplog):
-    stored = cut_after(5, lambda hooks: task.run(known.fpn(), 0, hooks))
+    stored = cut_after(5, lambda callbacks: task.run(known.fpn(), 0, callbacks))
     other = ProxyTask(replace(TINY, **change), data) if change else task
     afresh = other.run(known.fpn(), seed, Recorded(stored=stored))
     assert f"of another training (other {others})" in caplog.text
@@ -145,7 +145,7 @@ def test_a_checkpoint_of_another_training_is_ignored(data, task, change, seed, o
 
 
 def test_a_checkpoint_of_another_neck_or_version_is_ignored(task, monkeypatch, caplog):
-    stored = cut_after(5, lambda hooks: task.run(known.fpn(), 0, hooks))
+    stored = cut_after(5, lambda callbacks: task.run(known.fpn(), 0, callbacks))
     assert "resumed_at" not in task.run(known.nas_fpn(), 0, Recorded(stored=stored)).metrics
     assert "(other tensors)" in caplog.text
     monkeypatch.setattr(checkpoint, "FORMAT", checkpoint.FORMAT + 1)
@@ -154,7 +154,7 @@ def test_a_checkpoint_of_another_neck_or_version_is_ignored(task, monkeypatch, c
 
 
 def test_where_a_training_runs_does_not_matter_to_its_checkpoint(data, task, monkeypatch):
-    stored = cut_after(5, lambda hooks: task.run(known.fpn(), 0, hooks))
+    stored = cut_after(5, lambda callbacks: task.run(known.fpn(), 0, callbacks))
     monkeypatch.setattr(torch, "set_num_threads", lambda _: None)
     elsewhere = ProxyTask(replace(TINY, device="cpu", threads=2), data)
     assert elsewhere.run(known.fpn(), 0, Recorded(stored=stored)).metrics["resumed_at"] == 5

@@ -92,10 +92,10 @@ def test_a_trial_ends_with_the_weights_of_an_ordinary_one(task, whole):
 
 @pytest.mark.parametrize("steps", [1, 5, STEPS])
 def test_whole_steps_continue_from_a_checkpoint_to_the_last_bit(whole, steps):
-    hooks = Recorded(every=0, cut=steps)
+    callbacks = Recorded(every=0, cut=steps)
     with pytest.raises(Cut):
-        whole.run(known.fpn(), 0, hooks)
-    continued = whole.run(known.fpn(), 0, Recorded(stored=hooks.saved[-1]))
+        whole.run(known.fpn(), 0, callbacks)
+    continued = whole.run(known.fpn(), 0, Recorded(stored=callbacks.saved[-1]))
     assert continued.metrics["resumed_at"] == steps
     assert_same(whole.run(known.fpn(), 0), continued)
 
@@ -103,18 +103,18 @@ def test_whole_steps_continue_from_a_checkpoint_to_the_last_bit(whole, steps):
 def test_either_kind_of_step_continues_what_the_other_began(task, whole):
     unbroken = task.run(known.fpn(), 0)
     for first, second in ((task, whole), (whole, task)):
-        hooks = Recorded(every=0, cut=3)
+        callbacks = Recorded(every=0, cut=3)
         with pytest.raises(Cut):
-            first.run(known.fpn(), 0, hooks)
-        continued = second.run(known.fpn(), 0, Recorded(stored=hooks.saved[-1]))
+            first.run(known.fpn(), 0, callbacks)
+        continued = second.run(known.fpn(), 0, Recorded(stored=callbacks.saved[-1]))
         assert continued.metrics["resumed_at"] == 3
         assert continued.metrics["loss"] == pytest.approx(unbroken.metrics["loss"], rel=1e-3)
 
 
 def test_rungs_are_asked_and_change_nothing(whole):
-    hooks = Recorded(rungs=(2, 5))
-    scored = whole.run(known.fpn(), 0, hooks)
-    assert [step for step, _ in hooks.asked] == [2, 5]
+    callbacks = Recorded(rungs=(2, 5))
+    scored = whole.run(known.fpn(), 0, callbacks)
+    assert [step for step, _ in callbacks.asked] == [2, 5]
     assert_same(whole.run(known.fpn(), 0), scored)
     stopped = whole.run(known.fpn(), 0, Recorded(rungs=(2, 5), stop=2))
     assert (stopped.stopped_at, stopped.metrics["steps"]) == (2, 2)

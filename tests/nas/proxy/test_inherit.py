@@ -115,9 +115,9 @@ def trained(task: ProxyTask):
 
 
 def from_parent(trained, steps: int = 3, **options) -> Recorded:
-    hooks = Keeping(**options)
-    hooks.start = Start(trained.weights, steps, 0.5)
-    return hooks
+    callbacks = Keeping(**options)
+    callbacks.start = Start(trained.weights, steps, 0.5)
+    return callbacks
 
 
 def test_an_unchanged_child_without_steps_scores_and_is_what_its_parent_was(task, trained):

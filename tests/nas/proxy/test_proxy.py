@@ -58,10 +58,10 @@ def test_a_trial_learns_and_measures(learner):
 
 
 def test_the_same_seed_gives_the_same_numbers_whatever_the_rungs(learner):
-    hooks = Recorded(rungs=(20, 40))
-    first, again = learner.run(known.nas_fpn(), 1), learner.run(known.nas_fpn(), 1, hooks)
+    callbacks = Recorded(rungs=(20, 40))
+    first, again = learner.run(known.nas_fpn(), 1), learner.run(known.nas_fpn(), 1, callbacks)
     assert first.metrics["AP"] > 0
-    assert len(hooks.asked) == 2
+    assert len(callbacks.asked) == 2
     assert_same(first, again)
 
 

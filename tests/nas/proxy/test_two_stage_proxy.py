@@ -46,18 +46,18 @@ def test_the_same_seed_gives_the_same_and_another_does_not(two_stage, trained):
 
 
 def test_a_cut_training_goes_on_from_its_checkpoint(two_stage, trained):
-    hooks = Recorded(every=0, cut=3)
+    callbacks = Recorded(every=0, cut=3)
     with pytest.raises(Cut):
-        two_stage.run(known.fpn(), 0, hooks)
-    again = two_stage.run(known.fpn(), 0, Recorded(stored=hooks.saved[-1], every=0))
+        two_stage.run(known.fpn(), 0, callbacks)
+    again = two_stage.run(known.fpn(), 0, Recorded(stored=callbacks.saved[-1], every=0))
     assert again.metrics["resumed_at"] == 3
     assert_same(trained, again)
 
 
 def test_rungs_do_not_change_the_training(two_stage, trained):
-    hooks = Recorded(rungs=(2, 5))
-    assert_same(trained, two_stage.run(known.fpn(), 0, hooks))
-    assert [step for step, _ in hooks.asked] == [2, 5]
+    callbacks = Recorded(rungs=(2, 5))
+    assert_same(trained, two_stage.run(known.fpn(), 0, callbacks))
+    assert [step for step, _ in callbacks.asked] == [2, 5]
 
 
 def test_a_backbone_that_learns_gets_gradients(data):

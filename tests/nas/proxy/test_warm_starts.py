@@ -110,24 +110,24 @@ def test_candidates_leave_the_warm_weights_as_they_were(own_data):
 
 def test_a_warm_training_continues_from_its_checkpoint(own_data):
     warm_task = ProxyTask(WARM, own_data)
-    hooks = Recorded(every=0)
-    unbroken = warm_task.run_neck(dropout_neck, 0, hooks)
-    continued = warm_task.run_neck(dropout_neck, 0, Recorded(stored=hooks.saved[2]))
+    callbacks = Recorded(every=0)
+    unbroken = warm_task.run_neck(dropout_neck, 0, callbacks)
+    continued = warm_task.run_neck(dropout_neck, 0, Recorded(stored=callbacks.saved[2]))
     assert continued.metrics["resumed_at"] == 3
     assert_same(unbroken, continued)
 
 
 def test_a_checkpoint_of_a_cold_training_is_not_continued_by_a_warm_one(own_data):
-    hooks = Recorded(every=0)
-    ProxyTask(TINY, own_data).run(known.fpn(), 0, hooks)
-    warm_trained = ProxyTask(WARM, own_data).run(known.fpn(), 0, Recorded(stored=hooks.saved[3]))
+    callbacks = Recorded(every=0)
+    ProxyTask(TINY, own_data).run(known.fpn(), 0, callbacks)
+    warm_trained = ProxyTask(WARM, own_data).run(known.fpn(), 0, Recorded(stored=callbacks.saved[3]))
     assert "resumed_at" not in warm_trained.metrics
 
 
 def of_width(channels: int) -> Recorded:
-    hooks = Recorded()
-    hooks.channels = channels
-    return hooks
+    callbacks = Recorded()
+    callbacks.channels = channels
+    return callbacks
 
 
 def test_necks_of_another_width_start_with_stem_and_head_of_that_width_trained_once(own_data, trained_widths):

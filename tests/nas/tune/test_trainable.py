@@ -79,9 +79,9 @@ def trial(genotype, **more):
 
 
 class NoCheckpoints(SteppingTask):
-    def run(self, genotype, seed, hooks):
-        for rung in hooks.rungs:
-            hooks.stops_at(rung, {"AP": rung})
+    def run(self, genotype, seed, callbacks):
+        for rung in callbacks.rungs:
+            callbacks.stops_at(rung, {"AP": rung})
         return Trained({"AP": 9.0}, None)
 
 
@@ -90,9 +90,9 @@ def make_without_checkpoints(config):
 
 
 class WithNeck(SteppingTask):
-    def run(self, genotype, seed, hooks):
+    def run(self, genotype, seed, callbacks):
         neck = build_neck(genotype, in_channels=(4, 4, 4), out_channels=4).eval()
-        return Trained(super().run(genotype, seed, hooks).metrics, neck)
+        return Trained(super().run(genotype, seed, callbacks).metrics, neck)
 
 
 def make_with_neck(config):
@@ -100,7 +100,7 @@ def make_with_neck(config):
 
 
 class Muddled(SteppingTask):
-    def run(self, genotype, seed, hooks):
+    def run(self, genotype, seed, callbacks):
         return Trained({"AP": math.nan}, None)
 
 
