@@ -65,6 +65,20 @@ def transform(recipe: Recipe, channels: int, *, linear: bool = False, stride: in
     return nn.Sequential(parts)
 
 
+def layers_of(block: nn.Module, name: str = "") -> list[tuple[str, nn.Module]]:
+    """Layers of a block that do something, in the order that they run in, by their names below it.
+
+    Args:
+        name: of the block, which theirs begin with.
+    """
+    if isinstance(block, nn.Sequential) and type(block).forward is nn.Sequential.forward:
+        start = f"{name}." if name else ""
+        return [
+            layer for part, child in zip(block._modules, block, strict=True) for layer in layers_of(child, start + part)
+        ]
+    return [] if isinstance(block, nn.Identity) else [(name, block)]
+
+
 def initialise(recipe: Recipe, module: nn.Module) -> None:
     """Initialise a module's own convolution, if it is one."""
     if not isinstance(module, nn.Conv2d):

@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from itertools import pairwise
 from typing import TypeVar
 
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from necks.blocks import layers_of
+
 Module = TypeVar("Module", bound=nn.Module)
 
-Place = tuple[nn.Module, str]
-"""A module and the name of one of its children."""
-
-Neighbours = Callable[[nn.Module], Iterator[tuple[Place, Place]]]
-"""Pairs inside one module: a child whose output one other child takes, and nothing else does; and that other."""
+Neighbours = Callable[[nn.Module], Iterable[tuple[str, str]]]
+"""Pairs of names inside one module: a part whose output one other part takes, and nothing else does; and that other."""
 
 
-def in_sequentials(module: nn.Module) -> Iterator[tuple[Place, Place]]:
-    if _is_chain(module):
-        yield from pairwise(_places(module))
+def in_sequentials(module: nn.Module) -> Iterable[tuple[str, str]]:
+    return pairwise(name for name, _ in layers_of(module))
 
 
 def fold_batch_norms(module: Module, neighbours: Neighbours = in_sequentials) -> Module:
@@ -34,22 +32,10 @@ def fold_batch_norms(module: Module, neighbours: Neighbours = in_sequentials) ->
     """
     folded = copy.deepcopy(module).eval()
     uses = Counter(id(child) for parent in folded.modules() for child in parent._modules.values())
-    pairs = [pair for parent in folded.modules() for pair in neighbours(parent)]
-    for (conv_parent, conv_name), (norm_parent, norm_name) in pairs:
-        conv, norm = conv_parent.get_submodule(conv_name), norm_parent.get_submodule(norm_name)
+    pairs = [(parent, pair) for parent in folded.modules() for pair in neighbours(parent)]
+    for parent, (conv_name, norm_name) in pairs:
+        conv, norm = parent.get_submodule(conv_name), parent.get_submodule(norm_name)
         if type(conv) is nn.Conv2d and type(norm) is nn.BatchNorm2d and uses[id(conv)] == uses[id(norm)] == 1:
-            setattr(conv_parent, conv_name, fuse_conv_bn_eval(conv, norm))
-            setattr(norm_parent, norm_name, nn.Identity())
+            parent.set_submodule(conv_name, fuse_conv_bn_eval(conv, norm))
+            parent.set_submodule(norm_name, nn.Identity())
     return folded
-
-
-def _places(module: nn.Module) -> list[Place]:
-    """Children in the order that they run in, those of a Sequential inside in its place."""
-    places: list[Place] = []
-    for name, child in module.named_children():
-        places += _places(child) if _is_chain(child) else [(module, name)]
-    return places
-
-
-def _is_chain(module: nn.Module) -> bool:
-    return type(module).forward is nn.Sequential.forward

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from necks.blocks import ACTIVATIONS
+from necks.blocks import ACTIVATIONS, layers_of
 from necks.gpu.fit import Term
 from necks.kernels import merged
 from necks.merge import FUNCTIONS, SHARES, average_gate, max_gate
@@ -68,7 +68,7 @@ class _Looked(Spelling):
     def block(self, step: Step, x: str) -> str:
         if step.operation == "strided" and step.stride > 1:
             x = f"max_pool({x}, {step.stride})"
-        layers = layers_of(self.module.get_submodule(step.block), step.block)
+        layers = [name for name, _ in layers_of(self.module.get_submodule(step.block), step.block)]
         if step.overwrites:
             layers = [layer for layer in layers if layer != f"{step.block}.act"]
             x = f"{step.name}_({x})"
@@ -79,13 +79,6 @@ class _Looked(Spelling):
     def parameter(self, name: str) -> str:
         owner, _, parameter = name.rpartition(".")
         return f"{_dotted(owner)}.{parameter}"
-
-
-def layers_of(block: nn.Module, name: str) -> list[str]:
-    """Names of the modules in a block that do something, in the order that they run in."""
-    if isinstance(block, nn.Sequential):
-        return [layer for part, child in block.named_children() for layer in layers_of(child, f"{name}.{part}")]
-    return [] if isinstance(block, nn.Identity) else [name]
 
 
 def _dotted(name: str) -> str:

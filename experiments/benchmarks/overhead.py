@@ -20,9 +20,10 @@ from experiments.benchmarks.neck_pairs import LEVELS, Pair, pairs, run_ours
 from experiments.benchmarks.results import write_result
 from nas.export.python_file import python_file
 from necks import Neck
+from necks.blocks import layers_of
 from necks.fused import with_kernels
 from necks.program import Step
-from necks.straight import Straight, layers_of
+from necks.straight import Straight
 
 CHANNELS, WIDTH, SIDE = (8, 16, 32), 16, 256
 PASSES, ROUNDS = 20, 60
@@ -100,7 +101,7 @@ def launches(part: Straight) -> int:
 
 def _launches(step: Step, part: nn.Module) -> int:
     if step.block:
-        return len(layers_of(part.get_submodule(step.block), "")) - (step.operation == "transform" and step.overwrites)
+        return len(layers_of(part.get_submodule(step.block))) - (step.operation == "transform" and step.overwrites)
     if step.operation == "function":
         return 2 if step.name.endswith("gate") else int("laid_out" not in step.name)
     return LAUNCHES.get(step.operation, 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from itertools import pairwise
 from typing import TypeVar
 
@@ -11,7 +11,7 @@ from torchvision.models._utils import IntermediateLayerGetter
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from necks import fold
-from necks.fold import Place, in_sequentials
+from necks.fold import in_sequentials
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -21,13 +21,9 @@ def fold_batch_norms(module: Module) -> Module:
     return fold.fold_batch_norms(module, _neighbours)
 
 
-def _neighbours(module: nn.Module) -> Iterator[tuple[Place, Place]]:
+def _neighbours(module: nn.Module) -> Iterable[tuple[str, str]]:
     if isinstance(module, BasicBlock | Bottleneck):
-        for index in (1, 2, 3):
-            if hasattr(module, f"conv{index}"):
-                yield (module, f"conv{index}"), (module, f"bn{index}")
-    elif isinstance(module, IntermediateLayerGetter):
-        places = [(module, name) for name in module]
-        yield from (pair for pair in pairwise(places) if pair[0][1] not in module.return_layers)
-    else:
-        yield from in_sequentials(module)
+        return [(f"conv{index}", f"bn{index}") for index in (1, 2, 3) if hasattr(module, f"conv{index}")]
+    if isinstance(module, IntermediateLayerGetter):
+        return [pair for pair in pairwise(module) if pair[0] not in module.return_layers]
+    return in_sequentials(module)

@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from nas.export.errors import ExportError
+from necks.blocks import layers_of
 
 WIDTH = "CHANNELS"
 """The constant of a generated file that holds the width of all its maps."""
@@ -52,7 +53,7 @@ def block_of(module: nn.Module, *, takes_width: bool = False) -> Block:
     """
     width = IN_WIDTH if takes_width else WIDTH
     layers, names = [], []
-    for name, layer in _leaves(module):
+    for name, layer in layers_of(module):
         if isinstance(layer, nn.Conv2d):
             after = width if name.endswith("depthwise") else WIDTH
             layers.append(_conv(layer, width, after))
@@ -62,13 +63,6 @@ def block_of(module: nn.Module, *, takes_width: bool = False) -> Block:
         names.append(name)
     parameters = [IN_WIDTH] if takes_width else []
     return Block(tuple(layers), tuple(names), (*parameters, *([INPLACE] if layers[0].endswith(f"({INPLACE})") else [])))
-
-
-def _leaves(module: nn.Module, prefix: str = "") -> list[tuple[str, nn.Module]]:
-    if isinstance(module, nn.Sequential):
-        dotted = f"{prefix}." if prefix else ""
-        return [leaf for name, child in module.named_children() for leaf in _leaves(child, dotted + name)]
-    return [] if isinstance(module, nn.Identity) else [(prefix, module)]
 
 
 def _conv(layer: nn.Conv2d, before: str, after: str) -> str:

@@ -71,3 +71,11 @@ def test_what_is_shared_or_otherwise_connected_is_left_alone():
     assert len(norms(fold_batch_norms(twice))) == 2
     apart = nn.Sequential(nn.Conv2d(3, 3, 1), nn.ReLU(), nn.BatchNorm2d(3)).eval()
     assert len(norms(fold_batch_norms(apart))) == 1
+
+
+def test_a_layer_that_a_sequential_holds_twice_parts_a_convolution_from_a_norm():
+    torch.manual_seed(0)
+    act = nn.ReLU()
+    block = with_statistics(nn.Sequential(act, nn.Conv2d(3, 4, 1), act, nn.BatchNorm2d(4))).eval()
+    x = torch.randn(2, 3, 5, 7)
+    assert torch.equal(fold_batch_norms(block)(x), block(x))
