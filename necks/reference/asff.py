@@ -38,10 +38,8 @@ def _fusion(neck: AsffNeck, fusion: SpatialFusion, ours: str, theirs: str) -> So
     units |= {f"{ours}.down.{index}": f"{theirs}.stride_level_{_theirs(int(index))}" for index in fusion.down}
     units |= {f"{ours}.compress.{index}": f"{theirs}.compress_level_{_theirs(int(index))}" for index in fusion.compress}
     units |= {f"{ours}.squeeze.{index}": f"{theirs}.weight_level_{_theirs(index)}" for index in range(LEVELS)}
-    prefixes = {f"{unit}.0": (f"{name}.conv",) for unit, name in units.items()}
-    prefixes |= {f"{unit}.1": (f"{name}.batch_norm",) for unit, name in units.items()}
     weigh = f"{theirs}.weight_levels"
-    return same_tail(neck, prefixes) | {
+    return same_tail(neck, units, {".0": ".conv", ".1": ".batch_norm"}) | {
         f"{ours}.weigh.weight": Source((f"{weigh}.weight",), partial(_fine_first, channels=neck.weight_channels)),
         f"{ours}.weigh.bias": Source((f"{weigh}.bias",), lambda bias: bias.flip(0)),
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from necks.contract import Neck
 from necks.mlfpn import MlfpnNeck
-from necks.reference.names import Sources, WeightsError, same_tail
+from necks.reference.names import Names, Sources, WeightsError, same_tail
 
 
 def m2det(neck: Neck) -> Sources:
@@ -22,27 +22,24 @@ def m2det(neck: Neck) -> Sources:
             f"m2det takes an MlfpnNeck with two inputs and valid_top=True, got {type(neck).__name__} with "
             f"{len(neck.in_channels)} inputs and valid_top={getattr(neck, 'valid_top', None)}"
         )
-    units: dict[str, tuple[str, ...]] = {"reduce": ("reduce",), "deepen.0": ("up_reduce",)}
+    units: dict[str, Names] = {"reduce": "reduce", "deepen.0": "up_reduce"}
     units |= {f"leach.{index}": names for index, names in _copies("leach", len(neck.leach), len(neck.tums))}
     for index in range(len(neck.tums)):
         units |= _tum(f"tums.{index}", f"unet{index + 1}", len(neck.out_levels))
-    prefixes: dict[str, tuple[str, ...]] = {"norm": ("Norm",)}
-    for ours, names in units.items():
-        prefixes[f"{ours}.0"] = tuple(f"{name}.conv" for name in names)
-        prefixes[f"{ours}.1"] = tuple(f"{name}.bn" for name in names)
+    others: dict[str, Names] = {"norm": "Norm"}
     for ours, theirs in (("squeeze", "fc1"), ("excite", "fc2")):
         for index, names in _copies(f"sfam_module.{theirs}", len(neck.sfam), len(neck.out_levels)):
-            prefixes[f"sfam.{index}.{ours}"] = names
-    return same_tail(neck, prefixes)
+            others[f"sfam.{index}.{ours}"] = names
+    return same_tail(neck, units, {".0": ".conv", ".1": ".bn"}) | same_tail(neck, others)
 
 
-def _tum(ours: str, theirs: str, scales: int) -> dict[str, tuple[str, ...]]:
-    units: dict[str, tuple[str, ...]] = {f"{ours}.top": (f"{theirs}.toplayer.0",)}
+def _tum(ours: str, theirs: str, scales: int) -> dict[str, Names]:
+    units: dict[str, Names] = {f"{ours}.top": f"{theirs}.toplayer.0"}
     for index in range(scales - 1):
         coarse_first = scales - 2 - index
-        units[f"{ours}.encoder.{index}"] = (f"{theirs}.layers.{index}",)
-        units[f"{ours}.lateral.{index}"] = (f"{theirs}.latlayer.{coarse_first}",)
-        units[f"{ours}.smooth.{index}"] = (f"{theirs}.smooth.{coarse_first}",)
+        units[f"{ours}.encoder.{index}"] = f"{theirs}.layers.{index}"
+        units[f"{ours}.lateral.{index}"] = f"{theirs}.latlayer.{coarse_first}"
+        units[f"{ours}.smooth.{index}"] = f"{theirs}.smooth.{coarse_first}"
     return units
 
 

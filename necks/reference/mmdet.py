@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from necks.balanced import BalancedNeck
 from necks.contract import Neck, PassThrough
 from necks.merge_neck import MergeNeck
-from necks.reference.names import Sources, fpn_cells, merge_neck_of, moved, same_tail
+from necks.reference.names import Names, Sources, fpn_cells, merge_neck_of, moved, same_tail
 
 NAS_FPN_CELLS = ("gp_64_4", "sum_44_4", "sum_43_3", "sum_34_4", "sum_55_5", "sum_77_7", "gp_75_6")
 """Its names of the published cell's convolutions, in our order."""
@@ -23,8 +24,6 @@ NAS_FPN_RECIPE: dict[str, Any] = {
     "extra_inputs": "project_pool",
 }
 
-Prefixes = dict[str, tuple[str, ...]]
-
 
 def mmdet(neck: Neck) -> Sources:
     """A BFP on another of its necks is read as the sequence that its configurations make of them (`0.`, `1.`).
@@ -33,56 +32,48 @@ def mmdet(neck: Neck) -> Sources:
     (`extra_relu` here).
     """
     if isinstance(neck, BalancedNeck):
-        refine = same_tail(neck, {"refine": ("refine",), **_refine(neck)})
         if isinstance(neck.neck, PassThrough):
-            return refine
-        return {**moved(mmdet(neck.neck), "neck.", "0."), **moved(refine, "", "1.")}
+            return _refine(neck)
+        return {**moved(mmdet(neck.neck), "neck.", "0."), **moved(_refine(neck), "", "1.")}
     if isinstance(neck, MergeNeck) and neck.genotype.merge_dangling:
         return _nas_fpn(merge_neck_of(neck, "nas_fpn@mmdet", ("nas_fpn",), NAS_FPN_RECIPE))
     return _fpn(merge_neck_of(neck, "fpn@mmdet or pafpn@mmdet", ("fpn", "pafpn"), FPN_RECIPE))
 
 
-def _refine(neck: BalancedNeck) -> Prefixes:
+def _refine(neck: BalancedNeck) -> Sources:
     names = ("g", "theta", "phi", "conv_out")
-    return {"refine.0": ("refine.conv",), **{f"refine.{name}": (f"refine.{name}.conv",) for name in names}}
+    return same_tail(neck, {"refine.0": "refine.conv", **{f"refine.{name}": f"refine.{name}.conv" for name in names}})
 
 
 def _fpn(neck: MergeNeck) -> Sources:
     cells = fpn_cells(neck)
-    prefixes: Prefixes = {}
+    names: dict[str, Names] = {}
     for index, output in enumerate(cells.outputs):
-        prefixes |= _unit(neck, f"stem.laterals.{index}", f"lateral_convs.{index}")
-        prefixes |= _unit(neck, f"{output}.transform", f"fpn_convs.{index}")
+        names |= {f"stem.laterals.{index}": f"lateral_convs.{index}", f"{output}.transform": f"fpn_convs.{index}"}
     for index, (chain, output) in enumerate(zip(cells.chain, cells.chain_outputs, strict=True)):
-        prefixes |= _unit(neck, f"{chain}.edges.1.strided.conv", f"downsample_convs.{index}")
-        prefixes |= _unit(neck, f"{output}.transform", f"pafpn_convs.{index}")
+        names[f"{chain}.edges.1.strided.conv"] = f"downsample_convs.{index}"
+        names[f"{output}.transform"] = f"pafpn_convs.{index}"
     for index in range(len(neck.out_levels) - len(neck.in_levels)):
-        prefixes |= _unit(neck, f"extra.convs.{index}", f"fpn_convs.{len(neck.in_levels) + index}")
-    return same_tail(neck, prefixes)
+        names[f"extra.convs.{index}"] = f"fpn_convs.{len(neck.in_levels) + index}"
+    return _modules(neck, names)
 
 
 def _nas_fpn(neck: MergeNeck) -> Sources:
-    prefixes: Prefixes = {}
+    names: dict[str, Names] = {}
     for index in range(len(neck.in_levels)):
-        prefixes |= _unit(neck, f"stem.laterals.{index}", f"lateral_convs.{index}")
+        names[f"stem.laterals.{index}"] = f"lateral_convs.{index}"
     for index in range(len(neck.out_levels) - len(neck.in_levels)):
-        prefixes |= _unit(neck, f"stem.extras.{index}", f"extra_downsamples.{index}.0")
+        names[f"stem.extras.{index}"] = f"extra_downsamples.{index}.0"
     for repeat in range(neck.repeats):
         for index, name in enumerate(NAS_FPN_CELLS):
             stage = f"fpn_stages.{repeat}.{name}"
-            ours = f"pyramids.{repeat}.cells.{index}.transform"
-            prefixes |= _unit(neck, ours, f"{stage}.out_conv", f"{stage}.conv_out")
-    sources = same_tail(neck, prefixes)
+            names[f"pyramids.{repeat}.cells.{index}.transform"] = (f"{stage}.out_conv", f"{stage}.conv_out")
     return {
         name: replace(source, default=0.0) if name.endswith("transform.conv.bias") else source
-        for name, source in sources.items()
+        for name, source in _modules(neck, names).items()
     }
 
 
-def _unit(neck: MergeNeck, ours: str, *theirs: str) -> Prefixes:
-    """mmcv's ConvModule, whose norm is named after its kind."""
-    norm = "gn" if neck.recipe.norm == "group" else "bn"
-    return {
-        f"{ours}.conv": tuple(f"{there}.conv" for there in theirs),
-        f"{ours}.norm": tuple(f"{there}.{norm}" for there in theirs),
-    }
+def _modules(neck: MergeNeck, names: Mapping[str, Names]) -> Sources:
+    """mmcv's ConvModules, whose norm is named after its kind."""
+    return same_tail(neck, names, {".conv": ".conv", ".norm": ".gn" if neck.recipe.norm == "group" else ".bn"})

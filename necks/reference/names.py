@@ -36,20 +36,34 @@ class Source:
 Sources = dict[str, Source]
 """Our tensor's name -> where it is found. Tensors not named here have no counterpart, which is an error."""
 
+Names = str | tuple[str, ...]
+"""One name, or several as in `Source`."""
 
-def same_tail(neck: nn.Module, prefixes: Mapping[str, tuple[str, ...]]) -> Sources:
+WHOLE = {"": ""}
+
+
+def same_tail(neck: nn.Module, names: Mapping[str, Names], parts: Mapping[str, Names] = WHOLE) -> Sources:
     """For modules whose own tensors have the same names on both sides (PyTorch's conv and norm).
 
     Args:
-        prefixes: our module -> the names of the module there, such as `stem.laterals.0.conv` ->
-            `("inner_blocks.0.0", "inner_blocks.0")`. The module itself may be a parameter.
+        names: our module or parameter -> its names there, such as `stem.laterals.0` -> `inner_blocks.0`.
+        parts: of each of them, our part -> the endings of its names there, such as `.conv` -> `(".0", "")`.
     """
+    prefixes = {
+        ours + part: [there + ending for there in _each(theirs) for ending in _each(endings)]
+        for ours, theirs in names.items()
+        for part, endings in parts.items()
+    }
     sources: Sources = {}
     for name in neck.state_dict():
-        for ours, theirs in prefixes.items():
+        for ours, found in prefixes.items():
             if name == ours or name.startswith(f"{ours}."):
-                sources[name] = Source(tuple(there + name[len(ours) :] for there in theirs))
+                sources[name] = Source(tuple(there + name[len(ours) :] for there in found))
     return sources
+
+
+def _each(names: Names) -> tuple[str, ...]:
+    return (names,) if isinstance(names, str) else names
 
 
 def moved(sources: Sources, ours: str, theirs: str) -> Sources:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from necks.contract import Neck
-from necks.reference.names import Sources, WeightsError, fpn_cells, merge_neck_of, same_tail
+from necks.reference.names import Names, Sources, WeightsError, fpn_cells, merge_neck_of, same_tail
 
 
 def panet(neck: Neck) -> Sources:
@@ -13,16 +13,12 @@ def panet(neck: Neck) -> Sources:
         raise WeightsError("PANet's FPN convolutions have no activation; build the neck as panet@authors")
     cells = fpn_cells(neck)
     top = len(cells.outputs) - 1
-    pairs: dict[str, str] = {f"stem.laterals.{top}": "conv_top"}
+    names: dict[str, Names] = {f"stem.laterals.{top}": "conv_top"}
     for index in range(top):
-        pairs[f"stem.laterals.{index}"] = f"topdown_lateral_modules.{top - 1 - index}.conv_lateral"
+        names[f"stem.laterals.{index}"] = f"topdown_lateral_modules.{top - 1 - index}.conv_lateral"
     for index, output in enumerate(cells.outputs):
-        pairs[f"{output}.transform"] = f"posthoc_modules.{top - index}"
+        names[f"{output}.transform"] = f"posthoc_modules.{top - index}"
     for index, cell in enumerate(cells.chain):
-        pairs[f"{cell}.edges.1.strided.conv"] = f"panet_buttomup_conv1_modules.{index}"
-        pairs[f"{cell}.transform"] = f"panet_buttomup_conv2_modules.{index}"
-    prefixes: dict[str, tuple[str, ...]] = {}
-    for ours, theirs in pairs.items():
-        prefixes[f"{ours}.conv"] = (f"{theirs}.0", theirs)
-        prefixes[f"{ours}.norm"] = (f"{theirs}.1",)
-    return same_tail(neck, prefixes)
+        names[f"{cell}.edges.1.strided.conv"] = f"panet_buttomup_conv1_modules.{index}"
+        names[f"{cell}.transform"] = f"panet_buttomup_conv2_modules.{index}"
+    return same_tail(neck, names, {".conv": (".0", ""), ".norm": ".1"})
