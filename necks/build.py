@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 from necks.bounds import built
@@ -17,11 +16,11 @@ from search_space import KNOWN, Genotype
 from search_space.references import is_reference
 
 
-def _known(name: str, request: Request) -> Neck:
-    return request.known(name)
+def _known(request: Request) -> Neck:
+    return request.known(request.name)
 
 
-NECKS: dict[str, Callable[..., Neck]] = {**{name: partial(_known, name) for name in KNOWN}, **MODULE_NECKS, **PUBLIC}
+NECKS: dict[str, Callable[..., Neck]] = {**dict.fromkeys(KNOWN, _known), **MODULE_NECKS, **PUBLIC}
 """Every name that `build_neck` takes."""
 
 
@@ -56,7 +55,9 @@ def build_neck(
         ValueError: for an unknown name or option, levels and channels that do not fit, or more of anything than
             `necks.bounds` allows.
     """
+    name = "a genotype" if isinstance(name_or_genotype, Genotype) else name_or_genotype
     request = Request(
+        name,
         tuple(in_channels),
         tuple(in_levels),
         None if out_levels is None else tuple(out_levels),
@@ -66,14 +67,14 @@ def build_neck(
     )
     widths = (*request.in_channels, *(() if out_channels is None else (out_channels,)))
     if isinstance(name_or_genotype, Genotype):
-        _check_options("a genotype", Request.of_genotype, options)
+        _check_options(name, Request.of_genotype, options)
         return built(lambda: request.of_genotype(name_or_genotype), widths)
-    if is_reference(name_or_genotype):
-        return built(lambda: request.own(name_or_genotype, options), widths)
-    if name_or_genotype not in NECKS:
-        raise ValueError(f"unknown neck {name_or_genotype!r}; known are {', '.join(NECKS)}")
-    builder = NECKS[name_or_genotype]
-    _check_options(name_or_genotype, builder, options)
+    if is_reference(name):
+        return built(lambda: request.own(options), widths)
+    if name not in NECKS:
+        raise ValueError(f"unknown neck {name!r}; known are {', '.join(NECKS)}")
+    builder = NECKS[name]
+    _check_options(name, builder, options)
     return built(lambda: builder(request, **options), widths)
 
 

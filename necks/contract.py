@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from inspect import signature
 from itertools import pairwise
 from typing import Any, Self
 
@@ -50,8 +51,11 @@ class Neck(nn.Module):
         self._out_names = tuple(f"p{level}" for level in out_levels)
 
     def arguments(self) -> dict[str, Any]:
-        """The constructor's arguments, from which `necks.exported` builds an equal neck."""
-        raise NotImplementedError
+        """The constructor's arguments, from which `necks.exported` builds an equal neck: the attributes of their names.
+
+        To be overridden where the attributes have other names.
+        """
+        return {name: getattr(self, name) for name in signature(type(self)).parameters}
 
     def check_features(self, features: Mapping[str, Tensor]) -> None:
         """
@@ -99,9 +103,6 @@ class PassThrough(Neck):
 
     def __init__(self, in_channels: Sequence[int], in_levels: Sequence[int]) -> None:
         super().__init__(in_channels, in_levels, in_channels, in_levels)
-
-    def arguments(self) -> dict[str, Any]:
-        return {"in_channels": self.in_channels, "in_levels": self.in_levels}
 
     def forward(self, features: Mapping[str, Tensor]) -> OrderedDict[str, Tensor]:
         self.check_features(features)

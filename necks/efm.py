@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -58,16 +57,6 @@ class ExactFusionNeck(Neck):
             conv_norm_act(len(_neighbours(index, len(self.out_levels))) * out_channels, out_channels, fuse_kernel)
             for index in range(len(self.out_levels))
         )
-
-    def arguments(self) -> dict[str, Any]:
-        return {
-            "in_channels": self.in_channels,
-            "in_levels": self.in_levels,
-            "out_channels": self.out_channels,
-            "out_levels": self.out_levels,
-            "maxout": self.maxout,
-            "fuse_kernel": self.fuse_kernel,
-        }
 
     def forward(self, features: Mapping[str, Tensor]) -> OrderedDict[str, Tensor]:
         taken = self.taken(features)

@@ -6,7 +6,6 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -70,17 +69,6 @@ class MergeNeck(Neck):
             ExtraOutputs(in_channels[-1], self.in_levels[-1], out_channels, beyond, self.recipe) if beyond else None
         )
         self.apply(partial(initialise, self.recipe))
-
-    def arguments(self) -> dict[str, Any]:
-        return {
-            "genotype": self.genotype,
-            "in_channels": self.in_channels,
-            "in_levels": self.in_levels,
-            "out_channels": self.out_channels,
-            "repeats": self.repeats,
-            "recipe": self.recipe,
-            "out_levels": self.out_levels,
-        }
 
     def forward(self, features: Mapping[str, Tensor], until: int | None = None) -> OrderedDict[str, Tensor]:
         """

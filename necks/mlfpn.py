@@ -83,16 +83,7 @@ class MlfpnNeck(Neck):
         self.norm = nn.BatchNorm2d(out_channels)
 
     def arguments(self) -> dict[str, Any]:
-        return {
-            "in_channels": self.in_channels,
-            "in_levels": self.in_levels,
-            "out_channels": self.out_channels,
-            "out_levels": self.out_levels,
-            "tums": len(self.tums),
-            "sfam": len(self.sfam) > 0,
-            "shared": self.shared,
-            "valid_top": self.valid_top,
-        }
+        return {**super().arguments(), "tums": len(self.tums), "sfam": len(self.sfam) > 0}
 
     def forward(self, features: Mapping[str, Tensor]) -> OrderedDict[str, Tensor]:
         maps = [torch.cat(level, dim=1) for level in zip(*self._chain(self.taken(features)), strict=True)]

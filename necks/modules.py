@@ -27,12 +27,10 @@ def _asff(request: Request, *, weight_channels: int = 16) -> Neck:
 
 
 def _mlfpn(request: Request, *, tums: int = 8, sfam: bool = True, shared: bool = False) -> Neck:
-    request.refuse_stacking("mlfpn")
     return MlfpnNeck(*request.maps(DEFAULT_LEVELS), tums=tums, sfam=sfam, shared=shared)
 
 
 def _efm(request: Request, *, maxout: int = 2, fuse_kernel: int = 3) -> Neck:
-    request.refuse_stacking("efm")
     return ExactFusionNeck(*request.maps(DEFAULT_LEVELS), maxout=maxout, fuse_kernel=fuse_kernel)
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Literal
+from functools import partial
+from typing import Any, Literal, get_args
 
 from necks.asff import AsffNeck
 from necks.balanced import BalancedNeck
@@ -31,10 +32,11 @@ def fpn_torchvision(request: Request, *, extra: Extra = None, norm: NormOption =
     if extra == "p6p7_c5" and request.in_channels and request.in_channels[-1] == request.width():
         raise ValueError("torchvision takes P6 from P5 where C5 is as wide as P5; ask for extra='p6p7_p5'")
     recipe = replace(_with_norm(PLAIN, norm), init="caffe2_xavier")
-    return _with_extra("fpn@torchvision", "fpn", request, recipe, extra)
+    return _with_extra("fpn", request, recipe, extra)
 
 
 def fpn_mmdet(
+    graph: str,
     request: Request,
     *,
     extra: Extra = None,
@@ -42,21 +44,15 @@ def fpn_mmdet(
     norm: NormOption = None,
     norm_on_lateral: bool = True,
 ) -> Neck:
-    """mmdetection's FPN; `extra` p6p7_c5 is its `on_input`, p6p7_p5 its `on_output`."""
-    return _with_extra("fpn@mmdet", "fpn", request, _mmdet(norm, norm_on_lateral, extra_relu), extra)
+    """mmdetection's FPN, and its PAFPN, whose bottom-up chain passes the sum before its convolution.
 
-
-def pafpn_mmdet(
-    request: Request,
-    *,
-    extra: Extra = None,
-    extra_relu: bool = False,
-    norm: NormOption = None,
-    norm_on_lateral: bool = True,
-) -> Neck:
-    """mmdetection's PAFPN: the bottom-up chain passes the sum before its convolution."""
-    recipe = replace(_mmdet(norm, norm_on_lateral, extra_relu), down="conv")
-    return _with_extra("pafpn@mmdet", "pafpn", request, recipe, extra)
+    Their ConvModules have a norm and no bias, or the other way round, those of the extra levels included. `extra`
+    p6p7_c5 is their `on_input`, p6p7_p5 their `on_output`.
+    """
+    recipe = replace(PLAIN, lateral_norm=norm_on_lateral, extra_activation=extra_relu, extra_norm=norm is not None)
+    if graph == "pafpn":
+        recipe = replace(recipe, down="conv")
+    return _with_extra(graph, request, _with_norm(recipe, norm), extra)
 
 
 def panet_authors(request: Request, *, extra: Extra = "max_pool", group_norm: bool = False) -> Neck:
@@ -69,12 +65,12 @@ def panet_authors(request: Request, *, extra: Extra = "max_pool", group_norm: bo
         recipe = replace(recipe, norm="group", activation="relu", order="conv_norm_act", linear_bias=False)
     genotype = known_genotype("panet", request.in_levels)
     cells = tuple(replace(cell, transform="linear") if len(cell.inputs) == 1 else cell for cell in genotype.cells)
-    return _with_extra("panet@authors", replace(genotype, cells=cells), request, recipe, extra)
+    return _with_extra(replace(genotype, cells=cells), request, recipe, extra)
 
 
 def nas_fpn_tf(request: Request, *, separable: bool = False) -> Neck:
     """TensorFlow's NAS-FPN decoder (tf-models-official), which Google's published cell was released in."""
-    return _over_all_levels("nas_fpn@tf", "nas_fpn", request, Recipe(separable=separable))
+    return _nas_fpn(request, Recipe(separable=separable))
 
 
 def nas_fpn_mmdet(request: Request, *, norm: NormOption = "batch") -> Neck:
@@ -90,7 +86,7 @@ def nas_fpn_mmdet(request: Request, *, norm: NormOption = "batch") -> Neck:
         extra_inputs="project_pool",
         init="caffe2_xavier",
     )
-    return _over_all_levels("nas_fpn@mmdet", "nas_fpn", request, recipe)
+    return _nas_fpn(request, recipe)
 
 
 EFFDET = Recipe(
@@ -102,51 +98,64 @@ EFFDET = Recipe(
     down="max_pool3",
     extra_inputs="lateral_pool",
 )
+"""Of efficientdet_d0 to d3: symmetric pooling, no bias before a norm."""
+
+EFFDET_TF = replace(EFFDET, conv_bias=True, down="max_pool3_same")
+"""Of the tf_ models, made after google/automl: TensorFlow's SAME pooling, biases before the norms."""
 
 
-def bifpn_effdet(request: Request, *, fusion: Fusion = "fast_normalized", graph: str = "bifpn") -> Neck:
-    """effdet's own BiFPN (efficientdet_d0 to d3): symmetric pooling, no bias before a norm."""
-    return _effdet("bifpn@effdet", request, EFFDET, fusion, graph)
-
-
-def bifpn_effdet_tf(request: Request, *, fusion: Fusion = "fast_normalized", graph: str = "bifpn") -> Neck:
-    """effdet's tf_ models, made after google/automl: TensorFlow's SAME pooling, biases before the norms."""
-    recipe = replace(EFFDET, conv_bias=True, down="max_pool3_same")
-    return _effdet("bifpn@effdet_tf", request, recipe, fusion, graph)
+def bifpn_effdet(recipe: Recipe, request: Request, *, fusion: Fusion = "fast_normalized", graph: str = "bifpn") -> Neck:
+    """effdet's BiFPN with one of its two recipes."""
+    graphs = {"bifpn": "bifpn", "pan": "pan", "quad": "quad_fpn"}
+    request.refuse_recipe()
+    if graph not in graphs or fusion not in get_args(Fusion):
+        raise ValueError(
+            f"{request.name} has the graphs {tuple(graphs)} and the fusions {get_args(Fusion)}, got {graph!r} and "
+            f"{fusion!r}"
+        )
+    genotype = known_genotype(graphs[graph], request.levels(DEFAULT_LEVELS))
+    cells = tuple(replace(cell, merge=fusion) for cell in genotype.cells)
+    return request.merge_neck(replace(genotype, cells=cells), recipe)
 
 
 def balanced_mmdet(request: Request, *, refine: Any = "non_local", refine_level: int = 4) -> Neck:
     """mmdetection's BFP: balancing alone, of the maps that another neck gave."""
-    request.refuse_stacking("balanced@mmdet")
-    return BalancedNeck(_given_maps("balanced@mmdet", request), refine_level, refine)
+    request.refuse_stacking()
+    given = PassThrough(request.in_channels, request.in_levels)
+    width, levels = request.width(given.out_channels), request.levels(given.out_levels)
+    if set(given.level_channels) != {width} or levels != given.out_levels:
+        raise ValueError(
+            f"{request.name} gives maps like those it takes, all of one width: levels {given.out_levels} with "
+            f"{given.level_channels} channels; got out_levels={levels}, out_channels={width}"
+        )
+    return BalancedNeck(given, refine_level, refine)
 
 
 def mlfpn_m2det(request: Request, *, tums: int = 8, sfam: bool = False, shared: bool = True) -> Neck:
     """M2Det's MLFPN as released, which shares some modules and leaves SFAM out unless asked."""
-    request.refuse_stacking("mlfpn@m2det")
     maps = request.maps(M2DET_LEVELS, M2DET_CHANNELS)
     return MlfpnNeck(*maps, tums=tums, sfam=sfam, shared=shared, valid_top=True)
 
 
 def asff_yolov3(request: Request, *, rfb: bool = False) -> Neck:
     """ASFF at YOLOv3's widths: 256, 256, 512 in; `out_channels` (256), twice and four times that out."""
-    request.refuse_stacking("asff@yolov3")
+    request.refuse_stacking()
     given = PassThrough(request.in_channels, request.in_levels)
     if request.levels(given.out_levels) != given.out_levels:
-        raise ValueError(f"asff@yolov3 gives the levels it takes, {given.out_levels}, got {request.out_levels}")
+        raise ValueError(f"{request.name} gives the levels it takes, {given.out_levels}, got {request.out_levels}")
     expanded = tuple(request.width() * 2**index for index in range(len(given.out_levels)))
     return AsffNeck(given, weight_channels=8 if rfb else 16, expanded=expanded)
 
 
 PUBLIC: dict[str, Callable[..., Neck]] = {
     "fpn@torchvision": fpn_torchvision,
-    "fpn@mmdet": fpn_mmdet,
-    "pafpn@mmdet": pafpn_mmdet,
+    "fpn@mmdet": partial(fpn_mmdet, "fpn"),
+    "pafpn@mmdet": partial(fpn_mmdet, "pafpn"),
     "panet@authors": panet_authors,
     "nas_fpn@tf": nas_fpn_tf,
     "nas_fpn@mmdet": nas_fpn_mmdet,
-    "bifpn@effdet": bifpn_effdet,
-    "bifpn@effdet_tf": bifpn_effdet_tf,
+    "bifpn@effdet": partial(bifpn_effdet, EFFDET),
+    "bifpn@effdet_tf": partial(bifpn_effdet, EFFDET_TF),
     "balanced@mmdet": balanced_mmdet,
     "mlfpn@m2det": mlfpn_m2det,
     "asff@yolov3": asff_yolov3,
@@ -157,15 +166,9 @@ def _with_norm(recipe: Recipe, norm: NormOption) -> Recipe:
     return recipe if norm is None else replace(recipe, norm=norm, conv_bias=False)
 
 
-def _mmdet(norm: NormOption, norm_on_lateral: bool, extra_relu: bool) -> Recipe:
-    """Its ConvModules have a norm and no bias, or the other way round, those of the extra levels included."""
-    recipe = replace(PLAIN, lateral_norm=norm_on_lateral, extra_activation=extra_relu, extra_norm=norm is not None)
-    return _with_norm(recipe, norm)
-
-
-def _with_extra(name: str, graph: str | Genotype, request: Request, recipe: Recipe, extra: Extra) -> Neck:
+def _with_extra(graph: str | Genotype, request: Request, recipe: Recipe, extra: Extra) -> Neck:
     """A graph over the backbone's levels, and further levels made from its outputs or from the last backbone map."""
-    request.refuse_recipe(name)
+    request.refuse_recipe()
     if extra not in USUAL_EXTRA_LEVELS:
         raise ValueError(f"extra must be one of {tuple(USUAL_EXTRA_LEVELS)}, got {extra!r}")
     genotype = known_genotype(graph, request.in_levels) if isinstance(graph, str) else graph
@@ -174,38 +177,14 @@ def _with_extra(name: str, graph: str | Genotype, request: Request, recipe: Reci
     out_levels = request.levels(usual)
     if (len(out_levels) > len(request.in_levels)) != (extra is not None):
         raise ValueError(
-            f"{name} with extra={extra!r} gives levels {usual}, got out_levels={out_levels}; levels beyond in_levels "
-            f"come from extra, one of {tuple(EXTRA_OUTPUTS)}"
+            f"{request.name} with extra={extra!r} gives levels {usual}, got out_levels={out_levels}; levels beyond "
+            f"in_levels come from extra, one of {tuple(EXTRA_OUTPUTS)}"
         )
     if extra is not None:
         recipe = replace(recipe, extra_outputs=EXTRA_OUTPUTS[extra])  # type: ignore[arg-type]
     return request.merge_neck(genotype, recipe, out_levels)
 
 
-def _over_all_levels(name: str, graph: str, request: Request, recipe: Recipe) -> Neck:
-    request.refuse_recipe(name)
-    return request.merge_neck(known_genotype(graph, request.levels(DEFAULT_LEVELS)), recipe)
-
-
-def _effdet(name: str, request: Request, recipe: Recipe, fusion: str, graph: str) -> Neck:
-    request.refuse_recipe(name)
-    graphs = {"bifpn": "bifpn", "pan": "pan", "quad": "quad_fpn"}
-    if graph not in graphs or fusion not in ("fast_normalized", "softmax", "sum"):
-        raise ValueError(
-            f"{name} has the graphs {tuple(graphs)} and the fusions ('fast_normalized', 'softmax', 'sum'), got "
-            f"{graph!r} and {fusion!r}"
-        )
-    genotype = known_genotype(graphs[graph], request.levels(DEFAULT_LEVELS))
-    cells = tuple(replace(cell, merge=fusion) for cell in genotype.cells)
-    return request.merge_neck(replace(genotype, cells=cells), recipe)
-
-
-def _given_maps(name: str, request: Request) -> PassThrough:
-    given = PassThrough(request.in_channels, request.in_levels)
-    wanted = (request.width(given.out_channels), request.levels(given.out_levels))
-    if set(given.level_channels) != {wanted[0]} or wanted[1] != given.out_levels:
-        raise ValueError(
-            f"{name} gives maps like those it takes, all of one width: levels {given.out_levels} with "
-            f"{given.level_channels} channels; got out_levels={wanted[1]}, out_channels={wanted[0]}"
-        )
-    return given
+def _nas_fpn(request: Request, recipe: Recipe) -> Neck:
+    request.refuse_recipe()
+    return request.merge_neck(known_genotype("nas_fpn", request.levels(DEFAULT_LEVELS)), recipe)
