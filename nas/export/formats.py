@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,10 +62,11 @@ def write_formats(source: Source, formats: Sequence[str], directory: Path, *, fo
             outputs differ by more than `TOLERANCE`.
     """
     written: dict[Path, Written] = {}
+    given = _folded(source) if fold else source
     for name in chosen(formats):
         if ALL in formats and not _fits(source, name):
             continue
-        for file in _write(source, name, directory, fold=fold):
+        for file in _write(source, given, name, directory):
             if file.path not in written or file.difference is not None:
                 written[file.path] = file
     return list(written.values())
@@ -87,42 +88,44 @@ def chosen(formats: Sequence[str]) -> tuple[str, ...]:
     return FORMATS if ALL in formats else tuple(dict.fromkeys(formats))
 
 
-def _write(source: Source, name: str, directory: Path, *, fold: bool) -> list[Written]:
-    neck = fold_batch_norms(source.neck) if fold else source.neck
+def _folded(source: Source) -> Source:
+    detector = None if source.detector is None else fold_batch_norms(source.detector)
+    return replace(source, neck=fold_batch_norms(source.neck), detector=detector)
+
+
+def _write(source: Source, given: Source, name: str, directory: Path) -> list[Written]:
+    """Args: given: the source as it is written, perhaps without batch norms."""
     if name == "python":
-        write_python(neck, directory)
+        write_python(given.neck, directory)
         difference = _compared(neck_graph(source.neck), directory / PYTHON_FILE, read_python)
         return [Written(directory / PYTHON_FILE, difference), Written(directory / WEIGHTS_FILE)]
     if name == "mmdet":
-        return [Written(path) for path in write_mmdet(neck, directory, source.neck)]
+        return [Written(path) for path in write_mmdet(given.neck, directory, source.neck)]
     if name == "torchvision":
-        return [Written(path) for path in write_torchvision(neck, directory)]
+        return [Written(path) for path in write_torchvision(given.neck, directory)]
     if name == "onnx-nms":
-        return [_write_suppressing(source, directory, fold=fold)]
+        return [_write_suppressing(source, given, directory)]
     write, read = (write_onnx, read_onnx) if name == "onnx" else (write_pt2, read_pt2)
     path = directory / f"{'neck' if source.retinanet is None else 'detector'}.{name}"
-    write(_graph(source, fold=fold), path)
-    return [Written(path, _compared(_graph(source, fold=False), path, read))]
+    write(_graph(given), path)
+    return [Written(path, _compared(_graph(source), path, read))]
 
 
-def _write_suppressing(source: Source, directory: Path, *, fold: bool) -> Written:
+def _write_suppressing(source: Source, given: Source, directory: Path) -> Written:
     """
     Raises:
         ExportError: for what is no RetinaNet.
     """
-    if source.retinanet is None:
+    if source.retinanet is None or given.retinanet is None:
         what = "a neck" if source.detector is None else "a Faster R-CNN"
         raise ExportError(f"onnx-nms is of whole RetinaNets, and this is {what}; take onnx, which is of the neck")
     path = directory / SUPPRESSING_FILE
-    detector = fold_batch_norms(source.retinanet) if fold else source.retinanet
-    write_onnx(suppressing_graph(detector), path, kept_in_onnx)
+    write_onnx(suppressing_graph(given.retinanet), path, kept_in_onnx)
     return Written(path, _compared(suppressing_graph(source.retinanet), path, read_onnx, detections_difference))
 
 
-def _graph(source: Source, *, fold: bool) -> Graph:
-    if source.retinanet is None:
-        return neck_graph(fold_batch_norms(source.neck) if fold else source.neck)
-    return detector_graph(fold_batch_norms(source.retinanet) if fold else source.retinanet)
+def _graph(source: Source) -> Graph:
+    return neck_graph(source.neck) if source.retinanet is None else detector_graph(source.retinanet)
 
 
 def _compared(graph: Graph, path: Path, read: Reader, difference: Difference = largest_difference) -> float:

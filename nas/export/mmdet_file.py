@@ -8,13 +8,14 @@ import torch
 
 from nas.export.layers import WIDTH
 from nas.export.neck_source import NeckSource
-from nas.export.program_source import INDENT
+from nas.export.program_source import INDENT, class_source, tupled
 from nas.export.python_file import (
     WEIGHTS_FILE,
     PythonFile,
     assembled,
     docstring,
     functions,
+    joined,
     merge_graph,
     torch_imports,
     unpacked,
@@ -37,16 +38,13 @@ def write_mmdet(neck: Neck, directory: Path, unfolded: Neck | None = None) -> li
     Raises:
         ExportError: for a neck that is no merge graph.
     """
-    file = mmdet_file(neck)
-    source, weights = directory / MMDET_FILE, directory / WEIGHTS_FILE
-    source.write_text(file.text)
-    torch.save(file.weights(neck), weights)
+    written = mmdet_file(neck).written(neck, directory / MMDET_FILE)
     try:
         own = reference_state(unfolded or neck, "mmdet")
     except WeightsError:
-        return [source, weights]
+        return written
     torch.save(own, directory / MMDET_WEIGHTS_FILE)
-    return [source, weights, directory / MMDET_WEIGHTS_FILE]
+    return [*written, directory / MMDET_WEIGHTS_FILE]
 
 
 def mmdet_file(neck: Neck) -> PythonFile:
@@ -56,13 +54,12 @@ def mmdet_file(neck: Neck) -> PythonFile:
         ExportError: for a neck that is no merge graph.
     """
     made = NeckSource(merge_graph(neck, "an mmdetection neck"))
-    blocks = [*functions(made), *made.pyramids, _neck_class(made)]
-    tensors = torch_imports(blocks)
-    used = "\n".join(line for block in blocks for line in block)
+    code = joined([*functions(made), *made.pyramids, _neck_class(made)])
+    tensors = torch_imports(code)
     imports = [
         "from collections.abc import Sequence",
         "",
-        *(["import torch"] if "torch." in used else []),
+        *(["import torch"] if "torch." in code else []),
         *tensors[:-1],
         "from mmdet.registry import MODELS",
         "from mmengine.model import BaseModule",
@@ -75,23 +72,21 @@ def mmdet_file(neck: Neck) -> PythonFile:
         "        ...,",
         "    )",
     ]
-    return PythonFile(assembled(docstring(made, example), imports, made, blocks), made.renamed)
+    return PythonFile(assembled(docstring(made, example), imports, made, code), made.renamed)
 
 
 def _neck_class(made: NeckSource) -> list[str]:
     count = len(made.inputs)
-    return [
-        "@MODELS.register_module()",
-        f"class {CLASS}(BaseModule):",
-        f'    """Maps in, maps out, both from fine to coarse; of more than {count} maps the last {count} are taken."""',
-        "",
-        "    def __init__(self, init_cfg: dict | None = None) -> None:",
-        f"{INDENT}super().__init__(init_cfg)",
-        f"{INDENT}self.out_channels = {WIDTH}",
-        *made.members.lines,
-        "",
-        "    def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:",
-        f"{INDENT}{unpacked(made.inputs)} = inputs[-{count}:]",
-        *made.steps,
-        f"{INDENT}return {', '.join(made.outputs)}" + ("," if len(made.outputs) == 1 else ""),
-    ]
+    source = class_source(
+        f"{CLASS}(BaseModule)",
+        f"Maps in, maps out, both from fine to coarse; of more than {count} maps the last {count} are taken.",
+        [f"{INDENT}self.out_channels = {WIDTH}", *made.members.lines],
+        "forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]",
+        [
+            f"{INDENT}{unpacked(made.inputs)} = inputs[-{count}:]",
+            *made.steps,
+            f"{INDENT}return {tupled(made.outputs)}",
+        ],
+        init=("self, init_cfg: dict | None = None", "init_cfg"),
+    )
+    return ["@MODELS.register_module()", *source]

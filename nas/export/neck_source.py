@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import cast
 
-from nas.export.parts import Member, Members, Shared
-from nas.export.program_source import INDENT, ProgramSource
+from nas.export.layers import Block
+from nas.export.parts import Member, Members
+from nas.export.program_source import INDENT, ProgramSource, tupled
 from necks.merge_neck import MergeNeck
 from necks.pyramid import Cell, Pyramid
 from necks.straight import Straight
@@ -18,6 +19,7 @@ class NeckSource:
 
     Attributes:
         pyramids: source of every class below the neck's.
+        blocks: function that builds a block -> what it builds.
         members: of the neck's class.
         steps: statements that compute the outputs from the variables of the backbone's maps.
         inputs: these variables.
@@ -27,8 +29,8 @@ class NeckSource:
 
     def __init__(self, neck: MergeNeck) -> None:
         self.neck = neck
-        self.shared = Shared()
-        self.members = Members(self.shared)
+        self.blocks: dict[str, Block] = {}
+        self.members = Members(self.blocks)
         self.inputs = [f"c{level}" for level in neck.in_levels]
         self.outputs = [f"p{level}" for level in neck.out_levels]
         self.pyramids: list[list[str]] = []
@@ -51,15 +53,12 @@ class NeckSource:
         taken = len(self.neck.in_levels)
         names = [f"laterals.{index}" for index in range(taken)]
         names += [f"extras.{index}" for index in range(len(levels) - taken)]
-        return {
-            name: Member(f"lateral{level}", "lateral", takes_width=True)
-            for name, level in zip(names, levels, strict=True)
-        }
+        return {name: Member(f"lateral{level}", "lateral") for name, level in zip(names, levels, strict=True)}
 
     def _extra_members(self) -> dict[str, Member]:
         first = self.neck.genotype.levels[-1] + 1
         return {
-            f"convs.{index}": Member(f"extra{first + index}", "extra_block", takes_width=True)
+            f"convs.{index}": Member(f"extra{first + index}", "extra_block")
             for index in range(self.neck.out_levels[-1] + 1 - first)
         }
 
@@ -67,8 +66,7 @@ class NeckSource:
         """The pyramids in a row; the first has a class of its own where it alone takes maps of other widths."""
         sources = [self._pyramid(index) for index in range(self.neck.repeats)]
         names = [f"p{level}" for level in self.neck.genotype.levels]
-        maps = ", ".join(names)
-        target = maps + ("," if len(names) == 1 else "")
+        maps, target = ", ".join(names), tupled(names)
         alike = [index for index, source in enumerate(sources) if source.members.lines == sources[-1].members.lines]
         lines = []
         for index in range(alike[0]):
@@ -96,7 +94,7 @@ class NeckSource:
         pyramid = self.neck.pyramids[index]
         assert isinstance(pyramid, Pyramid)
         members = self._cell_members(cast(Sequence[Cell], pyramid.cells))
-        return ProgramSource(pyramid, members, Members(self.shared))
+        return ProgramSource(pyramid, members, Members(self.blocks))
 
     def _cell_members(self, cells: Sequence[Cell]) -> dict[str, Member]:
         names = node_names(self.neck.genotype)
@@ -108,7 +106,7 @@ class NeckSource:
             members[f"cells.{index}.weight"] = Member(f"{names[node]}_weight")
             for place, operand in enumerate(cell.operands):
                 edge, ends = f"cells.{index}.edges.{place}", (names[node], names[operand])
-                members[f"{edge}.project"] = Member("{}_from_{}".format(*ends), "lateral", takes_width=True)
+                members[f"{edge}.project"] = Member("{}_from_{}".format(*ends), "lateral")
                 members[f"{edge}.strided.conv"] = Member("{}_down_{}".format(*ends), "strided_block")
         return members
 

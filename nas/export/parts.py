@@ -9,42 +9,16 @@ from torch import nn
 from nas.export.errors import ExportError
 from nas.export.layers import IN_WIDTH, INPLACE, Block, block_of
 
-MEMBER = "        self.{name} = {value}"
+TAKE_WIDTH = ("lateral", "extra_block")
+"""Functions whose blocks take maps of other widths than the neck's."""
 
 
 @dataclass(frozen=True)
 class Member:
-    """Name of a block or parameter in the generated class, and the function that builds the block.
-
-    Args:
-        takes_width: whether its input may have another width than the neck.
-    """
+    """Name of a block or parameter in the generated class, and the function that builds the block."""
 
     name: str
     function: str = ""
-    takes_width: bool = False
-
-
-@dataclass
-class Shared:
-    """Parts that the classes of a file share; filled while they are written.
-
-    Attributes:
-        blocks: function that builds a block -> what it builds.
-    """
-
-    blocks: dict[str, Block] = field(default_factory=dict)
-
-    def use_block(self, function: str, block: Block) -> None:
-        """
-        Raises:
-            ExportError: if blocks of one function differ, as after a change by hand.
-        """
-        if self.blocks.setdefault(function, block) != block:
-            raise ExportError(
-                f"the blocks {function} of this neck differ from each other, so they are not those of one recipe; "
-                "take another format, such as pt2"
-            )
 
 
 @dataclass
@@ -52,16 +26,17 @@ class Members:
     """The members of one class.
 
     Attributes:
+        blocks: function that builds a block -> what it builds; shared by the classes of a file, and filled here.
         lines: statements of its `__init__`.
         renamed: our module or parameter -> its name in the class.
     """
 
-    shared: Shared
+    blocks: dict[str, Block]
     lines: list[str] = field(default_factory=list)
     renamed: dict[str, str] = field(default_factory=dict)
 
     def add(self, name: str, value: str) -> None:
-        line = MEMBER.format(name=name, value=value)
+        line = f"        self.{name} = {value}"
         if line not in self.lines:
             self.lines.append(line)
 
@@ -74,10 +49,17 @@ class Members:
             ours: name of `module` in our neck.
             overwrites: whether its activation may take the memory of what it is given.
             pool: side of the windows of a max-pool before the block.
+
+        Raises:
+            ExportError: if blocks of one function differ, as after a change by hand.
         """
         name, function = member.name, member.function
-        block = block_of(module, takes_width=member.takes_width)
-        self.shared.use_block(function, block)
+        block = block_of(module, takes_width=function in TAKE_WIDTH)
+        if self.blocks.setdefault(function, block) != block:
+            raise ExportError(
+                f"the blocks {function} of this neck differ from each other, so they are not those of one recipe; "
+                "take another format, such as pt2"
+            )
         values = {IN_WIDTH: str(_in_channels(module)), INPLACE: f"inplace={overwrites}"}
         call = f"{function}({', '.join(values[parameter] for parameter in block.parameters)})"
         inner = name

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from nas.export.parts import Member, Members
 from necks.program import Spelling, Step, statements
@@ -41,15 +41,37 @@ class ProgramSource(Spelling):
     def lines(self, name: str, purpose: str) -> list[str]:
         """Source of a class that runs it."""
         inputs = ", ".join(f"{value}: Tensor" for value in self.inputs)
-        return [
-            f"class {name}(nn.Module):",
-            f'    """{purpose}"""',
-            "",
-            "    def __init__(self) -> None:",
-            f"{INDENT}super().__init__()",
-            *self.members.lines,
-            "",
-            f"    def forward(self, {inputs}) -> tuple[Tensor, ...]:",
-            *self.steps,
-            f"{INDENT}return {', '.join(self.outputs)}" + ("," if len(self.outputs) == 1 else ""),
-        ]
+        body = [*self.steps, f"{INDENT}return {tupled(self.outputs)}"]
+        forward = f"forward(self, {inputs}) -> tuple[Tensor, ...]"
+        return class_source(f"{name}(nn.Module)", purpose, self.members.lines, forward, body)
+
+
+def class_source(
+    head: str,
+    purpose: str,
+    members: Sequence[str],
+    forward: str,
+    body: Sequence[str],
+    init: tuple[str, str] = ("self", ""),
+) -> list[str]:
+    """Source of a module.
+
+    Args:
+        head, forward: what is declared, without `class`, `def` and the colon.
+        init: parameters of `__init__`, and what the base class's takes of them.
+    """
+    return [
+        f"class {head}:",
+        f'    """{purpose}"""',
+        "",
+        f"    def __init__({init[0]}) -> None:",
+        f"{INDENT}super().__init__({init[1]})",
+        *members,
+        "",
+        f"    def {forward}:",
+        *body,
+    ]
+
+
+def tupled(names: Sequence[str]) -> str:
+    return ", ".join(names) + ("," if len(names) == 1 else "")

@@ -17,13 +17,13 @@ from nas.export.errors import ExportError
 from nas.export.layers import WIDTH
 from nas.export.library import CONSTANTS, called
 from nas.export.neck_source import NeckSource
-from nas.export.program_source import INDENT
-from nas.export.source import listed
+from nas.export.program_source import INDENT, class_source
 from necks import MergeNeck, Neck
 from search_space.node_names import node_names
 
 PYTHON_FILE = "neck.py"
 WEIGHTS_FILE = "weights.pt"
+LINE_LENGTH = 120
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,13 @@ class PythonFile:
         """The neck's state dict under the generated module's names."""
         return {self._name(name): value.detach().cpu().contiguous() for name, value in neck.state_dict().items()}
 
+    def written(self, neck: Neck, path: Path) -> list[Path]:
+        """The source and, beside it, the weights, as files."""
+        weights = path.with_name(WEIGHTS_FILE)
+        path.write_text(self.text)
+        torch.save(self.weights(neck), weights)
+        return [path, weights]
+
     def _name(self, ours: str) -> str:
         module, _, tensor = ours.rpartition(".")
         return self.renamed[ours] if ours in self.renamed else f"{self.renamed[module]}.{tensor}"
@@ -48,11 +55,7 @@ def write_python(neck: Neck, directory: Path) -> list[Path]:
     Raises:
         ExportError: as `python_file`.
     """
-    file = python_file(neck)
-    source, weights = directory / PYTHON_FILE, directory / WEIGHTS_FILE
-    source.write_text(file.text)
-    torch.save(file.weights(neck), weights)
-    return [source, weights]
+    return python_file(neck).written(neck, directory / PYTHON_FILE)
 
 
 def python_file(neck: Neck) -> PythonFile:
@@ -62,19 +65,18 @@ def python_file(neck: Neck) -> PythonFile:
         ExportError: for a neck that is no merge graph.
     """
     made = NeckSource(merge_graph(neck, "a Python file"))
-    name = "Neck"
-    blocks = [*functions(made), *made.pyramids, _neck_class(made, name), _loader(name)]
+    code = joined([*functions(made), *made.pyramids, _neck_class(made), LOADER])
     imports = [
         "from collections import OrderedDict",
         "from collections.abc import Mapping",
         "from pathlib import Path",
         "",
         "import torch",
-        *torch_imports(blocks),
+        *torch_imports(code),
     ]
     maps = ", ".join(f'"{name}": {name}' for name in made.inputs)
     example = [f'    neck = load_neck("{WEIGHTS_FILE}")', f"    pyramid = neck({{{maps}}})"]
-    return PythonFile(assembled(docstring(made, example), imports, made, blocks), made.renamed)
+    return PythonFile(assembled(docstring(made, example), imports, made, code), made.renamed)
 
 
 def merge_graph(neck: Neck, what: str) -> MergeNeck:
@@ -92,25 +94,26 @@ def merge_graph(neck: Neck, what: str) -> MergeNeck:
     return neck
 
 
-def torch_imports(blocks: Sequence[Sequence[str]]) -> list[str]:
-    text = "\n".join(line for block in blocks for line in block)
-    functional = ["import torch.nn.functional as F"] if "F." in text else []
-    return [*functional, "from torch import Tensor, nn"]
+def torch_imports(code: str) -> list[str]:
+    return [*(["import torch.nn.functional as F"] if "F." in code else []), "from torch import Tensor, nn"]
 
 
-def assembled(head: Sequence[str], imports: Sequence[str], made: NeckSource, blocks: Sequence[Sequence[str]]) -> str:
+def joined(blocks: Sequence[Sequence[str]]) -> str:
+    """Classes and functions as text."""
+    return "\n\n\n".join("\n".join(block) for block in blocks)
+
+
+def assembled(head: Sequence[str], imports: Sequence[str], made: NeckSource, code: str) -> str:
     """The whole file."""
     constants = [f"{WIDTH} = {made.neck.out_channels}"]
-    text = "\n".join(line for block in blocks for line in block)
-    constants += [line for name, lines in CONSTANTS.items() if name in text for line in lines]
-    parts = [[*head, "", *imports, "", *constants], *blocks]
-    return "\n\n\n".join("\n".join(part) for part in parts) + "\n"
+    constants += [line for name, lines in CONSTANTS.items() if name in code for line in lines]
+    return joined([[*head, "", *imports, "", *constants], [code]]) + "\n"
 
 
 def functions(made: NeckSource) -> list[list[str]]:
     """Those that build blocks, then those that compute."""
     order = ["lateral", "conv_block", "linear_block", "strided_block", "extra_block"]
-    built = [made.shared.blocks[name].function(name) for name in order if name in made.shared.blocks]
+    built = [made.blocks[name].function(name) for name in order if name in made.blocks]
     return built + called([*made.steps, *(line for pyramid in made.pyramids for line in pyramid)])
 
 
@@ -136,33 +139,29 @@ def docstring(made: NeckSource, example: Sequence[str]) -> list[str]:
     return [*lines, '"""']
 
 
-def _neck_class(made: NeckSource, name: str) -> list[str]:
+def _neck_class(made: NeckSource) -> list[str]:
     outputs = [f"{output}={output}" for output in made.outputs]
-    return [
-        f"class {name}(nn.Module):",
-        '    """Backbone maps in, ordered dict of maps out, both from fine to coarse."""',
-        "",
-        "    def __init__(self) -> None:",
-        f"{INDENT}super().__init__()",
-        f"{INDENT}self.out_channels = {WIDTH}",
-        *made.members.lines,
-        "",
-        "    def forward(self, features: Mapping[str, Tensor]) -> OrderedDict[str, Tensor]:",
-        f"{INDENT}{unpacked(made.inputs)} = features.values()",
-        *made.steps,
-        *listed("return OrderedDict(", outputs, ")", 8),
-    ]
+    opening = f"{INDENT}return OrderedDict("
+    returned = [f"{opening}{', '.join(outputs)})"]
+    if len(returned[0]) > LINE_LENGTH:
+        returned = [opening, *(f"{INDENT}    {each}," for each in outputs), f"{INDENT})"]
+    return class_source(
+        "Neck(nn.Module)",
+        "Backbone maps in, ordered dict of maps out, both from fine to coarse.",
+        [f"{INDENT}self.out_channels = {WIDTH}", *made.members.lines],
+        "forward(self, features: Mapping[str, Tensor]) -> OrderedDict[str, Tensor]",
+        [f"{INDENT}{unpacked(made.inputs)} = features.values()", *made.steps, *returned],
+    )
 
 
 def unpacked(names: Sequence[str]) -> str:
     return f"({names[0]},)" if len(names) == 1 else ", ".join(names)
 
 
-def _loader(name: str) -> list[str]:
-    return [
-        f"def load_neck(weights: str | Path) -> {name}:",
-        f'    """With weights from a file, such as the `{WEIGHTS_FILE}` beside this one; in evaluation mode."""',
-        f"    neck = {name}()",
-        '    neck.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))',
-        "    return neck.eval()",
-    ]
+LOADER = [
+    "def load_neck(weights: str | Path) -> Neck:",
+    f'    """With weights from a file, such as the `{WEIGHTS_FILE}` beside this one; in evaluation mode."""',
+    "    neck = Neck()",
+    '    neck.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))',
+    "    return neck.eval()",
+]

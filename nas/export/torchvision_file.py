@@ -101,19 +101,18 @@ def torchvision_example(neck: Neck) -> str:
             "take the format python"
         )
     base = neck.in_channels[0] >> (neck.in_levels[0] - LEVELS[0])
-    model = RESNETS.get(base, "resnet18")
-    have = [(64 if model == "resnet18" else 256) << (level - LEVELS[0]) for level in neck.in_levels]
-    pairs = list(zip(have, neck.in_channels, strict=True))
-    fits = all(given == taken for given, taken in pairs)
+    width = base if base in RESNETS else 64
+    have = tuple(width << (level - LEVELS[0]) for level in neck.in_levels)
+    fits = have == neck.in_channels
     layers = ", ".join(f'"layer{level - 1}": "c{level}"' for level in neck.in_levels)
     convolutions = [
         f'                "c{level}": nn.Conv2d({given}, {taken}, 1),'
-        for level, (given, taken) in zip(neck.in_levels, pairs, strict=True)
+        for level, given, taken in zip(neck.in_levels, have, neck.in_channels, strict=True)
     ]
     adapted = "{name: self.adapters[name](x) for name, x in self.body(images).items()}"
     return TEXT.format(
         note="" if fits else ADAPTED,
-        model=model,
+        model=RESNETS[width],
         layers=f"{{{layers}}}",
         adapters="" if fits else ADAPTERS.format(convolutions="\n".join(convolutions)),
         maps="self.body(images)" if fits else adapted,
