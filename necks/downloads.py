@@ -32,7 +32,7 @@ def without_secrets(url: str) -> str:
     return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
 
 
-def download(url: str, names: Sequence[str], shown: str) -> Path:
+def download(url: str, names: Sequence[str]) -> Path:
     """A directory in the user's cache with those of the files that are at the URL. Nothing else is copied.
 
     What is there already in the same version is not copied again.
@@ -40,7 +40,6 @@ def download(url: str, names: Sequence[str], shown: str) -> Path:
     Args:
         url: of the directory that holds them.
         names: of the files.
-        shown: the URL without what is secret in it.
 
     Raises:
         Exception: whatever fsspec and the file system raise for a URL that cannot be used.
@@ -50,11 +49,13 @@ def download(url: str, names: Sequence[str], shown: str) -> Path:
 
     files, root = fsspec.core.url_to_fs(url)
     files.invalidate_cache()
-    directory = cache_path("exports", url, shown)
+    directory = cache_path("exports", url, without_secrets(url))
     kept = _state(directory)
     kept |= dict(_refreshed(files, root.rstrip("/"), names, directory, kept))
     if directory.is_dir():
-        _replace(directory / STATE, json.dumps(kept).encode())
+        partial = _partial(directory / STATE)
+        partial.write_text(json.dumps(kept))
+        partial.replace(directory / STATE)
     return directory
 
 
@@ -94,12 +95,6 @@ def _state(directory: Path) -> dict[str, str | None]:
     except (OSError, ValueError):
         return {}
     return dict(state) if isinstance(state, dict) else {}
-
-
-def _replace(target: Path, content: bytes) -> None:
-    partial = _partial(target)
-    partial.write_bytes(content)
-    partial.replace(target)
 
 
 def _partial(target: Path) -> Path:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any
 
 import torch
 
+from necks.arguments import check_arguments, class_of, widths_in
 from necks.bounds import built
 from necks.contract import Neck
 from necks.downloads import download, is_url, without_secrets
@@ -17,10 +17,10 @@ from necks.files import check_finite, read_tensors, write_tensors
 from necks.merge_neck import MergeNeck
 from necks.modules import KINDS
 from necks.recipe import Recipe
-from search_space import MAX_CHANNELS, Genotype, GenotypeError
+from search_space import Genotype, GenotypeError
 from search_space.bounds import shown
 from search_space.files import FileError, is_there, read_json
-from search_space.references import BadReferenceError, is_reference, load_object, reference_of
+from search_space.references import BadReferenceError, is_reference, reference_of
 
 GENOTYPE_FILE = "genotype.json"
 NECK_FILE = "neck.json"
@@ -28,9 +28,6 @@ WEIGHTS_FILE = "neck.safetensors"
 FORMAT_VERSION = 2
 DIGEST = "weights_sha256"
 """Field of `neck.json` with the SHA-256 of the weights' file; files from before it was written lack it."""
-
-MAX_NUMBER = 2**8
-"""Largest value of every other number (repeats, levels, TUMs): more would take minutes to build."""
 
 
 class ExportedError(FileError):
@@ -65,13 +62,14 @@ def neck_from_dict(data: dict[str, Any]) -> Neck:
         raise ValueError(f"a neck is a mapping of its kind and arguments, got {shown(data)}")
     arguments = dict(data)
     kind = arguments.pop("kind", None)
-    make = _class_of(kind)
+    make = class_of(kind)
     readers = {"genotype": Genotype.from_dict, "recipe": Recipe.from_dict, "neck": neck_from_dict}
     for name in readers.keys() & arguments.keys():
         arguments[name] = readers[name](arguments[name])
-    _check_types(make, kind, arguments)
+    if kind in KINDS:
+        check_arguments(make, kind, arguments)
     try:
-        return built(lambda: make(**arguments), _widths(arguments))
+        return built(lambda: make(**arguments), widths_in(arguments))
     except TypeError as error:
         raise ValueError(
             f"the arguments {shown(sorted(arguments))} do not fit a neck of kind {kind!r}: {error}"
@@ -117,7 +115,7 @@ def load_exported(place: str | Path) -> Neck:
 
 def _downloaded(url: str) -> Path:
     try:
-        return download(url, (NECK_FILE, WEIGHTS_FILE, GENOTYPE_FILE), without_secrets(url))
+        return download(url, (NECK_FILE, WEIGHTS_FILE, GENOTYPE_FILE))
     except ImportError as error:
         scheme = url.partition("://")[0]
         raise ExportedError(
@@ -143,18 +141,14 @@ def _load(directory: Path, name: str) -> Neck:
             described = neck_from_dict(data)
     except (ValueError, RuntimeError) as error:
         raise ExportedError(f"{directory / NECK_FILE}: {error}") from error
-    _check_genotype(directory, described)
+    if is_there(directory / GENOTYPE_FILE):
+        read_genotype(directory)
     weights = read_tensors(
         directory / WEIGHTS_FILE, ExportedError, like=described.state_dict(), digest=digest, owner="neck"
     )
     neck = neck_from_dict(data)
     neck.load_state_dict(weights)
     return neck.eval()
-
-
-def _widths(arguments: Mapping[str, Any]) -> list[Any]:
-    values = (arguments.get(name, ()) for name in ("in_channels", "out_channels", "expanded"))
-    return [width for value in values for width in (value if isinstance(value, list | tuple) else [value])]
 
 
 def read_genotype(place: str | Path) -> Genotype:
@@ -164,9 +158,8 @@ def read_genotype(place: str | Path) -> Genotype:
         ExportedError: if there is none, or the two differ.
         GenotypeError: if it cannot be built.
     """
-    path = Path(place)
-    directory = path if path.is_dir() else None
-    path = path if directory is None else directory / GENOTYPE_FILE
+    directory = Path(place) if Path(place).is_dir() else None
+    path = Path(place) if directory is None else directory / GENOTYPE_FILE
     try:
         genotype = Genotype.from_dict(read_json(path, ExportedError))
     except GenotypeError as error:
@@ -174,7 +167,10 @@ def read_genotype(place: str | Path) -> Genotype:
     if directory is not None and is_there(directory / NECK_FILE):
         described = _read_neck(directory)
         if described.get("genotype") != genotype.to_dict():
-            raise _disagreement(directory)
+            raise ExportedError(
+                f"{path} and {NECK_FILE} beside it describe two necks; remove the one that is wrong, or export the "
+                "neck again"
+            )
     return genotype
 
 
@@ -187,67 +183,12 @@ def _read_neck(directory: Path) -> dict[str, Any]:
     return data
 
 
-def _check_genotype(directory: Path, neck: Neck) -> None:
-    if is_there(directory / GENOTYPE_FILE) and (
-        not isinstance(neck, MergeNeck) or read_genotype(directory / GENOTYPE_FILE) != neck.genotype
-    ):
-        raise _disagreement(directory)
-
-
-def _disagreement(directory: Path) -> ExportedError:
-    return ExportedError(
-        f"{directory / GENOTYPE_FILE} and {NECK_FILE} beside it describe two necks; remove the one that is wrong, or "
-        "export the neck again"
-    )
-
-
 def code_in(data: Any) -> list[str]:
     """References to code in a neck's plain data: classes of necks, and merges of genotypes."""
     if isinstance(data, Mapping):
         own = [value for name, value in data.items() if name in ("kind", "merge") and is_reference(value)]
         return list(dict.fromkeys([*own, *(name for value in data.values() for name in code_in(value))]))
     return [name for value in data for name in code_in(value)] if isinstance(data, list | tuple) else []
-
-
-def _class_of(kind: Any) -> type[Neck]:
-    """
-    Raises:
-        ValueError: for what is no kind of neck, and for a class by reference that cannot be loaded or is not trusted.
-    """
-    if isinstance(kind, str) and kind in KINDS:
-        return KINDS[kind]
-    if not is_reference(kind):
-        raise ValueError(f"unknown kind of neck {shown(kind)}; this version knows {', '.join(KINDS)}")
-    cls = load_object(kind)
-    if not (isinstance(cls, type) and issubclass(cls, Neck)):
-        raise ValueError(f"the kind of neck {kind} is no class of necks.Neck")
-    return cls
-
-
-def _check_types(cls: type[Neck], kind: str, arguments: Mapping[str, Any]) -> None:
-    """
-    Raises:
-        ValueError: for an argument of another type than the constructor names, or a number beyond the bounds here.
-    """
-    hints = get_type_hints(cls.__init__)
-    for name in arguments.keys() & hints.keys():
-        value = arguments[name]
-        most = MAX_CHANNELS if name.endswith(("channels", "expanded")) else MAX_NUMBER
-        if not _fits(value, hints[name]):
-            raise ValueError(f"{name} of a neck of kind {kind!r} cannot be {shown(value)}")
-        numbers = value if isinstance(value, list | tuple) else [value]
-        if any(type(number) is int and not 0 <= number <= most for number in numbers):
-            raise ValueError(f"{name} of a neck of kind {kind!r} must be in 0..{most}, got {shown(value)}")
-
-
-def _fits(value: Any, hint: Any) -> bool:
-    if get_origin(hint) in (Union, UnionType):
-        return any(_fits(value, option) for option in get_args(hint))
-    if get_origin(hint) is Literal:
-        return isinstance(value, str) and value in get_args(hint)
-    if get_origin(hint) is Sequence:
-        return isinstance(value, list | tuple) and all(type(entry) is int for entry in value)
-    return value is None if hint in (None, NoneType) else type(value) is int if hint is int else isinstance(value, hint)
 
 
 def _to_plain(value: Any) -> Any:

@@ -19,19 +19,12 @@ from search_space import Genotype, MergeCell
 from search_space.node_names import node_names
 
 
-class Strided(nn.Module):
-    """Holds the 3x3 convolution of stride 2 by which an edge comes down."""
-
-    def __init__(self, recipe: Recipe, channels: int) -> None:
-        super().__init__()
-        self.conv = transform(recipe, channels, stride=2)
-
-
 class Edge(nn.Module):
     """The modules of one input of a cell.
 
     Attributes:
         projects: the map has another width than the neck.
+        strided: the 3x3 convolution of stride 2 by which the edge comes down, if it does so.
     """
 
     def __init__(self, in_channels: int, channels: int, shift: int, recipe: Recipe) -> None:
@@ -39,7 +32,8 @@ class Edge(nn.Module):
         self.shift = shift
         self.projects = in_channels != channels
         self.project = lateral(recipe, in_channels, channels) if self.projects else nn.Identity()
-        self.strided = Strided(recipe, channels) if shift > 0 and recipe.down == "conv" else None
+        strides = shift > 0 and recipe.down == "conv"
+        self.strided = nn.ModuleDict({"conv": transform(recipe, channels, stride=2)}) if strides else None
 
 
 class Cell(nn.Module):

@@ -7,17 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, get_args, get_type_hints
 
-from necks.choices import (
-    Activation,
-    Down,
-    ExtraInputs,
-    ExtraOutputs,
-    Gate,
-    Init,
-    Laterals,
-    Norm,
-    Order,
-)
+from necks.choices import Activation, Down, ExtraInputs, ExtraOutputs, Gate, Init, Laterals, Norm, Order
 from search_space.bounds import shown
 
 

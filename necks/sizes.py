@@ -38,11 +38,6 @@ def ceil_div(side: int, divisor: int) -> int:
     return (side + divisor - 1) // divisor
 
 
-def halved(size: Size) -> Size:
-    """The size one level coarser, borders included: a side of s becomes ceil(s / 2)."""
-    return ceil_div(size[0], 2), ceil_div(size[1], 2)
-
-
 def same_padding(side: int, stride: int) -> tuple[int, int]:
     """TensorFlow's SAME padding before and after a side, for windows of `stride` + 1."""
     missing = max(0, (ceil_div(side, stride) - 1) * stride + stride + 1 - side)

@@ -72,20 +72,16 @@ class Stem(Straight):
         )
 
     def _lower_extras(self, lowering: Lowering, feature: str, maps: list[str]) -> None:
-        down = self.recipe.down
+        kind, down = self.recipe.extra_inputs, self.recipe.down
+        pool = down if kind == "lateral_pool" or down == "max_pool_padded" else "max_pool"
         for index in range(len(self.extras)):
             block = f"extras.{index}"
-            if self.recipe.extra_inputs == "pool_project":
+            if kind == "pool_project":
                 feature = _halved(lowering, feature, "max_pool")
                 maps.append(self._projected(lowering, feature, block))
-            elif self.recipe.extra_inputs == "lateral_pool":
-                source = feature if index == 0 else maps[-1]
-                maps.append(_halved(lowering, self._projected(lowering, source, block), down))
             else:
-                padded = down == "max_pool_padded"
-                maps.append(
-                    _halved(lowering, self._projected(lowering, maps[-1], block), down if padded else "max_pool")
-                )
+                source = feature if kind == "lateral_pool" and index == 0 else maps[-1]
+                maps.append(_halved(lowering, self._projected(lowering, source, block), pool))
 
     def _projected(self, lowering: Lowering, x: str, block: str) -> str:
         nothing = isinstance(self.get_submodule(block), nn.Identity)
@@ -98,14 +94,7 @@ class ExtraOutputs(Straight):
     After torchvision's LastLevelMaxPool and LastLevelP6P7 and mmdetection's `add_extra_convs`. Takes both maps.
     """
 
-    def __init__(
-        self,
-        in_channels: int,
-        in_level: int,
-        channels: int,
-        levels: Sequence[int],
-        recipe: Recipe,
-    ) -> None:
+    def __init__(self, in_channels: int, in_level: int, channels: int, levels: Sequence[int], recipe: Recipe) -> None:
         super().__init__()
         kind = recipe.extra_outputs
         first = in_channels if kind == "p6p7_c5" else channels

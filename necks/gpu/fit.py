@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from necks.sizes import Window
+from necks.sizes import Size, Window
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
@@ -45,6 +45,12 @@ def kernels_fit(x: Tensor) -> bool:
 @cache
 def _triton_found() -> bool:
     return importlib.util.find_spec("triton") is not None
+
+
+def empty(like: Tensor, size: Size, dtype: torch.dtype | None = None) -> Tensor:
+    """A map in channels_last to be filled, (N, C, *size) as of `like`."""
+    shape, dtype = (*like.shape[:2], *size), dtype or like.dtype
+    return torch.empty(shape, dtype=dtype, device=like.device, memory_format=torch.channels_last)
 
 
 def on(device: torch.device) -> AbstractContextManager[object]:

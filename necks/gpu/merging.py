@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
 from necks.choices import Activation
-from necks.gpu.fit import Term, on
+from necks.gpu.fit import Term, empty, on
 from necks.gpu.pooling import block_of, largest_of
 from necks.sizes import Size, size_of
 
@@ -23,10 +22,8 @@ SAME, UP, POOL = range(3)
 
 def launch(terms: list[Term], size: Size, activation: Activation) -> Tensor:
     """`necks.kernels.merged` of maps in channels_last."""
-    images, channels = terms[0].x.shape[:2]
-    out = torch.empty(
-        (images, channels, *size), dtype=terms[0].x.dtype, device=terms[0].x.device, memory_format=torch.channels_last
-    )
+    out = empty(terms[0].x, size)
+    images, channels = out.shape[:2]
     pixels = images * size[0] * size[1]
     block_c = min(128, triton.next_power_of_2(channels))
     small = pixels * channels < 2**20 or any(term.window for term in terms)

@@ -13,7 +13,7 @@ import triton.language as tl
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from necks.gpu.fit import on
+from necks.gpu.fit import empty, on
 from necks.sizes import Size, Window, size_of
 
 BLOCK_C = 128
@@ -25,9 +25,7 @@ class MaxPool(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, size: Size, window: Window) -> Tensor:
-        shape = (*x.shape[:2], *size)
-        out = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
-        found = torch.empty(shape, dtype=torch.int16, device=x.device, memory_format=torch.channels_last)
+        out, found = empty(x, size), empty(x, size, torch.int16)
         _launch(max_pool_forward, out, (x, out, found), size_of(x), size, window)
         ctx.save_for_backward(found)
         ctx.size, ctx.window = size_of(x), window
@@ -38,12 +36,7 @@ class MaxPool(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         (found,) = ctx.saved_tensors
         gradient = gradient.contiguous(memory_format=torch.channels_last)
-        out = torch.empty(
-            (*gradient.shape[:2], *ctx.size),
-            dtype=gradient.dtype,
-            device=gradient.device,
-            memory_format=torch.channels_last,
-        )
+        out = empty(gradient, ctx.size)
         _launch(max_pool_backward, out, (gradient, out, found), ctx.size, size_of(gradient), ctx.window)
         return out, None, None
 

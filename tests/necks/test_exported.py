@@ -14,6 +14,8 @@ import torch
 from necks import MergeNeck, Recipe, build_neck, load_exported, save_exported
 from necks.exported import read_genotype
 from search_space import KNOWN, nas_fpn_space
+from search_space.references import trust
+from tests.support.own_search import project_in
 
 
 def trained(neck: MergeNeck, maps: OrderedDict) -> MergeNeck:
@@ -136,3 +138,28 @@ def test_arguments_that_cannot_be_cost_no_memory(exported, fields, message):
     (exported / "neck.json").write_text(json.dumps({**arguments, **fields}))
     with pytest.raises(ValueError, match=message):
         load_exported(exported)
+
+
+OWN = """
+from typing import Any
+
+from necks import PassThrough
+
+
+class Own(PassThrough):
+    def __init__(self, in_channels: tuple[int, ...], in_levels: Any, hidden: int = 8, scale: float = 1.0) -> None:
+        super().__init__(in_channels, in_levels)
+        self.hidden, self.scale = hidden, scale
+"""
+
+
+def test_arguments_of_an_own_class_are_its_own_matter(tmp_path, monkeypatch):
+    with project_in(tmp_path, monkeypatch, my_neck_of_any_arguments=OWN):
+        trust([name := "my_neck_of_any_arguments:Own"])
+        neck = build_neck(name, in_channels=(4, 8), in_levels=(3, 4), hidden=512, scale=2)
+        save_exported(neck, tmp_path / "own")
+        assert load_exported(tmp_path / "own").arguments() == {**neck.arguments(), "in_channels": (4, 8)}
+        described = json.loads((tmp_path / "own/neck.json").read_text())
+        (tmp_path / "own/neck.json").write_text(json.dumps({**described, "in_channels": [4, "8"]}))
+        with pytest.raises(ValueError, match="channels must be whole numbers"):
+            load_exported(tmp_path / "own")

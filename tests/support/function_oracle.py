@@ -12,7 +12,7 @@ import torch
 
 from necks.merge import FUSION_EPS, average_gate, max_gate
 from necks.resample import resample
-from necks.sizes import halved
+from necks.sizes import ceil_div
 
 CONTEXTS = [("max_pool", "max_coarse"), ("max_pool3", "avg_fine"), ("max_pool_padded", "max_coarse")]
 
@@ -28,7 +28,7 @@ class Oracle:
         self.opaque_merges = opaque_merges
         sizes = [finest]
         while len(sizes) < len(levels):
-            sizes.append(halved(sizes[-1]))
+            sizes.append(tuple(ceil_div(side, 2) for side in sizes[-1]))
         self.levels = levels
         self.sizes = dict(zip(levels, sizes, strict=True))
         self.numbers, self.values, self.cache = {}, [], {}

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from nas.credentials import without_credentials
 from nas.detection.saved import DETECTOR_FILE
 from nas.detection.saved import WEIGHTS_FILE as DETECTOR_WEIGHTS_FILE
 from nas.runs.remote.files import Remote, is_url, reachable
@@ -29,8 +28,7 @@ def local_export(place: str, names: Sequence[str]) -> Path:
         return Path(place)
     Remote(place)
     parent, _, name = place.rpartition("/")
-    shown = without_credentials(place)
     with reachable(place):
         if name.endswith(".json"):
-            return download(parent, [name], without_credentials(parent)) / name
-        return download(place, names, shown)
+            return download(parent, [name]) / name
+        return download(place, names)
