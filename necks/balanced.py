@@ -6,7 +6,7 @@ Shapes: N images, C channels, H W of the level at hand.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from torch import Tensor, nn
@@ -14,8 +14,8 @@ from torch.nn import functional as F
 
 from necks.contract import Neck
 from necks.merge import sum_maps
-from necks.resample import adaptive_max_pool
-from necks.sizes import Size, size_of
+from necks.resample import adaptive_max_pool, up
+from necks.sizes import size_of
 from search_space.bounds import shown
 
 Refine = Literal["non_local", "conv"] | None
@@ -52,21 +52,13 @@ class BalancedNeck(Neck):
 
     def forward(self, features: Mapping[str, Tensor]) -> OrderedDict[str, Tensor]:
         maps = list(self.neck(features).values())
-        refined = self.refine(self._gather(maps))
-        return self.named([x + self._resize(refined, size_of(x), index) for index, x in enumerate(maps)])
-
-    def _gather(self, maps: Sequence[Tensor]) -> Tensor:
         size = size_of(maps[self.gather_at])
-        gathered = [
-            adaptive_max_pool(x, size) if index < self.gather_at else F.interpolate(x, size, mode="nearest")
-            for index, x in enumerate(maps)
+        gathered = [(adaptive_max_pool if index < self.gather_at else up)(x, size) for index, x in enumerate(maps)]
+        refined = self.refine(sum_maps(gathered) / len(gathered))
+        scattered = [
+            (up if index < self.gather_at else adaptive_max_pool)(refined, size_of(x)) for index, x in enumerate(maps)
         ]
-        return sum_maps(gathered) / len(gathered)
-
-    def _resize(self, x: Tensor, size: Size, index: int) -> Tensor:
-        if index < self.gather_at:
-            return F.interpolate(x, size, mode="nearest")
-        return adaptive_max_pool(x, size)
+        return self.named([x + y for x, y in zip(maps, scattered, strict=True)])
 
 
 class NonLocal(nn.Module):

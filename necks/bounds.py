@@ -8,7 +8,6 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from search_space import MAX_CHANNELS, MAX_LEVEL
 from search_space.bounds import is_whole, shown
 
 MAX_STACKED_INPUTS = 4000
@@ -40,15 +39,6 @@ def check_whole(name: str, values: Sequence[object], least: int, most: int) -> N
     """
     if not all(is_whole(value) and least <= value <= most for value in values):
         raise ValueError(f"{name} must be whole numbers in {least}..{most}, got {shown(tuple(values))}")
-
-
-def check_levels_and_channels(levels: Sequence[object], channels: Sequence[object]) -> None:
-    """
-    Raises:
-        ValueError: for levels beyond `MAX_LEVEL`, channels beyond `MAX_CHANNELS`, or what is no integer.
-    """
-    check_whole("levels", levels, 0, MAX_LEVEL)
-    check_whole("channels", [width for width in channels if not is_whole(width) or width > 0], 1, MAX_CHANNELS)
 
 
 def check_params(params: int) -> None:

@@ -10,9 +10,11 @@ from typing import Any, Self
 
 from torch import Tensor, nn
 
-from necks.bounds import check_levels_and_channels
+from necks.bounds import check_whole
 from necks.fused import fused
 from necks.resample import laid_out
+from search_space import MAX_CHANNELS, MAX_LEVEL
+from search_space.bounds import is_whole
 
 
 class Neck(nn.Module):
@@ -115,9 +117,12 @@ def check_maps(
     """
     Raises:
         ValueError: if channels and levels do not name the same maps, if the inputs are not the finest of the output
-            levels, or if the levels beyond them have gaps; for more levels or channels than `necks.bounds` allows.
+            levels, or if the levels beyond them have gaps; for levels beyond `MAX_LEVEL`, channels beyond
+            `MAX_CHANNELS`, or what is no integer.
     """
-    check_levels_and_channels((*in_levels, *out_levels), (*in_channels, *out_channels))
+    channels = (*in_channels, *out_channels)
+    check_whole("levels", (*in_levels, *out_levels), 0, MAX_LEVEL)
+    check_whole("channels", [width for width in channels if not is_whole(width) or width > 0], 1, MAX_CHANNELS)
     if len(in_channels) != len(in_levels) or not in_levels:
         raise ValueError(
             f"in_channels and in_levels name the same maps, fine to coarse; got {tuple(in_channels)} channels for "
@@ -135,7 +140,7 @@ def check_maps(
         raise ValueError(f"levels beyond the backbone's are pooled one by one and must be consecutive, got {extra}")
     if len(out_channels) != len(out_levels):
         raise ValueError(f"{tuple(out_channels)} channels do not fit the output levels {tuple(out_levels)}: one each")
-    if min(*in_channels, *out_channels) < 1:
+    if min(channels) < 1:
         raise ValueError(
             f"channels must be positive, got in_channels={tuple(in_channels)}, out_channels={tuple(out_channels)}"
         )

@@ -123,13 +123,13 @@ class Merging:
         """The map at the cell's size."""
         if x.shift == 0:
             return x.source
-        if not x.shared:
-            return self._moved(x, x.source)
-        key = x.node, x.shift
-        if key not in self.known:
-            self.known[key] = self._moved(x, x.source)
-            self.lowering.owned.discard(self.known[key])
-        return self.known[key]
+        if x.shared and (x.node, x.shift) in self.known:
+            return self.known[x.node, x.shift]
+        moved = self._moved(x, x.source)
+        if x.shared:
+            self.known[x.node, x.shift] = moved
+            self.lowering.owned.discard(moved)
+        return moved
 
     def scaled(self, x: Input, factor: str) -> str:
         """The same times a factor for each map or channel, which is applied where the map is smaller."""

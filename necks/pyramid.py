@@ -40,27 +40,23 @@ class Cell(nn.Module):
     """The modules of one merge cell.
 
     Args:
-        cell: what to merge and where.
-        dangling: further nodes at the cell's own level, added after the merge and before the transform.
-        node_levels: level of every node of the genotype.
+        index: of the cell in the genotype.
         node_channels: channels of every node up to this cell.
         channels: of the result.
+
+    Attributes:
+        operands: the nodes that it merges, then those that dangle at its level, added before the transform.
     """
 
     def __init__(
-        self,
-        cell: MergeCell,
-        dangling: Sequence[int],
-        node_levels: Sequence[int],
-        node_channels: Sequence[int],
-        channels: int,
-        recipe: Recipe,
+        self, genotype: Genotype, index: int, node_channels: Sequence[int], channels: int, recipe: Recipe
     ) -> None:
         super().__init__()
-        self.cell = cell
-        self.operands = (*cell.inputs, *dangling)
+        self.cell = cell = genotype.cells[index]
+        self.operands = (*cell.inputs, *genotype.dangling[index])
+        levels = genotype.node_levels
         self.edges = nn.ModuleList(
-            Edge(node_channels[node], channels, cell.level - node_levels[node], recipe) for node in self.operands
+            Edge(node_channels[node], channels, cell.level - levels[node], recipe) for node in self.operands
         )
         self.transform = (
             nn.Identity()
@@ -85,17 +81,7 @@ class Pyramid(Straight):
         node_channels = (*in_channels, *(channels for _ in genotype.cells))
         live = sorted(node for node in genotype.live_nodes if node >= first)
         self.out_channels = tuple(node_channels[node] for node in genotype.outputs.values())
-        self.cells = nn.ModuleList(
-            Cell(
-                genotype.cells[node - first],
-                genotype.dangling[node - first],
-                genotype.node_levels,
-                node_channels,
-                channels,
-                recipe,
-            )
-            for node in live
-        )
+        self.cells = nn.ModuleList(Cell(genotype, node - first, node_channels, channels, recipe) for node in live)
         self.run_program(lowered(genotype, live, list(cast(Sequence[Cell], self.cells)), recipe))
 
 
