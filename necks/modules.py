@@ -50,4 +50,4 @@ KINDS: dict[str, type[Neck]] = {
     "efm": ExactFusionNeck,
     "pass_through": PassThrough,
 }
-"""Classes by the name that saved necks have for them; a neck of another class cannot be saved."""
+"""Classes by the name that saved necks have for them; a neck of another class has a reference there."""

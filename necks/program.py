@@ -83,7 +83,15 @@ class Program:
 
 
 class Spelling:
-    """Text of blocks and parameters in printed steps: their names, unless a subclass writes others."""
+    """Text of blocks and parameters in printed steps: their names, unless a subclass writes others.
+
+    Attributes:
+        frees: whether a value is deleted after its last use.
+        width: of a line; what is longer is written as two.
+    """
+
+    frees = True
+    width = 10**6
 
     def block(self, step: Step, x: str) -> str:
         return f"{step.block}({x})"
@@ -107,14 +115,9 @@ class _Expression:
     unpacks: bool = False
 
 
-def statements(program: Program, spelling: Spelling, *, frees: bool = True, width: int = 10**6) -> list[str]:
-    """The program as lines of Python, in the order of its steps; a value that is used once is a part of what uses it.
-
-    Args:
-        frees: whether a value is deleted after its last use.
-        width: of a line; what is longer is written as two.
-    """
-    return _Writer(program, spelling, frees, width).written()
+def statements(program: Program, spelling: Spelling) -> list[str]:
+    """Lines of Python in the order of the steps; a value that is used once is a part of what uses it."""
+    return _Writer(program, spelling).written()
 
 
 class _Writer:
@@ -125,8 +128,9 @@ class _Writer:
         shown: names of values; one that is no node's is used again.
     """
 
-    def __init__(self, program: Program, spelling: Spelling, frees: bool, width: int) -> None:
-        self.program, self.spelling, self.frees, self.width = program, spelling, frees, width
+    def __init__(self, program: Program, spelling: Spelling) -> None:
+        self.program, self.spelling = program, spelling
+        self.named = {*program.nodes, *program.outputs}
         self.uses, self.left = program.uses, program.uses
         self.pending: dict[str, _Expression] = {}
         self.shown = {name: name for name in program.inputs}
@@ -142,7 +146,7 @@ class _Writer:
     def _take(self, step: Step) -> None:
         self._flush(self._blocking(step))
         expression = self._expression(step)
-        if len(f"{step.results[0]} = {expression.text}") > self.width:
+        if len(f"{step.results[0]} = {expression.text}") > self.spelling.width:
             self._flush(len(self.pending))
             expression = self._expression(step)
         for operand in step.operands:
@@ -150,8 +154,7 @@ class _Writer:
             self.left[operand] -= 1
         result = step.results[0]
         self.pending[result] = expression
-        named = step.operation == "shares" or result in {*self.program.nodes, *self.program.outputs}
-        if named or self.uses[result] != 1:
+        if step.operation == "shares" or result in self.named or self.uses[result] != 1:
             self._flush(len(self.pending))
 
     def _write(self, expression: _Expression) -> None:
@@ -163,11 +166,11 @@ class _Writer:
         targets = [self.shown[result] for result in expression.results]
         target = f"({targets[0]},)" if expression.unpacks and len(targets) == 1 else ", ".join(targets)
         freed = ", ".join(name for name in gone.values() if name not in targets)
-        self.lines.append(f"{target} = {expression.text}" + (f"; del {freed}" if freed and self.frees else ""))
+        self.lines.append(f"{target} = {expression.text}" + (f"; del {freed}" if freed and self.spelling.frees else ""))
 
     def _name(self, value: str) -> str:
         """A node's own; for others the first that is free."""
-        if value in {*self.program.nodes, *self.program.outputs}:
+        if value in self.named:
             return value
         base = re.sub(r"_\d+$", "", value)
         names = (base if number == 1 else f"{base}_{number}" for number in count(1))

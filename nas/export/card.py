@@ -33,7 +33,7 @@ PURPOSES = {
 }
 
 
-def write_card(source: Source, written: Sequence[Written], directory: Path) -> Path:
+def write_card(source: Source, written: Sequence[Written], directory: Path) -> None:
     """Write `README.md` and, for a merge graph, its picture."""
     sections = [_front_matter(source.detector is not None) + _head(source), _usage(source, directory.name)]
     if isinstance(source.neck, MergeNeck):
@@ -45,9 +45,7 @@ def write_card(source: Source, written: Sequence[Written], directory: Path) -> P
         sections += [DETECTOR_USE]
     if any(file.path.name == SUPPRESSING_FILE for file in written):
         sections += [SUPPRESSING_USE]
-    path = directory / CARD_FILE
-    path.write_text("\n\n".join(sections) + "\n", encoding="utf-8")
-    return path
+    (directory / CARD_FILE).write_text("\n\n".join(sections) + "\n", encoding="utf-8")
 
 
 def write_topology(genotype: Genotype, origin: str, facts: Mapping[str, str], directory: Path) -> None:

@@ -21,6 +21,7 @@ from nas.export.python_file import PYTHON_FILE, WEIGHTS_FILE, write_python
 from nas.export.sources import Source
 from nas.export.suppression import SUPPRESSING_FILE, detections_difference, kept_in_onnx, suppressing_graph
 from nas.export.torchvision_file import write_torchvision
+from necks import MergeNeck
 
 TOLERANCE = 1e-4
 """Largest difference allowed between a written file and the module, relative to the largest value of an output where
@@ -75,7 +76,7 @@ def write_formats(source: Source, formats: Sequence[str], directory: Path, *, fo
 def _fits(source: Source, name: str) -> bool:
     if name in OF_DETECTORS:
         return source.retinanet is not None
-    return source.is_merge_graph or name not in OF_MERGE_GRAPHS
+    return isinstance(source.neck, MergeNeck) or name not in OF_MERGE_GRAPHS
 
 
 def chosen(formats: Sequence[str]) -> tuple[str, ...]:
@@ -89,7 +90,7 @@ def chosen(formats: Sequence[str]) -> tuple[str, ...]:
 
 
 def _folded(source: Source) -> Source:
-    detector = None if source.detector is None else fold_batch_norms(source.detector)
+    detector = source.detector if source.retinanet is None else fold_batch_norms(source.retinanet)
     return replace(source, neck=fold_batch_norms(source.neck), detector=detector)
 
 

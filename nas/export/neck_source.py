@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import cast
 
 from nas.export.layers import Block
@@ -34,33 +34,21 @@ class NeckSource:
         self.inputs = [f"c{level}" for level in neck.in_levels]
         self.outputs = [f"p{level}" for level in neck.out_levels]
         self.pyramids: list[list[str]] = []
-        self.steps = self._of_neck(neck.stem, "stem", self._stem_members())
+        self.steps = self._own(neck.stem, "stem", "lateral", neck.genotype.levels)
         if neck.genotype.cells:
             self.steps += self._stack()
         if neck.extra is not None:
-            self.steps += self._of_neck(neck.extra, "extra", self._extra_members())
+            self.steps += self._own(neck.extra, "extra", "extra_block", neck.out_levels[len(neck.genotype.levels) :])
         self.renamed = self.members.renamed
 
-    def _of_neck(self, part: Straight, name: str, members: Mapping[str, Member]) -> list[str]:
-        """Statements of a part of the neck's own class; its outputs are the last variables up to then."""
+    def _own(self, part: Straight, name: str, function: str, levels: Sequence[int]) -> list[str]:
+        """Statements of a part of the neck's own class, with a block for each level, or none."""
+        blocks = [f"{kind}.{place}" for kind, each in part.named_children() for place, _ in each.named_children()]
+        labels = [f"{function.removesuffix('_block')}{level}" for level in levels]
+        members = {block: Member(label, function) for block, label in zip(blocks, labels, strict=False)}
         source = ProgramSource(part, members, self.members, f"{name}.")
-        levels = self.neck.genotype.levels if name == "stem" else self.neck.out_levels[-len(source.outputs) :]
         pairs = zip(levels, source.outputs, strict=True)
         return source.steps + [f"{INDENT}p{level} = {value}" for level, value in pairs if value != f"p{level}"]
-
-    def _stem_members(self) -> dict[str, Member]:
-        levels = self.neck.genotype.levels
-        taken = len(self.neck.in_levels)
-        names = [f"laterals.{index}" for index in range(taken)]
-        names += [f"extras.{index}" for index in range(len(levels) - taken)]
-        return {name: Member(f"lateral{level}", "lateral") for name, level in zip(names, levels, strict=True)}
-
-    def _extra_members(self) -> dict[str, Member]:
-        first = self.neck.genotype.levels[-1] + 1
-        return {
-            f"convs.{index}": Member(f"extra{first + index}", "extra_block")
-            for index in range(self.neck.out_levels[-1] + 1 - first)
-        }
 
     def _stack(self) -> list[str]:
         """The pyramids in a row; the first has a class of its own where it alone takes maps of other widths."""

@@ -9,7 +9,6 @@ from necks.program import Spelling, Step, statements
 from necks.straight import Straight
 
 INDENT = " " * 8
-WIDTH = 120 - len(INDENT)
 
 
 class ProgramSource(Spelling):
@@ -19,10 +18,11 @@ class ProgramSource(Spelling):
         steps: statements from the program's inputs to `outputs`, indented.
     """
 
+    frees, width = False, 120 - len(INDENT)
+
     def __init__(self, module: Straight, names: Mapping[str, Member], members: Members, prefix: str = "") -> None:
         self.module, self.names, self.members, self.prefix = module, names, members, prefix
-        lines = statements(module.program, self, frees=False, width=WIDTH)
-        self.steps = [INDENT + line for line in lines]
+        self.steps = [INDENT + line for line in statements(module.program, self)]
         self.inputs, self.outputs = module.program.inputs, module.program.outputs
 
     def block(self, step: Step, x: str) -> str:

@@ -12,7 +12,7 @@ from nas.detection.saved import DETECTOR_FILE, DetectorSpec, load_detector, save
 from nas.detection.two_stage import Detector
 from nas.export.errors import ExportError
 from nas.export.markdown import code, escaped
-from necks import MergeNeck, Neck, load_exported, save_exported
+from necks import Neck, load_exported, save_exported
 from necks.exported import NECK_FILE
 from search_space.files import is_there
 
@@ -31,10 +31,6 @@ class Source:
     detector: Detector | None = None
     spec: DetectorSpec | None = None
     facts: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def is_merge_graph(self) -> bool:
-        return isinstance(self.neck, MergeNeck)
 
     @property
     def retinanet(self) -> RetinaNet | None:

@@ -1,7 +1,6 @@
 """Weights of public implementations, loaded into our necks."""
 
-from necks.reference.load import SOURCES, load_reference
+from necks.reference.load import SOURCES, load_reference, reference_state
 from necks.reference.names import WeightsError
-from necks.reference.save import reference_state
 
 __all__ = ["SOURCES", "WeightsError", "load_reference", "reference_state"]

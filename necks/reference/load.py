@@ -1,4 +1,4 @@
-"""Reading a public implementation's state dict, strictly."""
+"""State dicts of public implementations: read, strictly, and written."""
 
 from __future__ import annotations
 
@@ -28,6 +28,8 @@ SOURCES: dict[str, Callable[..., Sources]] = {
     "tf": tf,
 }
 """Source of weights -> the names there of a neck's tensors."""
+WRITTEN = ("torchvision", "mmdet", "effdet")
+"""Sources that name each tensor once, in our layout; others share modules or keep kernels in another order."""
 
 WRAPPERS = ("state_dict", "model", "model_state_dict")
 """Keys that training programs keep a state dict under."""
@@ -60,6 +62,25 @@ def load_reference(neck: NeckT, state_dict: Mapping[str, Any], source: str) -> N
         raise WeightsError(f"unknown source {source!r}; known are {', '.join(SOURCES)}")
     load_strictly(neck, SOURCES[source](neck), _of_the_neck(state_dict), f"that of the {source} neck asked for")
     return neck
+
+
+def reference_state(neck: Neck, source: str) -> dict[str, Tensor]:
+    """The state dict that the public neck loads to compute what ours does; `load_reference` reads it back.
+
+    Args:
+        neck: one that was built after it, such as `nas_fpn@mmdet`.
+        source: one of `WRITTEN`, which names key layout and conventions.
+
+    Raises:
+        WeightsError: for another source, or a neck that it does not have.
+    """
+    if source not in WRITTEN:
+        raise WeightsError(f"weights are written for {', '.join(WRITTEN)}, not for {source!r}")
+    sources = SOURCES[source](neck)
+    state = neck.state_dict()
+    if unknown := [name for name in state if name not in sources]:
+        raise WeightsError(f"the {source} neck has no place for {', '.join(unknown)}")
+    return {sources[name].names[0]: value.detach().clone() for name, value in state.items()}
 
 
 def unwrapped(content: Mapping[str, Any]) -> Mapping[str, Any]:
