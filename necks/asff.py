@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -63,19 +63,12 @@ class AsffNeck(Neck):
             raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {shown(activation)}")
         self.neck = neck
         self.weight_channels = weight_channels
+        self.expanded = widths
         self.activation = activation
         self.fusions = nn.ModuleList(
             SpatialFusion(neck.level_channels, neck.out_levels, level, weight_channels, width, activation)
             for level, width in zip(neck.out_levels, widths, strict=True)
         )
-
-    def arguments(self) -> dict[str, Any]:
-        return {
-            "neck": self.neck,
-            "weight_channels": self.weight_channels,
-            "expanded": self.level_channels,
-            "activation": self.activation,
-        }
 
     def forward(self, features: Mapping[str, Tensor]) -> OrderedDict[str, Tensor]:
         maps = list(self.neck(features).values())
