@@ -68,7 +68,7 @@ def run_all(
     placed = [_with_absolute_paths(job) for job in left]
     originals = {job.key: original for job, original in zip(placed, left, strict=True)}
     with connected(resources, address):
-        require_room(resources, wait=resources.wait_seconds if address else 0)
+        require_room(resources, left=len(placed), wait=resources.wait_seconds if address else 0)
         make = make_workers(TrainingWorker, placed[0], resources.gpus > 0)
         pool: TrainingPool = Pool(make, resources, lambda: nodes(resources))
         try:
@@ -92,7 +92,7 @@ def _answers(pool: TrainingPool, jobs: Sequence[TrainingJob]) -> Iterator[tuple[
     done = 0
     while done < len(jobs):
         pool.assign(lambda: next(waiting, None))
-        replies = pool.replies()
+        replies = pool.replies(len(jobs) - done)
         done += len(replies)
         yield from replies
 

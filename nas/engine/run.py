@@ -107,7 +107,8 @@ def _work(
     config = scheduler.config
     with connected(config.resources, address):
         config = _for_workers(config)
-        require_room(config.resources, wait=config.resources.wait_seconds if address else 0)
+        wait = config.resources.wait_seconds if address else 0
+        require_room(config.resources, left=scheduler.left, wait=wait)
         if address is None and not config.resources.gpus:
             make_task(config)
         with _pool(config, run, scheduler.journal.trials(), make_task, listener) as pool, interruption.deferred():
@@ -177,8 +178,8 @@ def drive(scheduler: TrialScheduler, pool: TrialPool, run: RunDirectory, tell: C
     starts = StartWeights(run)
     first = _FirstTrials()
     exhausted = False
-    while scheduler.left and (not exhausted or pool.running or scheduler.may_go_on):
-        replies = pool.replies()
+    while (left := scheduler.left) and (not exhausted or pool.running or scheduler.may_go_on):
+        replies = pool.replies(left)
         with scheduler.journal.together():
             errors = [error for each in replies if (error := _take(scheduler, weights, starts, *each))]
             exhausted = not errors and not pool.assign(lambda: _next_request(scheduler, starts))

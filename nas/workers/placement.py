@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 from nas.errors import UserError
 from nas.search.resources import ResourceConfig
+from nas.workers.demand import Demand
 from nas.workers.ray_session import Node
 
 _log = logging.getLogger(__name__)
@@ -35,6 +36,7 @@ class Placement:
     def __init__(self, resources: ResourceConfig, nodes: Callable[[], list[Node]]) -> None:
         self._resources = resources
         self._nodes = nodes
+        self._demand = Demand(resources)
         self._bad: dict[str, str] = {}
         self._dead_starts: Counter[str] = Counter()
         self._proven: set[str] = set()
@@ -45,11 +47,18 @@ class Placement:
         """A worker is gone: do not wait to replace it."""
         self._next_look = 0.0
 
-    def vacancies(self, occupied: Sequence[Node]) -> list[Node]:
+    def close(self) -> None:
+        """Ask for no more machines."""
+        self._demand.ask(0)
+
+    def vacancies(self, occupied: Sequence[Node], left: int) -> list[Node]:
         """A machine for each worker to start now, evenly spread; nothing between two looks.
+
+        For workers that were asked for and find no room, the cluster is asked for machines.
 
         Args:
             occupied: the machine of each worker that there is.
+            left: workers that have something to do.
 
         Raises:
             WorkersError: when no machine can run a trial, or none was there for `wait_seconds`.
@@ -63,8 +72,10 @@ class Placement:
         good = [node for node in there if node.id not in self._bad]
         room = [(index, node) for node in good for index in range(used[node.id], node.slots)]
         room.sort(key=lambda place: place[0])
-        wanted = (self._resources.workers or len(room) + len(occupied)) - len(occupied)
-        found = [node for _, node in room[: max(0, wanted)]]
+        most = self._resources.workers or len(room) + len(occupied)
+        wanted = max(0, min(most, left) - len(occupied))
+        found = [node for _, node in room[:wanted]]
+        self._demand.ask(wanted - len(found), (node.id for node in there))
         if found or occupied:
             self._roomless_since = None
         else:

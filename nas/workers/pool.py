@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar
@@ -115,11 +115,12 @@ class Pool(Generic[Payload, Result]):
         return len(self._again) + sum(worker.job is not None for worker in self._waiting.values())
 
     def close(self) -> None:
-        """End all workers."""
+        """End all workers, and ask for no more machines."""
         for worker in (*self._waiting.values(), *self._idle):
             ray.kill(worker.actor)
         self._waiting.clear()
         self._idle.clear()
+        self._placement.close()
 
     def assign(self, payloads: Callable[[], Payload | None]) -> bool:
         """Give every idle worker a payload; False if there were too few.
@@ -140,15 +141,20 @@ class Pool(Generic[Payload, Result]):
         self.most = max(self.most, self.running + 1)
         self._waiting[worker.actor.run.remote(job.payload)] = worker
 
-    def replies(self) -> list[tuple[Payload, Result | Failed]]:
+    def replies(self, left: int) -> list[tuple[Payload, Result | Failed]]:
         """Results of payloads, after waiting for up to a second; looks after the workers, too.
+
+        Args:
+            left: payloads without a result, those in work included; more workers are not kept.
 
         Raises:
             Interrupted: when the command was asked to end.
             WorkersError: when no machine can run a payload.
         """
         interruption.check()
-        for node in self._placement.vacancies([worker.node for worker in (*self._waiting.values(), *self._idle)]):
+        self._dismiss(self.size - left)
+        workers = (*self._waiting.values(), *self._idle)
+        for node in self._placement.vacancies([worker.node for worker in workers], left):
             self._hire(node)
         return [(job.payload, result) for job, result in self._replies()]
 
@@ -228,6 +234,13 @@ class Pool(Generic[Payload, Result]):
         }
         actor = self._make(options)
         self._waiting[actor.prepare.remote(estimate=not self._any_ready)] = _Hired(node, actor)
+
+    def _dismiss(self, count: int) -> None:
+        """End so many idle workers, where the fewest others are first: a machine without any may be given back."""
+        busy = Counter(worker.node.id for worker in self._waiting.values())
+        self._idle.sort(key=lambda worker: busy[worker.node.id], reverse=True)
+        for _ in range(min(count, len(self._idle))):
+            ray.kill(self._idle.pop().actor)
 
     def _lose(self, worker: _Hired[Payload]) -> None:
         """Its machine may be gone: the idle workers there are not trusted with a payload, but replaced."""

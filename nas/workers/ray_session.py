@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import ray
@@ -17,7 +17,7 @@ from nas import interruption
 from nas.configuration import ConfigError
 from nas.credentials import reason, without_credentials
 from nas.search.resources import ResourceConfig
-from nas.workers.demand import demanded
+from nas.workers.demand import Demand
 from nas.workers.head_watch import shut_down, watched
 from nas.workers.private_ray import environment
 from nas.workers.ray_start import SETTINGS, kept_handlers, local_ray, silence
@@ -68,15 +68,14 @@ def connected(resources: ResourceConfig, address: str | None) -> Iterator[None]:
     with environment(settings):
         if ray.is_initialized():
             warn_if_open()
-            with nullcontext() if address is None else demanded(resources):
-                yield
+            yield
         elif address is None:
             options = {"num_cpus": _local_cpus(resources), "include_dashboard": False, **QUIET}
             with watched_start() as is_up, local_ray(**options) as end_all, watched(None, end_all):
                 is_up()
                 yield
         else:
-            with _joined(address), watched(address), demanded(resources):
+            with _joined(address), watched(address):
                 warn_if_open()
                 yield
 
@@ -101,26 +100,32 @@ def fitting(resources: ResourceConfig, available: dict[str, float]) -> int:
     return slots
 
 
-def require_room(resources: ResourceConfig, *, wait: float) -> None:
+def require_room(resources: ResourceConfig, *, left: int, wait: float) -> None:
     """
     Args:
+        left: payloads to come; the cluster is asked for room for as many of `resources.workers`.
         wait: seconds to wait for a machine with room.
 
     Raises:
         ConfigError: if no machine has room for a trial by then, saying what there is.
     """
+    if nodes(resources):
+        return
     deadline = time.monotonic() + wait
-    told = False
-    while not nodes(resources):
-        if time.monotonic() >= deadline:
-            raise ConfigError(
-                f"{shortage(resources)}; lower resources.cpus or resources.gpus, or start nodes that have them "
-                "(and let the search wait for them: resources.wait_seconds)"
-            )
-        if not told:
-            _log.warning("%s; waiting up to %g s for more", shortage(resources), wait)
-            told = True
-        time.sleep(min(1.0, wait))
+    demand = Demand(resources)
+    if wait:
+        _log.warning("%s; waiting up to %g s for more", shortage(resources), wait)
+        demand.ask(min(resources.workers or 0, left))
+    try:
+        while not nodes(resources):
+            if time.monotonic() >= deadline:
+                raise ConfigError(
+                    f"{shortage(resources)}; lower resources.cpus or resources.gpus, or start nodes that have them "
+                    "(and let the search wait for them: resources.wait_seconds)"
+                )
+            time.sleep(min(1.0, wait))
+    finally:
+        demand.ask(0)
 
 
 def shortage(resources: ResourceConfig) -> str:

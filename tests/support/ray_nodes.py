@@ -46,9 +46,9 @@ class RayNodes:
             self._start(
                 "head",
                 f"--head --port={gcs} --num-cpus=0 --include-dashboard=true --dashboard-host=127.0.0.1 "
-                f"--dashboard-port={dashboard} --ray-client-server-port={client}",
+                f"--dashboard-port={dashboard} --ray-client-server-port={client}{self._head_options()}",
             )
-            self._wait(lambda: self._alive() == 1)
+            self._wait(lambda: self._alive() >= 1)
             for number in range(workers):
                 self._start(f"worker{number}", f"--address=127.0.0.1:{gcs} --num-cpus={cpus}")
             self._wait(lambda: self._alive() == workers + 1)
@@ -62,13 +62,20 @@ class RayNodes:
         binaries = f"{Path(sys.executable).parent}{os.pathsep}{base['PATH']}"
         return base | self.auth | {"PATH": binaries, "OMP_NUM_THREADS": "1", "RAY_NODES_OF_TEST": str(self.home)}
 
+    def _head_options(self) -> str:
+        return ""
+
+    def _node_environment(self) -> dict[str, str]:
+        """What nodes have besides what clients have, too."""
+        return {}
+
     def _start(self, name: str, options: str) -> None:
         log = (self.home / f"{name}.log").open("wb")
         command = ["ray", "start", "--block", "--disable-usage-stats", f"--temp-dir={self.home / name}"]
         self.processes.append(
             subprocess.Popen(
                 [*command, "--object-store-memory=100000000", "--dashboard-agent-listen-port=0", *options.split()],
-                env=self.environment(),
+                env=self.environment() | self._node_environment(),
                 cwd=self.home,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import random
-import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,15 +12,12 @@ import pytest
 from nas.engine.scheduler import TrialScheduler
 from nas.runs.journal import open_journal
 from nas.runs.run_directory import RunDirectory
-from tests.support import toy_search
 from tests.support.postgres import Postgres, binaries
 from tests.support.ray_nodes import RayNodes
+from tests.support.toy_driver import TRIALS, Driver
 from tests.support.toy_search import starts, states
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
-
-TRIALS = 40
-MILLISECONDS = 700
 
 
 @pytest.fixture
@@ -41,38 +34,6 @@ def postgres() -> Iterator[Postgres]:
     server = Postgres()
     yield server
     server.remove()
-
-
-class Driver:
-    """A search in a process of its own, whose outcomes are counted as they come."""
-
-    def __init__(self, nodes: RayNodes, directory: Path, storage: str = "") -> None:
-        self.orders, self.run_dir = directory / "orders", directory / "run"
-        self.orders.mkdir(exist_ok=True)
-        self.errors = (directory / "errors.log").open("a")
-        arguments = [str(self.orders), str(self.run_dir), str(TRIALS - 4), str(MILLISECONDS), storage, nodes.gcs]
-        self.process = subprocess.Popen(
-            [sys.executable, toy_search.__file__, *arguments],
-            env=nodes.environment(),
-            stdout=subprocess.PIPE,
-            stderr=self.errors,
-            text=True,
-        )
-
-    def wait_for(self, outcomes: int) -> None:
-        """Read until so many more trials have finished."""
-        while outcomes:
-            line = self.process.stdout.readline()
-            assert line, Path(self.errors.name).read_text()
-            outcomes -= line.startswith("finished")
-
-    def finish(self) -> None:
-        self.process.communicate(timeout=600)
-        assert self.process.returncode == 0, Path(self.errors.name).read_text()
-
-    def kill(self) -> None:
-        os.kill(self.process.pid, signal.SIGKILL)
-        self.process.wait()
 
 
 def is_complete(driver: Driver) -> None:

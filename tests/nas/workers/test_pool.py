@@ -153,7 +153,7 @@ def test_when_all_machines_leave_for_too_long_the_search_ends(tmp_path, monkeypa
 
 def test_a_cluster_without_room_is_waited_for_and_then_refused(caplog):
     with caplog.at_level(logging.WARNING), pytest.raises(ConfigError, match=r"resources\.wait_seconds"):
-        require_room(ResourceConfig(gpus=64), wait=0.3)
+        require_room(ResourceConfig(gpus=64), left=1, wait=0.3)
     assert "waiting up to 0.3 s for more" in caplog.text
 
 
@@ -218,7 +218,7 @@ class Fake:
             self._requests.append(request)
         return True
 
-    def replies(self) -> list[tuple[TrialRequest, Answer]]:
+    def replies(self, left: int) -> list[tuple[TrialRequest, Answer]]:
         found, self._requests = [(request, self._answer(request)) for request in self._requests], []
         return found
 
@@ -262,24 +262,64 @@ def test_a_search_ends_without_a_worker_when_nothing_is_left(tmp_path):
     assert scheduler.left == 0
 
 
+def ready(pool: Pool, count: int) -> None:
+    while pool.idle < count:
+        pool.replies(count)
+
+
 def test_idle_workers_of_a_machine_that_lost_one_are_not_given_its_trial(tmp_path):
     """Three of four idle workers on one machine are dead already when the fourth is lost."""
-    config = toy_config(tmp_path, trials=1, known=(), random_trials=0, milliseconds=500)
-    machine = Node("a" * 56, "machine a", 4)
+    config = toy_config(tmp_path, milliseconds=500)
     workers = Makers(config)
-    pool = Pool(workers, ResourceConfig(max_retries=1), lambda: [machine])
-    while pool.idle < 4:
-        pool.replies()
-    scheduler = TrialScheduler(config, Journal(tmp_path / "journal.log", writable=True), lambda trial: None)
-
-    def kill_all() -> None:
-        if pool.running and not pool.lost and not pool.busy_seconds:
-            workers.kill_all()
-
-    drive(scheduler, pool, RunDirectory(tmp_path), kill_all)
+    pool = Pool(workers, ResourceConfig(max_retries=1), lambda: [Node("a" * 56, "machine a", 4)])
+    ready(pool, 4)
+    requests = iter([REQUEST])
+    pool.assign(lambda: next(requests, None))
+    workers.kill_all()
+    while not (replies := pool.replies(4)):
+        pool.assign(lambda: None)
     pool.close()
-    assert [trial.state for trial in scheduler.journal.trials()] == ["complete"]
+    assert [(request, type(answer)) for request, answer in replies] == [(REQUEST, Scored)]
     assert pool.lost == 1
+
+
+def test_workers_without_anything_left_to_do_end_first_where_a_machine_gets_free(tmp_path, monkeypatch):
+    monkeypatch.setattr(placement, "REFRESH_SECONDS", 0.1)
+    first, second = machines = [Node(digit * 56, f"machine {digit}", 2) for digit in "ab"]
+    there = [first]
+    made: list[tuple[Node, Any]] = []
+
+    def make(options: dict[str, Any]) -> Any:
+        (node,) = (node for node in machines if is_on(options, node))
+        made.append((node, workers(options)))
+        return made[-1][1]
+
+    workers = make_workers(toy_config(tmp_path, milliseconds=2000))
+    pool = Pool(make, ResourceConfig(), lambda: there)
+    pool.replies(1)
+    assert pool.size == 1, "one payload, one worker"
+    ready(pool, 2)
+    there.append(second)
+    ready(pool, 4)
+    requests = iter([REQUEST])
+    pool.assign(lambda: next(requests, None))
+    assert pool.replies(2) == []
+    assert (pool.size, pool.idle) == (2, 1)
+    assert [node for node, actor in made if is_dead(actor)] == [first, first], "the second has the payload"
+    while not (replies := pool.replies(1)):
+        pass
+    assert (len(replies), pool.lost) == (1, 0)
+    pool.close()
+
+
+def is_dead(actor: Any) -> bool:
+    try:
+        ray.get(actor.__ray_ready__.remote(), timeout=0.5)
+    except ray.exceptions.RayActorError:
+        return True
+    except ray.exceptions.GetTimeoutError:
+        return False  # it has work
+    return False
 
 
 def test_a_checkpoint_that_cannot_be_saved_is_no_reason_to_fail(tmp_path, caplog):
