@@ -236,7 +236,7 @@ class Pool(Generic[Payload, Result]):
         self._waiting[actor.prepare.remote(estimate=not self._any_ready)] = _Hired(node, actor)
 
     def _dismiss(self, count: int) -> None:
-        """End so many idle workers, where the fewest others are first: a machine without any may be given back."""
+        """End so many idle workers, first on machines with the least work: one without any may be given back."""
         busy = Counter(worker.node.id for worker in self._waiting.values())
         self._idle.sort(key=lambda worker: busy[worker.node.id], reverse=True)
         for _ in range(min(count, len(self._idle))):
