@@ -48,6 +48,7 @@ class Judged:
         minutes: of the search alone; None where it was stopped in between.
         probability, gain, low, high: as the search's own confirmation says.
         found, known: AP with fresh seeds, by split.
+        torch: version of PyTorch that the search began with.
     """
 
     seed: int
@@ -62,6 +63,7 @@ class Judged:
     found: dict[Split, list[float]]
     known: dict[Split, list[float]]
     genotype: str
+    torch: str
 
     def fresh_gain(self, split: Split) -> float:
         return statistics.mean(self.found[split]) - statistics.mean(self.known[split])
@@ -152,6 +154,7 @@ def judge(run: RunDirectory, fresh: int, out: Path) -> Judged:
         found={split: aps["found", split] for split in SPLITS},
         known={split: aps["known", split] for split in SPLITS},
         genotype=verdict.best_found.trial.candidate.genotype.to_json(indent=None),
+        torch=str(json.loads(run.config_file.read_text())["environment"]["torch"]),
     )
 
 
@@ -184,6 +187,8 @@ def report(judged: Sequence[Judged]) -> str:
         f"Better by more than {WANTED_GAIN} AP by fresh seeds, whether the search claims it or not: {better} of "
         f"{len(judged)}. Claimed as better: {len(claims)}, of which the fresh seeds refute "
         f"{sum(row.is_refuted for row in claims)} (the intervals do not meet).",
+        "",
+        f"PyTorch of each search, by seed: {', '.join(f'{row.seed}: {row.torch}' for row in judged)}.",
     ]
     return "\n".join(lines)
 
