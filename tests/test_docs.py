@@ -256,7 +256,7 @@ def small(monkeypatch, tmp_path):
     search, train = signs.search(), signs.train()
     data = DataConfig(root="data/signs", embedded=SMALL)
     evolution = ControllerConfig(name="evolution", options={"population_size": 2, "tournament_size": 2})
-    fewer = {"data": data, "proxy": replace(search.proxy, steps=12, warm_steps=2), "known": ("fpn", "nas_fpn")}
+    fewer = {"data": data, "proxy": replace(search.proxy, steps=12, warm_steps=2)}
     confirm = ConfirmConfig(trainings=4, found=1, known=1)
     few = replace(search, **fewer, controller=evolution, confirm=confirm, trials=5, random_trials=2)
     monkeypatch.setattr(signs, "search", lambda: few)
