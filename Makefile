@@ -16,7 +16,7 @@ $(VENV)/.ready: pyproject.toml
 search: $(VENV)/.ready
 	$(BIN)/nasfpn search experiments.signs:search --run-dir runs/signs
 
-# Three files at a time, since tests of searches wait more than they compute.
+# Two files at a time, since tests of searches wait more than they compute.
 test: $(VENV)/.ready
 	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
