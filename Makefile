@@ -18,7 +18,7 @@ search: $(VENV)/.ready
 
 # Two files at a time, since tests of searches wait more than they compute.
 test: $(VENV)/.ready
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check
