@@ -38,10 +38,10 @@ def build_neck(
     """A neck from a name or a genotype.
 
     Args:
-        name_or_genotype: one of `NECKS`, a genotype, or a reference (`my_necks:MyNeck`) to a class of `necks.Neck`, or
-            a function, that takes `in_channels`, `in_levels`, `out_channels` and `out_levels`, of the last two what is
-            given. `name@implementation` is made after that public implementation
-            to the last of its conventions, so that `necks.reference.load_reference` can load its weights.
+        name_or_genotype: one of `NECKS`, a genotype, or a reference (`my_necks:MyNeck`) to a class of `necks.Neck` or a
+            function that returns one. The class or function is called with `in_channels`, `in_levels`, and with
+            `out_channels` and `out_levels` where they are given. `name@implementation` follows every convention of that
+            public implementation, so that `necks.reference.load_reference` can load its weights.
         in_channels: channels of each backbone map, fine to coarse.
         in_levels: level of each backbone map.
         out_levels: levels of the outputs; default: P3..P7 for a name, its own for a genotype, the implementation's

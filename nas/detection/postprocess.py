@@ -21,8 +21,8 @@ Found = dict[str, Tensor]
 def detections(
     detector: RetinaNet, logits: Tensor, offsets: Tensor, anchors: Sequence[Tensor], sizes: Sequence[tuple[int, int]]
 ) -> list[Found]:
-    """Result of torchvision's `RetinaNet.postprocess_detections`, without its loops over images; on the CPU, where it
-    goes from a GPU at once.
+    """Result of torchvision's `RetinaNet.postprocess_detections`, without its loops over images; its tensors are
+    on the CPU.
 
     Args:
         detector: has the thresholds and limits.

@@ -116,8 +116,8 @@ class ProxyConfig:
     """CPU threads of a trial; several trials with one thread each beat one trial with several."""
 
     loaders: Int = Field(default=0, ge=0, le=MAX_PROCESSES, repr=False)
-    """Processes of a trial that read images ahead, beside its threads; 0: it reads them itself. For a backbone that is
-    trained, whose images are read at every step; of a frozen one images are read once."""
+    """Processes of a trial that read images ahead, beside its threads; 0: the trial reads them itself. This helps a
+    backbone that is trained: its images are read at every step. Images for a frozen backbone are read once."""
 
     device: str = Field(default="auto", pattern=DEVICES)
     """`auto` takes the accelerator that the worker was given (`resources.gpus`), else the CPU; or `cpu`, `cuda`,

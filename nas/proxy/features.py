@@ -19,6 +19,7 @@ import torch
 from filelock import FileLock
 from numpy.lib.format import open_memmap
 from torch import Tensor
+from torch.utils.data import BatchSampler
 
 from nas.data.coco import digest
 from nas.data.letterboxed import Letterboxed
@@ -27,7 +28,6 @@ from nas.data.read_ahead import read_ahead
 from nas.detection.backbone import Backbone, normalise, weights_digest
 from nas.detection.device import free_memory, is_accelerator
 from nas.errors import UserError
-from nas.proxy.image_order import in_batches
 
 _log = logging.getLogger(__name__)
 
@@ -147,7 +147,8 @@ def _extract(images: Letterboxed, backbone: Backbone, device: torch.device, dire
     torch.set_num_threads(os.cpu_count() or 1)
     backbone = backbone.to(device).to(memory_format=torch.channels_last).eval()
     files: dict[str, np.memmap[Any, np.dtype[np.float16]]] = {}
-    order = in_batches(len(images), ACCELERATOR_BATCH if is_accelerator(device) else CPU_BATCH)
+    size = ACCELERATOR_BATCH if is_accelerator(device) else CPU_BATCH
+    order = list(BatchSampler(range(len(images)), size, drop_last=False))
     start = 0
     for batch in read_ahead(images, order, loaders, pinned=device.type == "cuda"):
         with torch.inference_mode():

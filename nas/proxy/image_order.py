@@ -1,4 +1,4 @@
-"""Positions of the images of each batch."""
+"""The order in which a training draws its images."""
 
 from __future__ import annotations
 
@@ -27,8 +27,3 @@ def drawn_batches(num_images: int, views: int, batch_size: int, steps: int, seed
                 return
             yield order[start : start + size]
             step += 1
-
-
-def in_batches(count: int, batch_size: int) -> list[list[int]]:
-    """All positions, in order; the last batch may be smaller."""
-    return [list(range(start, min(start + batch_size, count))) for start in range(0, count, batch_size)]

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import BatchSampler
 from torchvision.models.detection import FasterRCNN
 
 from nas.data.evaluate import Detections, coco_ap
@@ -14,7 +15,6 @@ from nas.detection.learning import autocast, trained_part
 from nas.detection.postprocess import Found, detections
 from nas.detection.two_stage import Detector, shown_detections, two_stage_part
 from nas.proxy.config import ProxyConfig
-from nas.proxy.image_order import in_batches
 from nas.proxy.inputs import Inputs
 
 
@@ -42,7 +42,7 @@ def score(
         else trained_part(detector, frozen=frozen)
     ).eval()
     found: dict[int, Detections] = {}
-    order = in_batches(len(inputs), config.eval_batch_size)
+    order = list(BatchSampler(range(len(inputs)), config.eval_batch_size, drop_last=False))
     for indices, batch in zip(order, inputs.batches(order, device), strict=True):
         with torch.inference_mode():
             with autocast(config.precision, device):

@@ -1,4 +1,4 @@
-"""What a detector learns from a batch: its targets and its loss.
+"""Objectives of a full training: targets and loss of each kind of detector.
 
 Shapes: N images, S the side of the training images, A anchors over all levels, K classes.
 """
