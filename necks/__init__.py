@@ -9,6 +9,7 @@ from necks.exported import load_exported, neck_from_dict, neck_to_dict, save_exp
 from necks.merge_neck import MergeNeck
 from necks.mlfpn import MlfpnNeck
 from necks.recipe import Recipe
+from necks.request import StackingError
 
 __all__ = [
     "NECKS",
@@ -20,6 +21,7 @@ __all__ = [
     "Neck",
     "PassThrough",
     "Recipe",
+    "StackingError",
     "build_neck",
     "load_exported",
     "neck_from_dict",

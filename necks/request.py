@@ -15,6 +15,10 @@ from search_space.references import load_object
 DEFAULT_CHANNELS = 256
 
 
+class StackingError(ValueError):
+    """A neck that is one module was asked for with repeats or a recipe."""
+
+
 @dataclass(frozen=True)
 class Request:
     """The arguments of `build_neck`; None where the neck's own default holds."""
@@ -33,7 +37,7 @@ class Request:
         """in_channels, in_levels, out_channels, out_levels, with these defaults for the last two, of one module.
 
         Raises:
-            ValueError: as `refuse_stacking`.
+            StackingError: as `refuse_stacking`.
         """
         self.refuse_stacking()
         return self.in_channels, self.in_levels, self.width(channels), self.levels(levels)
@@ -82,10 +86,10 @@ class Request:
     def refuse_stacking(self) -> None:
         """
         Raises:
-            ValueError: if a neck that is one module was asked for with repeats or a recipe.
+            StackingError: if a neck that is one module was asked for with repeats or a recipe.
         """
         if self.repeats != 1 or self.recipe is not None:
-            raise ValueError(f"{self.name} has neither repeats nor a recipe; leave them out")
+            raise StackingError(f"{self.name} has neither repeats nor a recipe; leave them out")
 
     def refuse_recipe(self) -> None:
         """

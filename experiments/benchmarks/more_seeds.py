@@ -18,12 +18,13 @@ from nas.commands.retrain import train_and_compare
 from nas.commands.trainings import STORE
 from nas.comparison.check import longer
 from nas.comparison.content import content_of
-from nas.comparison.final import Contender, final_jobs, sized
+from nas.comparison.equal_cost import Contender, sized
+from nas.comparison.final import final_jobs
 from nas.comparison.necks import KNOWN_GROUP, NamedNeck
 from nas.comparison.result_store import ResultStore
 from nas.comparison.training_job import Result, TrainingJob
 from nas.configuration import override
-from search_space import Genotype, known_genotype
+from search_space import KNOWN, Genotype, known_genotype
 
 Record = dict[str, Any]
 
@@ -41,7 +42,11 @@ def main() -> None:
     record = json.loads((RESULTS / f"{arguments.name}.json").read_text())
     known = {entry["neck"]: entry for entry in record["standings"]}
     necks = [NamedNeck(label, entry["group"], _genotype(entry)) for label, entry in known.items()]
-    more = [NamedNeck(name, KNOWN_GROUP, known_genotype(name)) for name in arguments.add if name not in known]
+    more = [
+        NamedNeck(name, KNOWN_GROUP, known_genotype(name) if name in KNOWN else name)
+        for name in arguments.add
+        if name not in known
+    ]
     proxy = longer(config.proxy, record["steps"] / config.proxy.steps)
     entries = sized(config, [*necks, *more], goal_of=necks)
     jobs = final_jobs(config, proxy, entries, arguments.seeds, content_of(config))

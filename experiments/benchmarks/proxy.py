@@ -217,7 +217,8 @@ def _score_table(result: CheckResult) -> str:
     lines = ["| neck | cells | proxy, each seed | long, each seed |", "|---|---|---|---|"]
     for row in sorted(result.scores, key=lambda row: -statistics.mean(row.reference)):
         each = (", ".join(f"{ap:.1f}" for ap in aps) for aps in (row.proxy, row.reference))
-        lines.append(f"| {row.neck.label} | {len(row.neck.genotype.cells)} | {' | '.join(each)} |")
+        cells = "-" if isinstance(row.neck.topology, str) else len(row.neck.topology.cells)
+        lines.append(f"| {row.neck.label} | {cells} | {' | '.join(each)} |")
     return "\n".join(lines)
 
 

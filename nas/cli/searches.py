@@ -87,13 +87,21 @@ def retrain(
     same_width: Annotated[
         bool, typer.Option("--same-width", help="Keep the search's width instead of equal multiply-adds.")
     ] = False,
+    neck: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="One more neck beside them, such as efm or nas_fpn@mmdet, a trial (RUN_DIR:NUMBER) or a genotype's "
+            "file; may be given several times.",
+        ),
+    ] = None,
     workers: Annotated[int | None, typer.Option(help="Trainings at once; default: as in the search.")] = None,
     address: Annotated[str | None, typer.Option(help=ADDRESS)] = None,
 ) -> None:
     """Train the best necks in full, beside known and random ones, and score them on the test split."""
     from nas.commands.retrain import retrain as run
 
-    run(run_dir, top, seeds, longer, same_width, workers, address)
+    run(run_dir, top, seeds, longer, same_width, neck or [], workers, address)
 
 
 def submit(

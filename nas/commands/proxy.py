@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from nas.commands.trainings import listed, make_table, train, write_record
 from nas.comparison.check import SEPARATION, CheckPlan, CheckResult, check, longer
 from nas.comparison.choose import Judged, grid, judge, recommended
 from nas.comparison.necks import diverse_necks
+from nas.comparison.training_job import plain_topology
 from nas.configuration import ConfigError, override
 from nas.search.config import SearchConfig, load_search
 from nas.terminal import console, heading
@@ -179,7 +179,7 @@ def _plain(result: CheckResult) -> dict[str, object]:
         {
             "neck": row.neck.label,
             "group": row.neck.group,
-            "genotype": json.loads(row.neck.genotype.to_json(indent=None)),
+            "genotype": plain_topology(row.neck.topology),
             "proxy": row.proxy,
             "reference": row.reference,
         }

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from nas.commands.find_neck import find_neck
 from nas.commands.trainings import make_table, train, write_record
 from nas.comparison.check import longer
+from nas.comparison.equal_cost import Contender, sized
 from nas.comparison.final import (
     FOUND_GROUP,
     MACS_TOLERANCE,
-    Contender,
     Standing,
     contenders,
     counts,
     final_jobs,
     off_goal,
-    sized,
     standings,
 )
-from nas.comparison.necks import RANDOM_GROUP
-from nas.comparison.training_job import TrainingJob
+from nas.comparison.necks import KNOWN_GROUP, RANDOM_GROUP, NamedNeck
+from nas.comparison.training_job import TrainingJob, plain_topology
 from nas.configuration import ConfigError, override
 from nas.data.config import DataError
 from nas.runs.journal import open_journal
@@ -30,10 +29,18 @@ from nas.runs.own_code import require_trusted_code
 from nas.runs.places import opened, shown
 from nas.search.config import SearchConfig, data_of
 from nas.terminal import console
+from search_space import KNOWN, Genotype, GenotypeError, known_genotype
 
 
 def retrain(
-    run_dir: str, top: int, seeds: int, times: float, same_width: bool, workers: int | None, address: str | None
+    run_dir: str,
+    top: int,
+    seeds: int,
+    times: float,
+    same_width: bool,
+    names: Sequence[str],
+    workers: int | None,
+    address: str | None,
 ) -> None:
     if min(top, seeds) < 1 or times <= 0:
         raise ConfigError(f"--top, --seeds and --longer must be positive, got {top}, {seeds} and {times:g}")
@@ -52,10 +59,34 @@ def retrain(
         if workers is not None:
             config = override(config, [f"resources.workers={workers}"])
         trials = open_journal(run).trials()
-        entries = sized(config, contenders(trials, top), same_width=same_width)
+        necks = contenders(config, trials, top)
+        entries = sized(config, [*necks, *_given(names, config, necks)], same_width=same_width, goal_of=necks)
         jobs = final_jobs(config, longer(config.proxy, times), entries, seeds, content_of(config))
         train_and_compare(config, jobs, counts(trials), run.final, address)
         console.print(f"everything is in {shown(run_dir, run, run.final)}", soft_wrap=True)
+
+
+def _given(names: Sequence[str], config: SearchConfig, necks: Sequence[NamedNeck]) -> list[NamedNeck]:
+    """Necks that are named beside those of the search, without functions that it has already."""
+    taken = {neck.topology.fingerprint for neck in necks if isinstance(neck.topology, Genotype)}
+    topologies = {name: _topology(name, config.proxy.neck.levels) for name in names}
+    return [
+        NamedNeck(name, KNOWN_GROUP, topology)
+        for name, topology in topologies.items()
+        if not (isinstance(topology, Genotype) and topology.fingerprint in taken)
+    ]
+
+
+def _topology(name: str, levels: tuple[int, ...]) -> Genotype | str:
+    try:
+        topology = known_genotype(name, levels) if name in KNOWN else find_neck(name).topology
+    except GenotypeError as error:
+        raise ConfigError(f"--neck {name}: {error}") from error
+    if topology is None:
+        raise ConfigError(f"--neck {name} is no graph of merge cells, so it cannot be built at another width")
+    if isinstance(topology, Genotype) and topology.levels != levels:
+        raise ConfigError(f"--neck {name} has levels {topology.levels}, the search {levels}; give one of the same")
+    return topology
 
 
 def train_and_compare(
@@ -115,7 +146,7 @@ def _plain(entry: Standing) -> dict[str, Any]:
     return {
         "neck": neck.label,
         "group": neck.group,
-        "genotype": json.loads(neck.genotype.to_json(indent=None)),
+        "genotype": plain_topology(neck.topology),
         "channels": entry.contender.channels,
         "macs": entry.contender.macs,
         "params": entry.params,
@@ -132,6 +163,7 @@ def _draw(out: Path, entries: Sequence[Contender], found: Sequence[Standing]) ->
 
     means_with_intervals(found).savefig(out / "final.png", dpi=150)
     for entry in entries:
-        if entry.neck.group == FOUND_GROUP:
+        topology = entry.neck.topology
+        if entry.neck.group == FOUND_GROUP and isinstance(topology, Genotype):
             name = entry.neck.label.split(" (")[0].replace(" ", "_")
-            architecture(entry.neck.genotype).savefig(out / f"{name}.png", dpi=150)
+            architecture(topology).savefig(out / f"{name}.png", dpi=150)

@@ -60,7 +60,7 @@ class CheckPlan:
             TrainingJob(
                 neck.label,
                 neck.group,
-                neck.genotype,
+                neck.topology,
                 proxy,
                 data_of(self.config),
                 seed,
@@ -168,7 +168,7 @@ def collect(plan: CheckPlan, store: ResultStore) -> tuple[list[NeckScores], dict
     scores, failed = [], {}
     for neck in plan.necks:
         proxy, reference = (
-            [store.get(job) or Result(None, "not trained") for job in jobs if job.genotype == neck.genotype]
+            [store.get(job) or Result(None, "not trained") for job in jobs if job.topology == neck.topology]
             for jobs in (plan.proxy_jobs(), plan.reference_jobs())
         )
         if errors := [result.error or "no reason" for result in (*proxy, *reference) if result.ap is None]:

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
-from functools import cache
 
+from nas.comparison.equal_cost import Contender
 from nas.comparison.necks import KNOWN_GROUP, RANDOM_GROUP, NamedNeck
 from nas.comparison.result_store import ResultStore
 from nas.comparison.training_job import TrainingJob
-from nas.detection.config import NORM_GROUPS
 from nas.errors import UserError
 from nas.proxy.config import ProxyConfig
 from nas.search.config import SearchConfig, data_of
-from nas.search.constraints import static_cost
+from nas.search.confirmation import Confirmation
 from nas.search.records import KNOWN_PREFIX, RANDOM, SEARCH, Trial
-from search_space import known
+from nas.search.standings import found, known_necks, ranked
 
 FOUND_GROUP = "found"
 MACS_TOLERANCE = 0.1
@@ -26,19 +24,6 @@ MACS_TOLERANCE = 0.1
 
 T_QUANTILES = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145)
 """97.5 % quantiles of Student's t with 1, 2, ... degrees of freedom; beyond, the last one, a little too wide."""
-
-
-@dataclass(frozen=True)
-class Contender:
-    """A neck at a width.
-
-    Args:
-        channels: of the neck, so that `macs`, the multiply-adds of neck and head for one image, are near the goal.
-    """
-
-    neck: NamedNeck
-    channels: int
-    macs: int
 
 
 @dataclass(frozen=True)
@@ -53,108 +38,48 @@ class Standing:
     latency_ms: float
 
 
-def contenders(trials: Sequence[Trial], top: int) -> list[NamedNeck]:
+def contenders(config: SearchConfig, trials: Sequence[Trial], top: int) -> list[NamedNeck]:
     """The best `top` necks found, all known ones of the search, and its best `top` random ones; none twice, so that a
     known one that was found as well stands as known.
+
+    The confirmed ones come first, in the order of their confirmation, then the others as they were observed.
 
     Raises:
         UserError: if nothing found was scored.
     """
-    finished = [trial for trial in trials if trial.state == "complete" and trial.reward is not None]
-    ranked = sorted(finished, key=lambda trial: -(trial.reward or 0.0))
-    chosen: OrderedDict[str, NamedNeck] = OrderedDict()
-    for origin, group in ((KNOWN_PREFIX, KNOWN_GROUP), (SEARCH, FOUND_GROUP), (RANDOM, RANDOM_GROUP)):
-        count = 0
-        for trial in ranked:
-            genotype = trial.candidate.genotype
-            wanted = trial.candidate.origin.startswith(origin) and (group == KNOWN_GROUP or count < top)
-            if not wanted or genotype.fingerprint in chosen:
-                continue
-            count += 1
-            name = trial.candidate.origin.removeprefix(KNOWN_PREFIX)
-            label = name if group == KNOWN_GROUP else f"{group} {count} (trial {trial.number})"
-            chosen[genotype.fingerprint] = NamedNeck(label, group, genotype)
-    if not any(neck.group == FOUND_GROUP for neck in chosen.values()):
-        raise UserError("the search has no finished candidate of its own yet, so there is nothing to train in full")
-    return list(chosen.values())
+    verdict = Confirmation(config.confirm, trials).verdict()
+    confirmed = [] if verdict is None else [standing.trial for standing in verdict.standings]
+    published = ranked(known_necks(trials), len(trials))
+    chosen = [
+        NamedNeck(trial.candidate.origin.removeprefix(KNOWN_PREFIX), KNOWN_GROUP, trial.candidate.genotype)
+        for trial in published
+    ]
+    taken = {trial.candidate.genotype.fingerprint for trial in published}
+    for origin, group in ((SEARCH, FOUND_GROUP), (RANDOM, RANDOM_GROUP)):
+        first = [trial for trial in confirmed if trial.candidate.origin == origin]
+        best = _new([*first, *ranked(found(trials, origin), len(trials))], taken)[:top]
+        if group == FOUND_GROUP and not best:
+            raise UserError("the search has no finished candidate of its own yet, so there is nothing to train in full")
+        taken |= {trial.candidate.genotype.fingerprint for trial in best}
+        chosen += [
+            NamedNeck(f"{group} {place} (trial {trial.number})", group, trial.candidate.genotype)
+            for place, trial in enumerate(best, start=1)
+        ]
+    return chosen
+
+
+def _new(trials: Sequence[Trial], taken: Set[str]) -> list[Trial]:
+    """Trials of functions that are not in `taken`, the first of each."""
+    firsts: dict[str, Trial] = {}
+    for trial in trials:
+        firsts.setdefault(trial.candidate.genotype.fingerprint, trial)
+    return [trial for fingerprint, trial in firsts.items() if fingerprint not in taken]
 
 
 def counts(trials: Sequence[Trial]) -> dict[str, int]:
     """From how many candidates the best found and the best random ones were chosen."""
     finished = [trial.candidate.origin for trial in trials if trial.state in ("complete", "stopped")]
     return {FOUND_GROUP: finished.count(SEARCH), RANDOM_GROUP: finished.count(RANDOM)}
-
-
-def sized(
-    config: SearchConfig,
-    necks: Sequence[NamedNeck],
-    *,
-    same_width: bool = False,
-    goal_of: Sequence[NamedNeck] | None = None,
-) -> list[Contender]:
-    """Every neck at the width whose multiply-adds are nearest to the median of all at the search's width.
-
-    Args:
-        same_width: leave all at the search's width.
-        goal_of: the necks whose median it is; None: all.
-    """
-    step = NORM_GROUPS if config.proxy.head.norm else 2
-    costs = _Costs(config)
-    width = config.proxy.neck.channels
-    if same_width:
-        return [Contender(neck, width, costs(neck, width)) for neck in necks]
-    goal = statistics.median(costs(neck, width) for neck in (necks if goal_of is None else goal_of))
-    return [_at_goal(neck, costs, goal, width, step) for neck in necks]
-
-
-def _at_goal(neck: NamedNeck, costs: _Costs, goal: float, width: int, step: int) -> Contender:
-    """Multiply-adds rise with the width, but where it meets that of a backbone map they fall once, as the 1x1
-    convolution there is left out: so two steps beyond the goal are looked at as well.
-    """
-    direction = step if costs(neck, width) < goal else -step
-    widths = [width]
-    beyond = 0
-    while beyond < 2 and widths[-1] + direction > 0:
-        widths.append(widths[-1] + direction)
-        beyond += (costs(neck, widths[-1]) - goal) * direction >= 0
-    channels = min(widths, key=lambda channels: abs(costs(neck, channels) - goal))
-    return Contender(neck, channels, costs(neck, channels))
-
-
-class _Costs:
-    """Multiply-adds of neck and head for one image at the proxy's size."""
-
-    def __init__(self, config: SearchConfig) -> None:
-        from nas.data.coco import open_splits
-        from nas.detection.backbone import build_backbone
-        from nas.detection.cost import feature_shapes
-
-        size = config.proxy.image_size
-        self._proxy = config.proxy
-        self._num_classes = len(open_splits(data_of(config)).train.classes)
-        self._backbone = build_backbone(replace(config.proxy.backbone, weights="none"))
-        self._shapes = feature_shapes(self._backbone, (size, size))
-        self._neck = static_cost(config.proxy)
-        self._head = cache(self._of_head)
-
-    def __call__(self, neck: NamedNeck, channels: int) -> int:
-        return self._neck(neck.genotype, channels)["macs"] + self._head(channels)
-
-    def _of_head(self, channels: int) -> int:
-        """The same for all necks of a width; that of a Faster R-CNN is not counted."""
-        if self._proxy.detector != "retinanet":
-            return 0
-        from nas.detection.conventions import build_anchors
-        from nas.detection.cost import head_macs
-        from nas.detection.detector import build_head
-        from nas.proxy.candidate import candidate_neck
-
-        proxy, backbone = self._proxy, self._backbone
-        width = replace(proxy.neck, channels=channels)
-        bare = candidate_neck(known.none(width.levels), backbone.channels, backbone.levels, width)
-        anchors = build_anchors(bare.out_levels, proxy.head).num_anchors_per_location()[0]
-        head = build_head(channels, anchors, self._num_classes, proxy.head)
-        return head_macs(head, bare, self._shapes)
 
 
 def final_jobs(
@@ -171,7 +96,7 @@ def final_jobs(
             TrainingJob(
                 entry.neck.label,
                 entry.neck.group,
-                entry.neck.genotype,
+                entry.neck.topology,
                 replace(proxy, neck=replace(proxy.neck, channels=entry.channels)),
                 data_of(config),
                 seed,

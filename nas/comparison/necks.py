@@ -16,9 +16,14 @@ MAX_DRAWS = 1000
 
 @dataclass(frozen=True)
 class NamedNeck:
+    """
+    Args:
+        topology: a genotype, or a name of `necks.NECKS`.
+    """
+
     label: str
     group: str
-    genotype: Genotype
+    topology: Genotype | str
 
 
 def diverse_necks(config: SearchConfig, count: int, spaces: Sequence[SearchSpace] = ()) -> list[NamedNeck]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,7 +11,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from nas.comparison.training_job import Result, TrainingJob
+from nas.comparison.training_job import Result, TrainingJob, plain_topology
 from nas.configuration import ConfigError, from_dict, to_dict
 from nas.errors import UserError
 from nas.plain_json import dumps
@@ -83,7 +82,7 @@ class ResultStore:
             "group": job.group,
             "seed": job.seed,
             "split": job.split,
-            "genotype": json.loads(job.genotype.to_json(indent=None)),
+            "genotype": plain_topology(job.topology),
             "proxy": to_dict(job.proxy),
             "metrics": result.metrics,
             "error": result.error,

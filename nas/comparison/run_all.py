@@ -122,12 +122,12 @@ class TrainingWorker:
         return guarded(lambda: self._train(job), str(job), expected=(TrialError,))
 
     def _train(self, job: TrainingJob) -> Metrics:
-        from nas.proxy.candidate import candidate_neck
+        from nas.proxy.candidate import proxy_neck
         from nas.proxy.phases import Phases
 
         task = self._task(job)
         phases = Phases(task.device if job.profiled or task.device.type == "cpu" else None)
-        build = partial(candidate_neck, job.genotype, config=job.proxy.neck)
+        build = partial(proxy_neck, job.topology, config=job.proxy.neck)
         start = time.perf_counter()
         metrics = task.run_neck(build, job.seed, phases=phases).metrics
         seconds = {f"{PHASE_METRIC}{name}": value for name, value in phases.seconds.items()}

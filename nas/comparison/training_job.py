@@ -28,15 +28,16 @@ class TrainingJob:
     """A neck, how it is trained and scored, and the seed.
 
     Args:
-        content: identifies what lies behind the names in `proxy` and `data`, see `content_of`.
         label: for people; not part of what the job is.
         group: as the label; jobs are compared within and between groups.
+        topology: a genotype, or a name of `necks.NECKS`.
+        content: identifies what lies behind the names in `proxy` and `data`, see `content_of`.
         profiled: as the label; whether phases are measured on a GPU, too, which slows it down.
     """
 
     label: str
     group: str
-    genotype: Genotype
+    topology: Genotype | str
     proxy: ProxyConfig
     data: DataConfig
     seed: int
@@ -51,7 +52,7 @@ class TrainingJob:
     def key(self) -> str:
         """Equal exactly for jobs that would train and score the same."""
         identity = {
-            "genotype": self.genotype.to_json(indent=None),
+            "genotype": self.topology if isinstance(self.topology, str) else self.topology.to_json(indent=None),
             "proxy": _without_later_fields(to_dict(self.proxy), LATER_OF_PROXY),
             "data": _without_later_fields(to_dict(self.data), LATER_OF_DATA),
             "content": self.content,
@@ -59,6 +60,11 @@ class TrainingJob:
             "split": self.split,
         }
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def plain_topology(topology: Genotype | str) -> dict[str, Any] | str:
+    """A topology as JSON takes it."""
+    return topology if isinstance(topology, str) else topology.to_dict()
 
 
 def _without_later_fields(fields: dict[str, Any], later: dict[str, Any]) -> dict[str, Any]:

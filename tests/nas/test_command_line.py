@@ -127,20 +127,21 @@ def test_extend_and_rerun_say_what_they_take(finished, in_process, arguments, me
 @pytest.mark.usefixtures("one_ray")
 def test_the_best_are_trained_in_full_once_and_scored_on_the_test_split(finished, tmp_path, in_process):
     run_dir = Path(shutil.copytree(finished[0], tmp_path / "copy"))
-    command = ("retrain", run_dir, "--top", 1, "--seeds", 2, "--longer", 0.5, "--workers", 2)
+    command = ("retrain", run_dir, "--top", 1, "--seeds", 2, "--longer", 0.5, "--workers", 2, "--neck", "efm")
     status, shown, errors = in_process(*command)
     assert status == 0, errors
-    assert "8 trainings, 8 of them to do" in shown
+    assert "10 trainings, 10 of them to do" in shown
     record = json.loads((run_dir / "final" / "final.json").read_text())
     assert record["steps"] == 4
     assert {entry["group"] for entry in record["standings"]} == {"found", "known", "random"}
-    assert [len(entry["AP"]) for entry in record["standings"]] == [2] * 4
+    assert [len(entry["AP"]) for entry in record["standings"]] == [2] * 5
+    assert [entry["genotype"] for entry in record["standings"] if entry["neck"] == "efm"] == ["efm"]
     assert {path.name for path in (run_dir / "final").glob("*.png")} == {"final.png", "found_1.png"}
     lines = [json.loads(line) for line in (run_dir / "final" / "trainings.jsonl").read_text().splitlines()]
     assert {line["split"] for line in lines} == {"test"}
 
     status, shown, _ = in_process(*command)
-    assert (status, "8 trainings, 0 of them to do" in shown) == (0, True)
+    assert (status, "10 trainings, 0 of them to do" in shown) == (0, True)
     assert in_process("report", run_dir)[0] == 0
     assert "scored on the test split" in (run_dir / "report" / "index.html").read_text()
 

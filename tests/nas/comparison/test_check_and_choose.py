@@ -20,12 +20,12 @@ from tests.support.made_up_trainings import CONFIG, filled, metrics, plan
 def score_by(noise: float, spread: float = 5.0, *, only: int | None = None):
     """AP as the neck's truth and noise say; with `only`, the truth is told from so many steps on."""
     plans = plan()
-    truth = {neck.genotype.fingerprint: 20 + spread * index for index, neck in enumerate(plans.necks)}
+    truth = {neck.topology.fingerprint: 20 + spread * index for index, neck in enumerate(plans.necks)}
 
     def score(job: TrainingJob) -> Result:
-        rng = random.Random(f"{job.genotype.fingerprint} {job.proxy.steps} {job.seed}")
+        rng = random.Random(f"{job.topology.fingerprint} {job.proxy.steps} {job.seed}")
         told = only is None or job.proxy.steps >= only
-        value = truth[job.genotype.fingerprint] if told else 40.0
+        value = truth[job.topology.fingerprint] if told else 40.0
         return Result(metrics(value + rng.gauss(0, noise), job.proxy.steps / 10))
 
     return score
@@ -53,7 +53,7 @@ def test_a_neck_that_failed_is_left_out_and_named(tmp_path):
     good = score_by(0.5)
 
     def score(job: TrainingJob) -> Result:
-        failed = job.genotype == victim.genotype and job.seed == 3 and job.proxy.steps == 100
+        failed = job.topology == victim.topology and job.seed == 3 and job.proxy.steps == 100
         return Result(None, "loss is nan") if failed else good(job)
 
     result = check(plan(), filled(tmp_path, plan().jobs(), score))
@@ -75,7 +75,7 @@ def test_the_long_training_has_no_warm_start():
 def test_necks_are_all_known_ones_and_different_random_ones():
     necks = diverse_necks(CONFIG, 18, (NasFpnSpace(), PyramidSpace()))
     assert [neck.label for neck in necks[: len(KNOWN)]] == list(KNOWN)
-    assert len({neck.genotype.fingerprint for neck in necks}) == 18
+    assert len({neck.topology.fingerprint for neck in necks}) == 18
     assert necks == diverse_necks(CONFIG, 18, (NasFpnSpace(), PyramidSpace()))
     assert necks != diverse_necks(replace(CONFIG, seed=1), 18, (NasFpnSpace(), PyramidSpace()))
 

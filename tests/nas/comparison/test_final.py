@@ -9,11 +9,13 @@ from dataclasses import replace
 import pytest
 from scipy.stats import t
 
-from nas.comparison.final import MACS_TOLERANCE, _at_goal, contenders, final_jobs, margin, off_goal, sized, standings
+from nas.comparison.equal_cost import Contender, at_goal, sized
+from nas.comparison.final import MACS_TOLERANCE, contenders, final_jobs, margin, off_goal, standings
 from nas.comparison.necks import NamedNeck, diverse_necks
 from nas.comparison.training_job import Result
 from nas.data.config import DataConfig, SignsConfig
 from nas.errors import UserError
+from nas.search.confirmation import ConfirmConfig
 from nas.search.records import Candidate, Trial
 from search_space import KNOWN, known_genotype
 from tests.support.made_up_trainings import CONFIG, filled, metrics
@@ -22,7 +24,7 @@ from tests.support.made_up_trainings import CONFIG, filled, metrics
 def trial(number: int, origin: str, neck: NamedNeck, reward: float | None, state: str = "complete") -> Trial:
     return Trial(
         number=number,
-        candidate=Candidate(origin=origin, genotype=neck.genotype),
+        candidate=Candidate(origin=origin, genotype=neck.topology),
         state=state,
         reward=reward,
         metrics={},
@@ -45,7 +47,7 @@ def trials() -> list[Trial]:
 
 
 def test_the_best_of_each_kind_stand_and_none_twice(trials):
-    chosen = contenders(trials, 2)
+    chosen = contenders(CONFIG, trials, 2)
     assert {neck.label for neck in chosen if neck.group == "known"} == set(list(KNOWN)[:3])
     assert [neck.label for neck in chosen if neck.group != "known"] == [
         "found 1 (trial 30)",
@@ -55,9 +57,22 @@ def test_the_best_of_each_kind_stand_and_none_twice(trials):
     ]
 
 
+def test_the_answer_of_the_confirmation_comes_before_what_was_observed_higher(trials):
+    config = replace(CONFIG, confirm=ConfirmConfig(trainings=8, found=3, known=1))
+    necks = {one.number: NamedNeck("", "", one.candidate.genotype) for one in trials}
+    rewards = {30: (31, 30), 13: (20, 21), 12: (80, 81), 2: (12, 12)}
+    again = [
+        trial(100 + 2 * number + index, f"confirm:{number}", necks[number], reward)
+        for number, own in rewards.items()
+        for index, reward in enumerate(own)
+    ]
+    labels = [neck.label for neck in contenders(config, [*trials, *again], 4) if neck.group == "found"]
+    assert labels == ["found 1 (trial 12)", "found 2 (trial 30)", "found 3 (trial 13)", "found 4 (trial 11)"]
+
+
 def test_a_search_without_a_finished_candidate_is_a_clear_error(trials):
     with pytest.raises(UserError, match="no finished candidate of its own"):
-        contenders([one for one in trials if one.candidate.is_known], 2)
+        contenders(CONFIG, [one for one in trials if one.candidate.is_known], 2)
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +99,28 @@ def test_necks_that_join_later_do_not_move_the_goal(config):
     assert entries[:3] == sized(config, necks)
     assert sized(config, [*necks, *more])[:3] != entries[:3]
     assert all(entry.channels < config.proxy.neck.channels for entry in entries[3:])
+
+
+@pytest.mark.parametrize("name", ["efm", "asff", "balanced_fpn", "nas_fpn@mmdet"])
+def test_a_neck_by_name_gets_the_width_of_equal_multiply_adds(config, name):
+    necks = [NamedNeck(known, "known", known_genotype(known)) for known in ("fpn", "bifpn", "nas_fpn")]
+    entries = sized(config, [*necks, NamedNeck(name, "known", name)], goal_of=necks)
+    goal = statistics.median(entry.macs for entry in sized(config, necks, same_width=True))
+    assert abs(entries[-1].macs - goal) <= MACS_TOLERANCE * goal
+
+
+def test_widths_that_a_neck_cannot_have_are_passed_over(config):
+    """MLFPN has 8 TUMs, so its width is a multiple of 16."""
+    entry = sized(config, [NamedNeck("mlfpn", "known", "mlfpn"), NamedNeck("fpn", "known", known_genotype("fpn"))])[0]
+    assert entry.channels % 16 == 0
+    odd = replace(config, proxy=replace(config.proxy, neck=replace(config.proxy.neck, channels=34)))
+    with pytest.raises(UserError, match=r"mlfpn cannot be compared .* multiple of"):
+        sized(odd, [NamedNeck("mlfpn", "known", "mlfpn")], same_width=True)
+
+
+def test_a_neck_that_this_pyramid_cannot_have_is_one_line(config):
+    with pytest.raises(UserError, match=r"asff@yolov3 cannot be compared in this search: .* levels it takes"):
+        sized(config, [NamedNeck("asff@yolov3", "known", "asff@yolov3")])
 
 
 def test_a_neck_of_nothing_is_made_as_wide_as_it_takes(config):
@@ -136,4 +173,4 @@ def test_widths_are_searched_past_the_one_where_a_convolution_falls_away(start, 
         return macs.get(channels, channels / 2)
 
     neck = NamedNeck("fpn", "known", known_genotype("fpn"))
-    assert _at_goal(neck, costs, goal, start, 2).channels == expected
+    assert at_goal(Contender(neck, start, costs(neck, start)), costs, goal, 2).channels == expected

@@ -22,8 +22,8 @@ def made_up_trainings(monkeypatch):
         left = [job for job in jobs if store.get(job) is None]
         for index, job in enumerate(left):
             sees = job.proxy.steps >= 20
-            worth = int(job.genotype.fingerprint, 16) % 1000 / 20
-            drawn = random.Random(f"{job.genotype.fingerprint} {job.proxy.steps} {job.seed}")
+            worth = int(job.topology.fingerprint, 16) % 1000 / 20
+            drawn = random.Random(f"{job.topology.fingerprint} {job.proxy.steps} {job.seed}")
             ap = 20 + sees * worth + drawn.gauss(0, 0.3)
             seconds = float(job.proxy.steps)
             result = Result({"AP": ap, "seconds": seconds, "seconds/loss": seconds / 2})

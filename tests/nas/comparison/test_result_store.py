@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -38,13 +39,21 @@ def test_what_makes_another_training_makes_another_key():
     others = [
         replace(job, seed=job.seed + 1),
         replace(job, split="test"),
-        replace(job, genotype=CASES[1].genotype),
+        replace(job, topology=CASES[1].topology),
         replace(job, proxy=replace(job.proxy, steps=job.proxy.steps + 1)),
         replace(job, data=replace(job.data, root="elsewhere")),
         replace(job, content="other images"),
         replace(job, proxy=replace(job.proxy, threads=2)),
     ]
     assert len({job.key, *(other.key for other in others)}) == 8
+
+
+def test_a_neck_by_name_has_a_key_and_a_line_of_its_own(tmp_path):
+    jobs = [replace(plan().jobs()[0], topology=name) for name in ("efm", "asff")]
+    assert len({job.key for job in jobs}) == 2
+    store = filled(tmp_path, jobs, lambda job: Result({"AP": 1.0}))
+    assert [json.loads(line)["genotype"] for line in store.path.read_text().splitlines()] == ["efm", "asff"]
+    assert ResultStore(store.path).metrics(jobs[1]) == {"AP": 1.0}
 
 
 def test_names_do_not():
