@@ -51,7 +51,8 @@ class Proposers:
         """Origin of the next proposal; None when all have their number, or the budget is spent."""
         if self.budget.is_spent:
             return None
-        for origin, limit in ((RANDOM, self._config.random_trials), (SEARCH, self._config.trials)):
+        drawn = self._config.random_trials + self._config.more_random(self.budget)
+        for origin, limit in ((RANDOM, drawn), (SEARCH, self._config.trials)):
             if self.controllers[origin].num_proposed - self._filter.rejected(origin) < limit:
                 return origin
         return None

@@ -9,7 +9,7 @@ from pydantic.dataclasses import dataclass
 
 from nas.search.config import SearchConfig
 
-BEFORE: dict[str, Any] = {"confirm": {"trainings": 0}, "known_width": "same"}
+BEFORE: dict[str, Any] = {"confirm": {"trainings": 0}, "known_width": "same", "random_budget": "trials"}
 """Settings that older versions lacked, as those versions behaved."""
 
 

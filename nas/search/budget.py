@@ -48,6 +48,7 @@ class Budget:
     Args:
         gpus: of each trial.
         trainings: of the confirmation, for which time is set aside.
+        steps: of a whole training.
         trials: of the journal so far.
         clock: seconds, of which only differences count; None: the time of the trials alone, as for a search that is
             not running.
@@ -58,12 +59,15 @@ class Budget:
         config: BudgetConfig,
         gpus: float,
         trainings: int,
+        steps: int,
         trials: Iterable[Trial],
         clock: Callable[[], float] | None = time.monotonic,
     ) -> None:
         self._config = config
         self._gpus = gpus
         self._trainings = trainings
+        self._steps = steps
+        self._saved = 0
         self._busy = 0.0
         self._best: float | None = None
         self._latest: deque[float] = deque(maxlen=RECENT)
@@ -97,6 +101,11 @@ class Budget:
             return 0
         return int(max(0.0, min(limits) - self._trainings)) if limits else None
 
+    @property
+    def steps_saved(self) -> int:
+        """Training steps that rungs saved on random candidates."""
+        return self._saved
+
     def start(self) -> None:
         """Trials are in work from now on."""
         if self._clock is not None and self._start is None:
@@ -108,6 +117,8 @@ class Budget:
         if seconds is not None and trial.copied_from is None and seconds > 0:
             self._busy += seconds
             self._latest.append(seconds)
+        if trial.candidate.origin == RANDOM and trial.state == "stopped" and trial.copied_from is None:
+            self._saved += max(0, self._steps - int(trial.metrics.get("steps", self._steps)))
         if trial.candidate.origin in (SEARCH, RANDOM) and trial.reward is not None:
             self._best = trial.reward if self._best is None else max(self._best, trial.reward)
 

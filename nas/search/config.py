@@ -92,6 +92,10 @@ class SearchConfig:
     random_trials: Int = Field(default=8, ge=0, le=MAX_TRIALS)
     """Uniformly drawn candidates scored beside the search: its baseline."""
 
+    random_budget: Literal["steps", "trials"] = "steps"
+    """Meaning of `random_trials`. `steps`: whole trainings; the steps that rungs save on random candidates go into more of
+    them, so that the baseline has as many training steps as a search of so many trials. `trials`: candidates."""
+
     known: tuple[str, ...] = ("fpn", "pafpn", "bifpn", "nas_fpn", "pan", "quad_fpn")
     """Necks scored under the same task, for comparison: published ones by name, a genotype's JSON file, an exported
     directory, `RUN_DIR:TRIAL`, a name of `necks`, or a reference to a `Genotype` or a function of the levels."""
@@ -205,9 +209,13 @@ class SearchConfig:
         top."""
         return len(set(self.known)) + self.random_trials + self.trials
 
+    def more_random(self, budget: Budget) -> int:
+        """Random candidates beyond `random_trials` by what is known now; see `random_budget`."""
+        return budget.steps_saved // max(1, self.proxy.steps) if self.random_budget == "steps" else 0
+
     def budget_of(self, trials: Sequence[Trial], clock: Callable[[], float] | None = None) -> Budget:
         """Rest of the budget after these trials; see `Budget`."""
-        return Budget(self.budget, self.resources.gpus, self.confirm.trainings, trials, clock)
+        return Budget(self.budget, self.resources.gpus, self.confirm.trainings, self.proxy.steps, trials, clock)
 
     def planned_trials(self, budget: Budget, begun: int) -> int:
         """Trials that the search will have before its confirmation, by what is known now.
@@ -217,11 +225,11 @@ class SearchConfig:
         """
         if budget.is_spent:
             return max(begun, len(set(self.known)))
-        more = budget.more
-        return self.total_trials if more is None else min(self.total_trials, begun + more)
+        more, total = budget.more, self.total_trials + self.more_random(budget)
+        return total if more is None else min(total, begun + more)
 
 
-LAUNCH_FIELDS = ("trials", "budget", "confirm", "resources", "constraints", "track")
+LAUNCH_FIELDS = ("trials", "random_budget", "budget", "confirm", "resources", "constraints", "track")
 """Fields that a later start of the same search may change: longer, or on another machine; limits only upwards."""
 
 

@@ -14,6 +14,7 @@ import pytest
 from controllers import CONTROLLERS, Controller, Outcome
 from nas.configuration import ConfigError, from_dict, override, to_dict
 from nas.engine.scheduler import TrialScheduler
+from nas.results.summary import status
 from nas.runs.journal import Journal
 from nas.search.config import ControllerConfig, SearchConfig, SpaceConfig, build_space
 from nas.search.constraints import ConstraintConfig
@@ -276,3 +277,52 @@ def test_a_twin_took_no_steps_of_its_own(recorded, path):
     scheduler = twins(recorded, path)
     scheduler.complete(0, {"AP": 30.0, "steps": 400})
     assert [trial.metrics.get("steps") for trial in scheduler.journal.trials()] == [400, 0, None]
+
+
+STEPS = 40
+"""Of a whole training; the only rung is at a quarter."""
+
+
+def steps_by_origin(config: SearchConfig, path: Path, in_work: int = 3) -> dict[str, list[int]]:
+    """A search of which every second random candidate is stopped at the rung, `in_work` trials at once."""
+    scheduler = TrialScheduler(config, Journal(path, writable=True), lambda trial: None)
+    working: list[tuple[int, Candidate]] = []
+    while True:
+        while len(working) < in_work and (following := scheduler.next()) is not None:
+            working.append(following)
+        if not working:
+            break
+        number, candidate = working.pop(0)
+        stopped = candidate.origin == "random" and number % 2 == 0
+        scheduler.complete(number, {"AP": 9.0, "steps": STEPS // 4 if stopped else STEPS}, stopped=stopped)
+        assert scheduler.left >= len(working)
+    assert scheduler.left == 0
+    steps: dict[str, list[int]] = {"random": [], "search": []}
+    for trial in scheduler.journal.trials():
+        if not trial.candidate.is_known and trial.copied_from is None:
+            steps[trial.candidate.origin].append(trial.metrics["steps"])
+    return steps
+
+
+def baseline_config(directory: Path, **changes: Any) -> SearchConfig:
+    return toy_config(directory, milliseconds=STEPS, trials=30, random_trials=30, **changes)
+
+
+def test_the_random_baseline_takes_as_many_steps_as_the_search_though_rungs_end_its_candidates(tmp_path, path):
+    steps = steps_by_origin(baseline_config(tmp_path), path)
+    assert len(steps["search"]) <= 30 < len(steps["random"])
+    assert 29 * STEPS < sum(steps["random"]) <= 30 * STEPS
+
+
+def test_the_random_baseline_may_be_counted_in_candidates(tmp_path, path):
+    steps = steps_by_origin(baseline_config(tmp_path, random_budget="trials"), path)
+    assert len(steps["random"]) <= 30
+    assert sum(steps["random"]) < 20 * STEPS
+
+
+def test_a_search_whose_baseline_went_on_counts_it_when_it_is_taken_up_again(tmp_path, path):
+    config = baseline_config(tmp_path)
+    steps_by_origin(config, path)
+    again = TrialScheduler(config, Journal(path, writable=True), lambda trial: None)
+    assert (again.left, again.next()) == (0, None)
+    assert status(config, again.journal.trials(), live=False)["state"] == "finished"

@@ -31,6 +31,7 @@ def test_its_configuration_means_what_it_meant(run):
     config = run.read_config()
     assert (config.trials, config.random_trials, config.known) == (2, 1, ("fpn",))
     assert config.confirm.trainings == 0
+    assert config.random_budget == "trials"
     assert config.known_width == config.candidate_width == "same"
     assert (config.inherit.is_on, config.proxy.precision) == (False, "fp32")
 
