@@ -93,8 +93,8 @@ class SearchConfig:
     """Uniformly drawn candidates scored beside the search: its baseline."""
 
     random_budget: Literal["steps", "trials"] = "steps"
-    """Meaning of `random_trials`. `steps`: whole trainings; the steps that rungs save on random candidates go into more of
-    them, so that the baseline has as many training steps as a search of so many trials. `trials`: candidates."""
+    """What `random_trials` counts. `steps`: whole trainings; the steps that rungs save on random candidates go into more
+    of them, so that the baseline has as many training steps as a search of so many trials. `trials`: candidates."""
 
     known: tuple[str, ...] = ("fpn", "pafpn", "bifpn", "nas_fpn", "pan", "quad_fpn")
     """Necks scored under the same task, for comparison: published ones by name, a genotype's JSON file, an exported
