@@ -93,7 +93,7 @@ class SearchConfig:
     """Uniformly drawn candidates scored beside the search: its baseline."""
 
     random_budget: Literal["steps", "trials"] = "steps"
-    """What `random_trials` counts. `steps`: whole trainings; the steps that rungs save on random candidates go into more
+    """What `random_trials` counts. `steps`: whole trainings; steps that rungs save on random candidates go into more
     of them, so that the baseline has as many training steps as a search of so many trials. `trials`: candidates."""
 
     known: tuple[str, ...] = ("fpn", "pafpn", "bifpn", "nas_fpn", "pan", "quad_fpn")
