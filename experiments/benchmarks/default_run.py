@@ -2,7 +2,8 @@
 
 For every seed: the search, as `nasfpn search` runs it, then the neck that it answers with and the best known neck, each
 trained again with fresh seeds, at the same multiply-adds, and scored on the reward images and on the test images. A
-search that was stopped goes on, and what was trained is kept in --out.
+search that was stopped goes on, and what was trained is kept in --out. With --as-observed the best necks are judged as
+they were observed, as if nothing had been confirmed.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ from nas.results.labels import neck_name
 from nas.runs.journal import open_journal
 from nas.runs.run_directory import RunDirectory
 from nas.search.config import SearchConfig, data_of
+from nas.search.confirmation import Verdict
 from nas.search.records import Trial
+from nas.search.standings import best, best_found, known_necks
 
 FRESH = 1_000_000_000
 """First of the fresh seeds; those of a search's trials are smaller."""
@@ -41,12 +44,26 @@ SPLITS: tuple[Split, ...] = ("reward", "test")
 
 
 @dataclass(frozen=True)
+class Claim:
+    """The confirmation's own words on its answer; `made` is whether it says that the neck is better."""
+
+    made: bool
+    probability: float
+    gain: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.gain:+.1f} ({self.low:+.1f} .. {self.high:+.1f}) | {self.probability:.0%}"
+
+
+@dataclass(frozen=True)
 class Judged:
     """A search and its answer.
 
     Args:
         minutes: of the search alone; None where it was stopped in between.
-        probability, gain, low, high: as the search's own confirmation says.
+        claim: None for necks as they were observed.
         found, known: AP with fresh seeds, by split.
         torch: version of PyTorch that the search began with.
     """
@@ -55,11 +72,7 @@ class Judged:
     winner: str
     known_neck: str
     minutes: float | None
-    probability: float
-    claimed: bool
-    gain: float
-    low: float
-    high: float
+    claim: Claim | None
     found: dict[Split, list[float]]
     known: dict[Split, list[float]]
     genotype: str
@@ -83,8 +96,10 @@ class Judged:
     @property
     def is_refuted(self) -> bool:
         """True if a claim was made, and the intervals of the claim and of the fresh seeds do not meet."""
+        if self.claim is None or not self.claim.made:
+            return False
         gain, margin = self.fresh_gain("reward"), self.fresh_margin("reward")
-        return self.claimed and (gain + margin < self.low or gain - margin > self.high)
+        return gain + margin < self.claim.low or gain - margin > self.claim.high
 
 
 def main() -> None:
@@ -92,6 +107,7 @@ def main() -> None:
     parser.add_argument("--experiment", default="experiments.signs:search")
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(10)), help="of the searches")
     parser.add_argument("--fresh", type=int, default=4, help="trainings that judge each neck")
+    parser.add_argument("--as-observed", action="store_true", help="judge the best observed, not the confirmed answer")
     parser.add_argument("--set", action="append", default=[], help="settings of the search")
     parser.add_argument("--out", type=Path, default=Path("runs/default_run"))
     parser.add_argument("--name", default="default_run", help="of the result")
@@ -101,7 +117,7 @@ def main() -> None:
     for seed in arguments.seeds:
         settings = [*arguments.set, f"seed={seed}"]
         run = searched(arguments.experiment, settings, arguments.out / f"seed_{seed}")
-        judged.append(judge(run, arguments.fresh, arguments.out))
+        judged.append(judge(run, arguments.fresh, arguments.out, as_observed=arguments.as_observed))
         write_result(
             arguments.name,
             f"Does `{arguments.experiment}` find a better neck?",
@@ -127,15 +143,20 @@ def _minutes_file(directory: Path) -> Path:
     return directory.with_suffix(".minutes.json")
 
 
-def judge(run: RunDirectory, fresh: int, out: Path) -> Judged:
-    config = run.read_config()
-    verdict = verdict_of(config, open_journal(run).trials())
-    if verdict is None:
-        raise SystemExit(f"{run.path} has no confirmed answer")
+def judge(run: RunDirectory, fresh: int, out: Path, *, as_observed: bool) -> Judged:
+    config, trials = run.read_config(), open_journal(run).trials()
+    verdict = None if as_observed else verdict_of(config, trials)
+    found, known = (
+        (best_found(trials), best(known_necks(trials)))
+        if verdict is None
+        else (verdict.best_found.trial, verdict.best_known.trial)
+    )
+    if found is None or known is None or (verdict is None and not as_observed):
+        raise SystemExit(f"{run.path} has no answer yet")
     content = content_of(config)
     jobs = {
-        (name, split): _jobs(config, standing.trial, split, fresh, content)
-        for name, standing in (("found", verdict.best_found), ("known", verdict.best_known))
+        (name, split): _jobs(config, trial, split, fresh, content)
+        for name, trial in (("found", found), ("known", known))
         for split in SPLITS
     }
     store = train([job for own in jobs.values() for job in own], config.resources, out, None)
@@ -143,19 +164,19 @@ def judge(run: RunDirectory, fresh: int, out: Path) -> Judged:
     minutes = _minutes_file(run.path)
     return Judged(
         seed=config.seed,
-        winner=neck_name(config, verdict.best_found.trial),
-        known_neck=neck_name(config, verdict.best_known.trial),
+        winner=neck_name(config, found),
+        known_neck=neck_name(config, known),
         minutes=json.loads(minutes.read_text()) if minutes.exists() else None,
-        probability=verdict.probability,
-        claimed=verdict.is_better,
-        gain=verdict.gain,
-        low=verdict.gain_low,
-        high=verdict.gain_high,
+        claim=None if verdict is None else _claim(verdict),
         found={split: aps["found", split] for split in SPLITS},
         known={split: aps["known", split] for split in SPLITS},
-        genotype=verdict.best_found.trial.candidate.genotype.to_json(indent=None),
+        genotype=found.candidate.genotype.to_json(indent=None),
         torch=str(json.loads(run.config_file.read_text())["environment"]["torch"]),
     )
+
+
+def _claim(verdict: Verdict) -> Claim:
+    return Claim(verdict.is_better, verdict.probability, verdict.gain, verdict.gain_low, verdict.gain_high)
 
 
 def _jobs(config: SearchConfig, trial: Trial, split: Split, fresh: int, content: str) -> list[TrainingJob]:
@@ -176,12 +197,13 @@ def report(judged: Sequence[Judged]) -> str:
     ]
     lines += [
         f"| {row.seed} | {'-' if row.minutes is None else f'{row.minutes:.1f}'} | {row.winner} | {row.known_neck} | "
-        f"{row.gain:+.1f} ({row.low:+.1f} .. {row.high:+.1f}) | {row.probability:.0%} | "
+        f"{row.claim or '- | -'} | "
         + " | ".join(f"{row.fresh_gain(split):+.1f} ± {row.fresh_margin(split):.1f}" for split in SPLITS)
         + " |"
         for row in judged
     ]
-    better, claims = sum(row.is_better for row in judged), [row for row in judged if row.claimed]
+    better = sum(row.is_better for row in judged)
+    claims = [row for row in judged if row.claim is not None and row.claim.made]
     lines += [
         "",
         f"Better by more than {WANTED_GAIN} AP by fresh seeds, whether the search claims it or not: {better} of "
