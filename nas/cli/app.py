@@ -14,7 +14,7 @@ from nas.terminal import log_to_standard_error
 
 PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "Search": (searches.search, searches.extend, searches.retrain, searches.rerun, searches.submit),
-    "Look and take along": (results.status, results.report, results.dashboard, results.describe, results.export),
+    "Results": (results.status, results.report, results.dashboard, results.describe, results.export),
     "Detectors": (detectors.train, detectors.evaluate, detectors.predict, detectors.convert),
 }
 GROUPS = {"data": data.app, "proxy": proxy.app}
@@ -63,7 +63,7 @@ def _options(
 
 
 def run(app: typer.Typer) -> None:
-    """Run a command line with the arguments of this process; how it ends, see `ending`."""
+    """Run a command line with the arguments of this process. `ending` says how it ends."""
     log_to_standard_error()
     with ending():
         app()

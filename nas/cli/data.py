@@ -12,10 +12,10 @@ app = typer.Typer(help="Make, convert and check data sets in COCO format.", no_a
 
 @app.command("make")
 def data_make(
-    name: Annotated[str, typer.Argument(help="An embedded data set: signs.")],
-    root: Annotated[Path | None, typer.Option(help="Where to write it; default data/NAME.")] = None,
+    name: Annotated[str, typer.Argument(help="Name of the embedded data set: signs.")],
+    root: Annotated[Path | None, typer.Option(help="Directory to write; default: data/NAME.")] = None,
     set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Its size and seed, such as train=2000.")
+        list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Set its size or seed, such as train=2000.")
     ] = None,
 ) -> None:
     """Write an embedded data set as PNG files and COCO annotations."""
@@ -26,11 +26,11 @@ def data_make(
 
 @app.command("convert")
 def data_convert(
-    format_: Annotated[str, typer.Argument(metavar="FORMAT", help="yolo or voc.")],
-    source: Annotated[Path, typer.Argument(metavar="DIR", help="The data set, or YOLO's YAML file.")],
+    format_: Annotated[str, typer.Argument(metavar="FORMAT", help="Format of the data set: yolo or voc.")],
+    source: Annotated[Path, typer.Argument(metavar="DIR", help="Directory of the data set, or YOLO's YAML file.")],
     output: Annotated[Path, typer.Option(help="Directory to write; new or empty.")],
 ) -> None:
-    """Write a data set for YOLO or of Pascal VOC in COCO format, and check it (extra: convert)."""
+    """Convert a YOLO or Pascal VOC data set to COCO format, and check it (extra: convert)."""
     from nas.commands.data import convert
 
     convert(format_, source, output)
@@ -38,13 +38,15 @@ def data_convert(
 
 @app.command("check")
 def data_check(
-    target: Annotated[str, typer.Argument(help="A data set's directory, a run directory, or module:function.")],
+    target: Annotated[
+        str, typer.Argument(help="Directory of a data set, a run directory, or an experiment (module:function).")
+    ],
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="FIELD=VALUE", help="Where the splits are, such as train.images=train2017."),
+        typer.Option("--set", metavar="FIELD=VALUE", help="Set where the splits are, such as train.images=train2017."),
     ] = None,
 ) -> None:
-    """Open every image and annotation of a data set and list what is wrong; exit status 1 if there are errors."""
+    """Open every image and annotation of a data set and list the faults; exit status 1 if there are errors."""
     from nas.commands.data import check
 
     check(target, list(set_ or []))

@@ -28,23 +28,25 @@ def train(
     experiment: Annotated[str, typer.Argument(help="module:function or file.py:function that returns a TrainConfig.")],
     run_dir: Annotated[
         Path,
-        typer.Option(help="The one directory that the training writes to; used again, it goes on."),
+        typer.Option(help="Directory that the training writes to; given again, the training continues."),
     ],
     neck: Annotated[
         str | None,
         typer.Option(
-            help="A known neck, RUN_DIR (the best found), RUN_DIR:NUMBER (a trial), what nasfpn export wrote, or a "
-            "genotype's JSON file."
+            help="Neck: a known neck's name, RUN_DIR (the best found), RUN_DIR:NUMBER (a trial), an export, "
+            "or a genotype's JSON file."
         ),
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
-    processes: Annotated[int | None, typer.Option(help="Processes (GPUs, where there are any) that train.")] = None,
+    processes: Annotated[
+        int | None, typer.Option(help="Number of processes that train, one per GPU if there are GPUs.")
+    ] = None,
     set_: TrainAssignments = None,
     address: Annotated[str | None, typer.Option(help=ADDRESS)] = None,
     track: Track = None,
     tensorboard: TensorBoard = False,
 ) -> None:
-    """Train a detector in full; ends with one that nasfpn evaluate and nasfpn export take."""
+    """Train a detector in full; saves it for nasfpn evaluate, predict and export."""
     from nas.commands.train import train as run
 
     wishes = {"neck.name": neck, "epochs": epochs, "resources.processes": processes}
@@ -54,31 +56,35 @@ def train(
 
 def evaluate(
     detector: DetectorDir,
-    annotations: Annotated[Path, typer.Option(help="COCO instances file with the detector's categories.")],
-    images: Annotated[Path, typer.Option(help="Folder that its file names are relative to.")],
-    out: Annotated[Path | None, typer.Option(help="Directory to write; default DETECTOR_DIR/evaluation.")] = None,
+    annotations: Annotated[Path, typer.Option(help="COCO instances file of the images.")],
+    images: Annotated[
+        Path, typer.Option(help="Folder of the images; file names in the annotations are relative to it.")
+    ],
+    out: Annotated[Path | None, typer.Option(help="Directory to write; default: DETECTOR_DIR/evaluation.")] = None,
     exit_: Annotated[
-        int | None, typer.Option("--exit", metavar="R", help="Stop after R repeats (anytime detectors).")
+        int | None, typer.Option("--exit", metavar="R", help="Stop after R repeats of the neck (anytime detectors).")
     ] = None,
     exits: Annotated[bool, typer.Option("--exits", help="Score every exit: AP against multiply-adds.")] = False,
     size: ImageSize = None,
     batch_size: BatchSize = 8,
     resize: Resize = "letterbox",
-    scorer: Annotated[str, typer.Option(help="pycocotools, or faster_coco_eval.")] = "pycocotools",
+    scorer: Annotated[
+        str, typer.Option(help="Package that computes AP: pycocotools or faster_coco_eval.")
+    ] = "pycocotools",
     device: Device = "auto",
-    pictures: Annotated[int, typer.Option(help="Images to draw detections on; 0 for none.")] = 4,
+    pictures: Annotated[int, typer.Option(help="Number of images to draw detections on; 0 for none.")] = 4,
     min_score: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="Lowest score of the detections that are drawn.")
+        float, typer.Option(min=0.0, max=1.0, help="Lowest score of a detection that is drawn.")
     ] = 0.3,
     allow_outside: Annotated[
-        bool, typer.Option("--allow-outside", help="File names may lead out of the image folder.")
+        bool, typer.Option("--allow-outside", help="Allow file names that lead out of the image folder.")
     ] = False,
     value_range: ValueRange = None,
     max_pixels: MaxPixels = None,
 ) -> None:
-    """COCO AP of a saved detector, in all and by class; detections in COCO's format; pictures of some.
+    """Measure the COCO AP of a saved detector, overall and per class; write detections and some pictures.
 
-    An image is taken as stored if that has the annotated size, else turned as its EXIF orientation says.
+    An image is read as stored if its size is the annotated one, and rotated by its EXIF orientation otherwise.
     """
     from nas.commands.evaluate import evaluate_detector
 
@@ -105,18 +111,20 @@ def predict(
     detector: DetectorDir,
     images: Annotated[list[Path], typer.Argument(help="Image files, and directories with images at any depth.")],
     out: Annotated[Path, typer.Option(help="Directory to write.")],
-    min_score: Annotated[float, typer.Option(min=0.0, max=1.0, help="Lowest score of detections that count.")] = 0.3,
+    min_score: Annotated[float, typer.Option(min=0.0, max=1.0, help="Lowest score of a detection that is kept.")] = 0.3,
     size: ImageSize = None,
     batch_size: BatchSize = 8,
     resize: Resize = "letterbox",
     device: Device = "auto",
-    pictures: Annotated[bool, typer.Option("--pictures/--no-pictures", help="Draw detections on images.")] = True,
+    pictures: Annotated[
+        bool, typer.Option("--pictures/--no-pictures", help="Draw the detections on the images.")
+    ] = True,
     value_range: ValueRange = None,
     max_pixels: MaxPixels = None,
 ) -> None:
-    """Detections in images without annotations: a line per image, pictures, and JSON in COCO's formats.
+    """Detect objects in images without annotations; writes pictures, and JSON files in COCO's formats.
 
-    Images are turned as their EXIF orientation says. Exit status 1 if files could not be read.
+    Images are rotated by their EXIF orientation. Exit status 1 if files could not be read.
     """
     from nas.commands.predict import predict_images
 
@@ -136,19 +144,19 @@ def predict(
 
 def convert(
     state_dict: Annotated[Path, typer.Argument(metavar="STATE_DICT", help="A .pth, .pt or .safetensors file.")],
-    source: Annotated[str, typer.Option(help="Where it comes from: mmdet, torchvision or effdet.")],
-    annotations: Annotated[Path, typer.Option(help="COCO file whose categories it was trained on.")],
+    source: Annotated[str, typer.Option(help="Origin of the weights: mmdet, torchvision or effdet.")],
+    annotations: Annotated[Path, typer.Option(help="COCO file with the categories that the detector was trained on.")],
     output: Annotated[Path, typer.Option(help="Directory to write; new or empty.")],
     size: Annotated[int, typer.Option(help="Longer side of the images in pixels.")] = 1024,
     norm_eps: Annotated[
         float | None,
-        typer.Option(help="Of its batch norms, default 1e-5; 0 for torchvision's first COCO weights."),
+        typer.Option(help="Epsilon of the batch norms; default: 1e-5. 0 for torchvision's first COCO weights."),
     ] = None,
     extra_relu: Annotated[
         bool, typer.Option("--extra-relu", help="The neck has mmdetection's relu_before_extra_convs.")
     ] = False,
 ) -> None:
-    """Make a saved detector of a public RetinaNet's weights. Files are read without running what code they hold."""
+    """Convert the weights of a public RetinaNet to a saved detector. Code in the file is never run."""
     from nas.commands.convert import convert_detector
 
     convert_detector(state_dict, source, annotations, output, size=size, norm_eps=norm_eps, extra_relu=extra_relu)

@@ -1,4 +1,4 @@
-"""End of a command: one line and an exit status, for whatever stops it."""
+"""End of a command: one line and an exit status, whatever stopped it."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from search_space import GenotypeError
 from search_space.files import FileError
 
 USER_ERROR = 2
-"""Exit status for what users can mend; typer's, too, for wrong options."""
+"""Exit status of errors that users can fix; typer uses it for wrong options as well."""
 
 
 class Commands(TyperGroup):
-    """Takes Ctrl-C and signals before typer does, whose status is the same for all of them."""
+    """Command group that handles Ctrl-C and signals before typer, which would end all of them with one status."""
 
     def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]
         try:
@@ -31,17 +31,17 @@ class Commands(TyperGroup):
 
 
 def stopped() -> UserError:
-    """The error of a command that was stopped where nothing says more about it."""
+    """Error of a command that was stopped and has nothing more specific to say."""
     return interruption.ended(
-        f"stopped by {interruption.cause()}; what was finished is kept: run the same command again to go on"
+        f"stopped by {interruption.cause()}; finished work is kept: run the same command again to go on"
     )
 
 
 @contextmanager
 def ending() -> Iterator[None]:
-    """Signals are listened to; what users can mend is one line on standard error and exit status 2.
+    """Context that handles signals, and turns errors that users can fix into one line and exit status 2.
 
-    A signal's exit status is 128 and its number: 130 for Ctrl-C, 143 for SIGTERM.
+    The exit status of a signal is 128 plus its number: 130 for Ctrl-C, 143 for SIGTERM.
     """
     with interruption.listening():
         try:

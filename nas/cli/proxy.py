@@ -9,14 +9,16 @@ import typer
 
 from nas.cli.options import ADDRESS, Assignments
 
-app = typer.Typer(help="Is the short training true, and how short may it be?", no_args_is_help=True)
+app = typer.Typer(help="Measure how well the proxy task ranks necks, and how short it may be.", no_args_is_help=True)
 
 Experiment = Annotated[str, typer.Argument(help="module:function or file.py:function that returns a SearchConfig.")]
-Out = Annotated[Path, typer.Option(help="Directory for the results; used again, it goes on.")]
-Necks = Annotated[int, typer.Option(help="Necks to rank: all known ones, the rest random ones of the search space.")]
+Out = Annotated[Path, typer.Option(help="Directory for the results; given again, the command continues there.")]
+Necks = Annotated[
+    int, typer.Option(help="Number of necks to rank: all known necks, then random ones from the search space.")
+]
 Seeds = Annotated[int, typer.Option(help="Proxy trainings of each neck.")]
 LongSeeds = Annotated[int, typer.Option(help="Long trainings of each neck.")]
-Longer = Annotated[float, typer.Option(help="Steps of the long training, in trainings of the proxy.")]
+Longer = Annotated[float, typer.Option(help="Length of the long training, as a multiple of the proxy task's.")]
 Address = Annotated[str | None, typer.Option(help=ADDRESS)]
 
 
@@ -31,7 +33,7 @@ def check(
     set_: Assignments = None,
     address: Address = None,
 ) -> None:
-    """Measure noise, spread, time and rank correlation of a proxy task with a training ten times longer."""
+    """Measure the noise and time of a proxy task, and how well it ranks necks compared with a long training."""
     from nas.commands.proxy import Effort, check_proxy
 
     check_proxy(experiment, out, set_ or [], Effort(necks, seeds, long_seeds, longer), address)
@@ -43,7 +45,7 @@ def choose(
     out: Out,
     vary: Annotated[
         list[str] | None,
-        typer.Option(metavar="FIELD=VALUE,VALUE", help="Settings to try, all combinations; default: fewer steps."),
+        typer.Option(metavar="FIELD=VALUE,VALUE", help="Settings to try, in all combinations; default: fewer steps."),
     ] = None,
     necks: Necks = 17,
     seeds: Seeds = 2,
@@ -52,7 +54,7 @@ def choose(
     set_: Assignments = None,
     address: Address = None,
 ) -> None:
-    """Try cheaper settings of a proxy task and recommend the cheapest that ranks as the long training does."""
+    """Try cheaper settings of a proxy task; recommend the cheapest one that ranks necks like the long training."""
     from nas.commands.proxy import Effort, choose_proxy
 
     choose_proxy(experiment, out, set_ or [], vary or [], Effort(necks, seeds, long_seeds, longer), address)

@@ -11,8 +11,10 @@ from nas.cli.options import RunDir
 from nas.errors import UserError
 
 
-def status(run_dir: RunDir, as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False) -> None:
-    """How far a search is and what is best so far; works while it runs."""
+def status(
+    run_dir: RunDir, as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False
+) -> None:
+    """Show the progress of a search and its best necks so far; works while it runs."""
     from nas.commands.runs import show_status
 
     show_status(run_dir, as_json)
@@ -27,7 +29,7 @@ def report(run_dir: RunDir) -> None:
 
 def dashboard(
     run_dir: RunDir,
-    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 lets other machines in.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 also serves other machines.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on.")] = 8080,
 ) -> None:
     """Open a search in Optuna's dashboard (extra: dashboard); works while it runs."""
@@ -44,26 +46,34 @@ def describe(
             "RUN_DIR:NUMBER (a trial)."
         ),
     ] = None,
-    picture: Annotated[Path | None, typer.Option("--draw", metavar="FILE", help="Draw it: .svg, .png or .pdf.")] = None,
-    other: Annotated[str | None, typer.Option("--compare", metavar="NECK", help="What differs from that one.")] = None,
-    table: Annotated[bool, typer.Option("--table", help="Compare what all nine designs cost.")] = False,
+    picture: Annotated[
+        Path | None, typer.Option("--draw", metavar="FILE", help="Draw the neck to a .svg, .png or .pdf file.")
+    ] = None,
+    other: Annotated[
+        str | None, typer.Option("--compare", metavar="NECK", help="Show the differences from another neck.")
+    ] = None,
+    table: Annotated[bool, typer.Option("--table", help="Compare the costs of all nine designs.")] = False,
     backbone: Annotated[
-        str | None, typer.Option(help="Backbone of the detector; default: the search's, else resnet50.")
+        str | None, typer.Option(help="Backbone of the detector; default: the search's, or else resnet50.")
     ] = None,
     channels: Annotated[
-        int | None, typer.Option(help="Channels of neck and head; default: the trial's, else 256.")
+        int | None, typer.Option(help="Channels of neck and head; default: the trial's, or else 256.")
     ] = None,
     repeats: Annotated[
-        int | None, typer.Option(help="Default: the search's, else 7 for nas_fpn, 3 for bifpn, 1 for others.")
+        int | None,
+        typer.Option(
+            help="Repeats of the neck; default: the search's, or else 7 for nas_fpn, 3 for bifpn, 1 for others."
+        ),
     ] = None,
     size: Annotated[
-        int | None, typer.Option(help="Side of the square image in pixels; default: the search's, else 640.")
+        int | None, typer.Option(help="Side of the square image in pixels; default: the search's, or else 640.")
     ] = None,
     classes: Annotated[
-        int | None, typer.Option(help="Default: the search's, else 90, as the papers count COCO (its category ids).")
+        int | None,
+        typer.Option(help="Number of classes; default: the search's, or else 90, as the papers count COCO's ids."),
     ] = None,
 ) -> None:
-    """Cells, parameters and multiply-adds of a neck, alone and in a RetinaNet; its picture; two necks side by side."""
+    """Show the cells, parameters and multiply-adds of a neck, alone and in a RetinaNet; draw it; compare two necks."""
     from nas.detection.without_compiler import defer_compiler
 
     defer_compiler()
@@ -72,16 +82,16 @@ def describe(
 
     wishes = Wishes(backbone, channels, repeats, size, classes)
     if table == (neck is not None):
-        raise UserError("name one neck, or ask for the --table of all")
+        raise UserError("give either the name of a neck or --table, not both")
     if table and (picture is not None or other is not None):
-        raise UserError("--table is of all designs; --draw and --compare want one neck")
+        raise UserError("--table shows all designs; --draw and --compare need the name of one neck instead")
     if table and repeats is not None:
-        raise UserError("--table has the usual repeats of each design; leave --repeats out")
+        raise UserError("--table uses the usual repeats of each design; leave out --repeats")
     if neck is None:
         describe_all(wishes)
         return
     if other is not None and picture is not None:
-        raise UserError("--draw is for one neck; draw the two of --compare one by one")
+        raise UserError("--draw takes one neck; leave out --compare, and draw each neck by itself")
     if other is None:
         describe_neck(neck, wishes, picture)
     else:
@@ -92,19 +102,19 @@ def export(
     source: Annotated[
         str,
         typer.Argument(
-            help="RUN_DIR of a search (the best found) or RUN_DIR:NUMBER (a trial), an exported neck, or a saved "
+            help="RUN_DIR (the best found neck of a search), RUN_DIR:NUMBER (a trial), an exported neck, or a saved "
             "detector (nasfpn train)."
         ),
     ],
     output: Annotated[Path, typer.Option(help="Directory to write; new or empty.")],
-    trial: Annotated[int | None, typer.Option(help="Number of a trial, as in RUN_DIR:NUMBER.")] = None,
+    trial: Annotated[int | None, typer.Option(help="Number of the trial, the same as RUN_DIR:NUMBER.")] = None,
     formats: Annotated[
         list[str] | None,
         typer.Option(
-            "--format", help="Also: python, onnx, onnx-nms, pt2, mmdet, torchvision, or all. May be repeated."
+            "--format", help="Further format: python, onnx, onnx-nms, pt2, mmdet, torchvision, or all; may be repeated."
         ),
     ] = None,
-    fold: Annotated[bool, typer.Option("--fold", help="Batch norms folded into convolutions in these.")] = False,
+    fold: Annotated[bool, typer.Option("--fold", help="Fold batch norms into convolutions in these formats.")] = False,
 ) -> None:
     """Write a trained neck or detector as plain files (JSON, safetensors, a model card) and in other formats."""
     from nas.commands.export import export_anything

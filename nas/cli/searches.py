@@ -1,4 +1,4 @@
-"""`nasfpn search` and what goes on with searches."""
+"""`nasfpn search`, `extend`, `rerun`, `retrain` and `submit`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def search(
     experiment: Annotated[str, typer.Argument(help="module:function or file.py:function that returns a SearchConfig.")],
     run_dir: Annotated[
         str,
-        typer.Option(metavar="DIR|URL", help="The one directory that the search writes to; used again, it goes on."),
+        typer.Option(metavar="DIR|URL", help="Directory that the search writes to; given again, the search continues."),
     ],
     trials: Trials = None,
     controller: ControllerName = None,
@@ -44,7 +44,7 @@ def search(
     tensorboard: TensorBoard = False,
     verbose: Verbose = False,
 ) -> None:
-    """Search for a neck: known necks, a random baseline, then the controller; ends with an export and a report."""
+    """Search for a neck: score known necks, a random baseline and candidates; export the best, write a report."""
     from nas.commands.search import search as run
 
     trials, budget = budgeted(trials, hours, gpu_hours, until)
@@ -56,14 +56,16 @@ def search(
 
 def extend(
     run_dir: RunDir,
-    trials: Annotated[str, typer.Option(metavar="+N", help="So many candidates more; or N, that many in all.")],
+    trials: Annotated[
+        str, typer.Option(metavar="+N", help="Number of further candidates, or N without + for the total.")
+    ],
     workers: Annotated[int | None, typer.Option(help="Trials at once; default: as before.")] = None,
     address: Annotated[str | None, typer.Option(help=ADDRESS)] = None,
     track: Track = None,
     tensorboard: TensorBoard = False,
     verbose: Verbose = False,
 ) -> None:
-    """Go on with a search that is done, or was cut off, as it was configured."""
+    """Continue a finished or interrupted search with its own configuration."""
     from nas.commands.search import extend as run
 
     run(run_dir, trials, workers, address, tracked(track, tensorboard), verbose)
@@ -71,9 +73,11 @@ def extend(
 
 def rerun(
     name: Annotated[str, typer.Argument(metavar="RUN_DIR:TRIAL", help="A trained trial of a search.")],
-    trial: Annotated[int | None, typer.Argument(metavar="[TRIAL]", help="Its number, where RUN_DIR has none.")] = None,
+    trial: Annotated[
+        int | None, typer.Argument(metavar="[TRIAL]", help="Number of the trial, if it is not in RUN_DIR:TRIAL.")
+    ] = None,
 ) -> None:
-    """Train one trial again, with its seed, and compare; exit status 1 if the reward differs."""
+    """Train one trial again with its seed and compare the rewards; exit status 1 if they differ."""
     from nas.commands.runs import rerun_trial
 
     rerun_trial(name, trial)
@@ -81,33 +85,35 @@ def rerun(
 
 def retrain(
     run_dir: RunDir,
-    top: Annotated[int, typer.Option(help="Necks of the search, and as many random ones, beside all known.")] = 5,
-    seeds: Annotated[int, typer.Option(help="Trainings of each.")] = 5,
-    longer: Annotated[float, typer.Option(help="Steps of each, in trainings of the search.")] = 10,
+    top: Annotated[
+        int, typer.Option(help="Number of found necks, and of random ones; all known necks are trained as well.")
+    ] = 5,
+    seeds: Annotated[int, typer.Option(help="Trainings of each neck.")] = 5,
+    longer: Annotated[float, typer.Option(help="Length of each training, as a multiple of the search's.")] = 10,
     same_width: Annotated[
-        bool, typer.Option("--same-width", help="Keep the search's width instead of equal multiply-adds.")
+        bool, typer.Option("--same-width", help="Use the width of the search instead of equal multiply-adds.")
     ] = False,
     neck: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="One more neck beside them, such as efm or nas_fpn@mmdet, a trial (RUN_DIR:NUMBER) or a genotype's "
-            "file; may be given several times.",
+            help="Further neck: a name such as efm or nas_fpn@mmdet, a trial (RUN_DIR:NUMBER) or a genotype's file; "
+            "may be repeated.",
         ),
     ] = None,
     workers: Annotated[int | None, typer.Option(help="Trainings at once; default: as in the search.")] = None,
     address: Annotated[str | None, typer.Option(help=ADDRESS)] = None,
 ) -> None:
-    """Train the best necks in full, beside known and random ones, and score them on the test split."""
+    """Train the best necks of a search, known necks and random ones in full; score them on the test split."""
     from nas.commands.retrain import retrain as run
 
     run(run_dir, top, seeds, longer, same_width, neck or [], workers, address)
 
 
 def submit(
-    experiment: Annotated[str, typer.Argument(help="module:function or file.py:function, as seen from --working-dir.")],
+    experiment: Annotated[str, typer.Argument(help="module:function or file.py:function, relative to --working-dir.")],
     address: Annotated[str, typer.Option(help="URL of the cluster's Ray dashboard, such as http://head:8265.")],
-    run_dir: Annotated[str, typer.Option(help="Absolute path on storage that outlives the head, or a URL.")],
+    run_dir: Annotated[str, typer.Option(help="Absolute path on storage that outlives the head node, or a URL.")],
     trials: Trials = None,
     controller: ControllerName = None,
     workers: Workers = None,
@@ -118,13 +124,17 @@ def submit(
     working_dir: Annotated[
         str, typer.Option(help="Directory that is sent to the cluster, without data and runs.")
     ] = ".",
-    env: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="Environment of the job.")] = None,
-    submission_id: Annotated[str | None, typer.Option("--id", help="Name of the job; default: Ray makes one.")] = None,
+    env: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="Environment variable of the job; may be repeated.")
+    ] = None,
+    submission_id: Annotated[
+        str | None, typer.Option("--id", help="Name of the job; default: Ray chooses one.")
+    ] = None,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Follow the log until the job ends.")] = True,
 ) -> None:
-    """Search on a Ray cluster elsewhere, as a job; exit status 0 if it succeeds, 1 if not, 130 after Ctrl-C.
+    """Run a search as a job on a remote Ray cluster; exit status 0 if it succeeds, 1 if not, 130 after Ctrl-C.
 
-    Ctrl-C leaves the job running. The same command again goes on with a search that was stopped.
+    Ctrl-C leaves the job running. If the search was stopped, the same command continues it.
     """
     from nas.cluster.job import search_command
     from nas.commands.cluster import submit as send

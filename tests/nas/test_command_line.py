@@ -187,8 +187,8 @@ def test_another_controller_forgets_the_options_of_the_first(in_process, tmp_pat
         (["status", "nowhere"], "holds no search"),
         (["report", "nowhere"], "holds no search"),
         (["describe", "fpnn"], "neither a known neck"),
-        (["describe"], "name one neck, or ask for the --table"),
-        (["describe", "fpn", "--table"], "name one neck, or ask for the --table"),
+        (["describe"], "give either the name of a neck or --table, not both"),
+        (["describe", "fpn", "--table"], "give either the name of a neck or --table, not both"),
         (["describe", "--table", "--channels", "36"], "out_channels must be a multiple of 2"),
         (["describe", "asff@yolov3"], "must all be equally wide"),
         (["describe", "fpn", "--backbone", "resnet51"], "resnet50"),
@@ -231,7 +231,7 @@ def test_the_setting_that_help_names_can_be_set(command, experiment, in_process)
     """Beside `--set`, such as `proxy.steps=600`."""
     text = re.sub(r"[\s│]+", " ", in_process(command, "--help")[1])
     config = load_experiment(experiment)
-    assert override(config, [re.search(r"Any field, such as (\S+)\.", text)[1]]) != config
+    assert override(config, [re.search(r"Set any field, such as (\S+)\.", text)[1]]) != config
 
 
 def test_a_mistake_in_an_experiment_file_is_one_line(tmp_path, in_process):

@@ -80,7 +80,7 @@ def test_a_signal_is_one_line_and_its_exit_status(name, known_as):
     process.send_signal(number)
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 128 + number
-    assert errors == f"stopped by {known_as}; what was finished is kept: run the same command again to go on\n"
+    assert errors == f"stopped by {known_as}; finished work is kept: run the same command again to go on\n"
 
 
 def test_a_command_of_a_group_ends_as_well():
