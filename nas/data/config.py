@@ -16,7 +16,7 @@ _STRICT = ConfigDict(extra="forbid")
 
 
 class DataError(UserError):
-    """Data that cannot be used; one line that says what is wrong, what is allowed and what to do."""
+    """Error for data that cannot be used; its one line says what is wrong, what is allowed and what to do."""
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
@@ -67,7 +67,7 @@ class SplitConfig:
     annotations: str
     """COCO instances file (JSON), relative to the data set's root."""
     images: str
-    """Folder that each image's `file_name` is relative to, itself relative to the root."""
+    """Folder of the images, relative to the data set's root. Each `file_name` is relative to this folder."""
 
 
 def _split(name: str) -> SplitConfig:
@@ -83,29 +83,29 @@ class DataConfig:
     train: SplitConfig = Field(default_factory=lambda: _split("train"))
     """Images to train on."""
     reward: SplitConfig | None = Field(default_factory=lambda: _split("reward"))
-    """Images that the search is rewarded on; `None` holds `holdout` images out of train instead."""
+    """Images that score candidates during a search; None: `holdout` images of train are held out for this."""
     test: SplitConfig | None = Field(default_factory=lambda: _split("test"))
-    """Images that no search may see; `None` if there are none."""
+    """Images that no search sees; None if there are none."""
     holdout: Int = Field(default=0, ge=0, le=MAX_IMAGES)
-    """Number of train images held out for the reward when `reward` is `None` (the NAS-FPN paper: 7392)."""
+    """Number of train images that score candidates if `reward` is None (7392 in the NAS-FPN paper)."""
     split_seed: Int = Field(default=0, ge=0, le=MAX_SEED)
     """Seed that draws the held-out images."""
     categories: tuple[str, ...] | None = None
-    """Names of the categories to detect, none or empty for all; those that train has no boxes of are left out."""
+    """Names of the categories to detect; None or empty: all. Categories without boxes in train are left out."""
     value_range: tuple[Float, Float] | None = None
-    """Values of grey images with more than 8 bits that become black and white; `None` keeps the upper 8 of 16 bits."""
+    """Values that become black and white in grey images of more than 8 bits; None: keep the upper 8 of 16 bits."""
     max_pixels: Int = Field(default=MAX_PIXELS, ge=1, le=MAX_SIDE**2)
-    """Pixels of the largest image that is read: a small file may hold an image that fills the memory."""
+    """Largest number of pixels of an image that is read. A small file may expand to an image that fills the memory."""
     embedded: SignsConfig | None = None
-    """Make this data set at the root if it is not there yet."""
+    """Embedded data set to make at the root if there is none yet."""
     archive: str | None = None
-    """Path or URL (fsspec's: s3://, gs://, https://) of a tar or zip with the data set, at its top or in one directory;
-    every machine unpacks it at the root, as long as that is missing or empty."""
+    """Path or URL of fsspec (s3://, gs://, https://) of a tar or zip file that holds the data set, at its top or in one
+    directory. Each machine unpacks it at the root if the root is missing or empty."""
     max_unpacked_gib: Float | None = Field(default=None, gt=0)
-    """Most that the archive may unpack to, in GiB; `None` for 20 times its own size, but at least 1 GiB."""
+    """Largest size of the unpacked archive, in GiB; None: 20 times the size of the archive, but at least 1 GiB."""
     allow_outside: bool = False
-    """True to let a `file_name` of the annotations be absolute or lead out of its image folder: only for annotations
-    that are trusted."""
+    """True to allow a `file_name` that is absolute or leads out of its image folder. Only for annotations that you
+    trust."""
 
     @model_validator(mode="after")
     def _range_rises(self) -> Self:

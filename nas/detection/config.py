@@ -14,32 +14,33 @@ from nas.bounds import MAX_PROPOSALS, MAX_SHAPES, Float, Int
 
 MAX_HEAD_CONVS = 4
 DEVICES = r"^(auto|cpu|(cuda|xpu|mps)(:\d+)?)$"
-"""Names of devices; AMD's GPUs are `cuda` in PyTorch, Intel's `xpu`, Apple's `mps`."""
+"""Names of devices. In PyTorch, AMD's GPUs are `cuda`, Intel's are `xpu` and Apple's are `mps`."""
 
 NORM_GROUPS = 8
 BACKBONES = ("resnet10", "resnet18", "resnet34", "resnet50", "resnet101", "efficientnet_lite0")
 FOREIGN_BACKBONE = re.compile(r"(torchvision/\w+|timm/\w[\w.\-]*)", re.ASCII)
 Ratio = Annotated[Float, Field(gt=0)]
 LEVELS = range(1, 7)
-"""Levels that some backbone has a map of; level l has stride 2^l."""
+"""Levels for which a backbone can have a map; level l has stride 2^l."""
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class BackboneConfig:
     name: str = "resnet10"
-    """One of `BACKBONES`, or `torchvision/<name>` for any of torchvision's classification models, or `timm/<name>` for
-    any of timm's (pip install 'nas-fpn[timm]'). `resnet10` has one basic block per stage: the backbone of NAS-FPN's
-    proxy task."""
+    """One of `BACKBONES`, `torchvision/<name>` for any classification model of torchvision, or `timm/<name>` for any
+    model of timm (pip install 'nas-fpn[timm]'). `resnet10` has one basic block per stage; it is the backbone of
+    NAS-FPN's proxy task."""
 
     weights: str = "none"
-    """`none` (random), `imagenet` (torchvision's or timm's download; for efficientnet_lite0 those of a package, where
-    it is installed), or the path of a state dict of the whole model."""
+    """Weights at the start: `none` (random), `imagenet`, or the path of a state dict of the whole model. `imagenet`
+    downloads torchvision's or timm's weights; for efficientnet_lite0 it takes those of a package if that is
+    installed."""
 
     frozen: bool = False
-    """A frozen backbone runs once over the data and its features are cached."""
+    """True to leave the backbone untrained. Its features are then computed once and cached."""
 
     levels: tuple[Int, ...] = (3, 4, 5)
-    """Levels of the maps given, fine to coarse; Faster R-CNN takes (2, 3, 4, 5)."""
+    """Levels of the maps that the backbone returns, fine to coarse. Faster R-CNN usually takes (2, 3, 4, 5)."""
 
     @field_validator("name")
     @classmethod
@@ -74,13 +75,13 @@ class HeadConfig:
     """3x3 convolutions per branch before the prediction; RetinaNet has 4."""
 
     norm: bool = False
-    """GroupNorm after each of them (8 groups); plain RetinaNet has none."""
+    """True for GroupNorm (8 groups) after each of these convolutions; plain RetinaNet has none."""
 
     anchor_scale: Float = Field(default=4.0, gt=0)
-    """Side of a level's smallest anchor over its stride; RetinaNet has 4 (32 px at P3)."""
+    """Side of the smallest anchor of a level, as a multiple of its stride; RetinaNet has 4 (32 px at P3)."""
 
     octaves: Int = Field(default=3, ge=1, le=MAX_SHAPES)
-    """Anchor sizes per level, at 2^(i / octaves)."""
+    """Number of anchor sizes per level: 2^(i / octaves) times the smallest, for i from 0."""
 
     ratios: tuple[Ratio, ...] = Field(default=(0.5, 1.0, 2.0), min_length=1, max_length=MAX_SHAPES)
     """Anchor heights over widths."""
@@ -92,20 +93,20 @@ class HeadConfig:
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class TwoStageConfig:
-    """The defaults are those of torchvision's Faster R-CNN with FPN."""
+    """Settings of Faster R-CNN. The defaults are those of torchvision's with FPN."""
 
     anchor_scale: Float = Field(default=8.0, gt=0)
-    """Side of a level's only anchor size over its stride: 32 px at P2."""
+    """Side of the anchors of a level, as a multiple of its stride: 32 px at P2."""
 
     ratios: tuple[Ratio, ...] = Field(default=(0.5, 1.0, 2.0), min_length=1, max_length=MAX_SHAPES)
     """Anchor heights over widths."""
 
     rpn_nms_threshold: Float = Field(default=0.7, gt=0, le=1)
     train_proposals: Int = Field(default=2000, ge=1, le=MAX_PROPOSALS)
-    """Most proposals per image in training."""
+    """Largest number of proposals per image in training."""
 
     test_proposals: Int = Field(default=1000, ge=1, le=MAX_PROPOSALS)
-    """Most proposals per image otherwise."""
+    """Largest number of proposals per image in inference."""
 
     score_threshold: Float = Field(default=0.05, ge=0, lt=1)
     nms_threshold: Float = Field(default=0.5, gt=0, le=1)

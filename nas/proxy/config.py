@@ -17,18 +17,18 @@ Precision = Literal["fp32", "bf16", "auto"]
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class NeckConfig:
-    """How every candidate is built; the topology is what the search changes."""
+    """Settings with which every candidate's neck is built. The search changes only the topology."""
 
     channels: Int = Field(default=256, ge=1, le=MAX_CHANNELS)
     repeats: Int = Field(default=3, ge=1, le=MAX_REPEATS)
     activation: Literal["relu", "silu", "none"] = "relu"
     norm_momentum: Float = Field(default=0.01, gt=0, le=1)
-    """Share of the newest batch in the running statistics; short trainings need more than TensorFlow's 0.01."""
+    """Weight of the newest batch in the running statistics. Short trainings need more than TensorFlow's 0.01."""
 
     separable: bool = False
 
     levels: tuple[Int, ...] = (3, 4, 5, 6, 7)
-    """Levels of the pyramid, fine to coarse; the first of them are the backbone's."""
+    """Levels of the pyramid, fine to coarse. They begin with the levels of the backbone."""
 
     @model_validator(mode="after")
     def _consecutive(self) -> Self:
@@ -52,34 +52,38 @@ class OptimizerConfig:
     lr: Float = Field(default=0.08, gt=0)
     weight_decay: Float = Field(default=1e-4, ge=0)
     schedule: Literal["step", "cosine"] = "step"
-    """`step` divides by 10 after 80 % of the steps, as the paper's proxy task; `cosine` ends at 2 %."""
+    """Schedule of the learning rate. `step` divides it by 10 after 80 % of the steps, as in the paper's proxy task;
+    `cosine` lowers it to 2 %."""
 
     warmup_steps: Int = Field(default=1000, ge=0, le=MAX_STEPS)
     clip_norm: Float | None = Field(default=None, gt=0)
-    """Largest norm of all gradients together; None for no clipping."""
+    """Largest norm of all gradients together; None: no clipping."""
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class ProxyConfig:
-    """The defaults are the paper's proxy task (arXiv 1904.07392 section 4.1; 17,330 steps are 10 epochs)."""
+    """Configuration of a proxy task. The defaults are the paper's (arXiv 1904.07392 section 4.1; 17,330 steps are 10
+    epochs)."""
 
     backbone: BackboneConfig = Field(default_factory=BackboneConfig)
     neck: NeckConfig = Field(default_factory=NeckConfig)
     detector: Literal["retinanet", "faster_rcnn"] = "retinanet"
-    """Detector around the neck: torchvision's RetinaNet with the head of `head`, or its Faster R-CNN of `two_stage`."""
+    """Detector around the neck: torchvision's RetinaNet with the settings in `head`, or torchvision's Faster R-CNN with
+    the settings in `two_stage`."""
 
     head: HeadConfig = Field(default_factory=HeadConfig)
     two_stage: TwoStageConfig = Field(default_factory=TwoStageConfig)
     optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig)
     warm_steps: Int = Field(default=0, ge=0, le=MAX_STEPS)
-    """Steps of one shared training of stem and head without any cell between them, that all candidates start from; its
-    result is kept beside the features. For frozen backbones."""
+    """Number of steps of one training of stem and head, without any cell between them. All candidates start from its
+    weights, which are kept beside the features. Only for frozen backbones."""
 
     image_size: Int = Field(default=512, ge=32, le=MAX_IMAGE_SIZE)
     """Images are scaled so that the longer side has this many pixels, and padded to a square."""
 
     augment: Literal["none", "flip"] = "none"
-    """`flip` shows every image as it is or mirrored, drawn anew each epoch; cached features take twice the space."""
+    """Augmentation. `flip` shows every image as it is or mirrored, at random in each epoch; cached features then take
+    twice the space."""
 
     steps: Int = Field(default=17_330, ge=0, le=MAX_STEPS)
     batch_size: Int = Field(default=64, ge=1, le=MAX_BATCH)
@@ -87,41 +91,44 @@ class ProxyConfig:
     focal_alpha: Float = Field(default=0.25, gt=0, lt=1)
     focal_gamma: Float = Field(default=1.5, ge=0)
     scorer: Literal["pycocotools", "faster_coco_eval"] = "pycocotools"
-    """Package that computes AP; the second gives the same up to rounding, faster (pip install 'nas-fpn[fast]')."""
+    """Package that computes AP. `faster_coco_eval` is faster and gives the same up to rounding (pip install
+    'nas-fpn[fast]')."""
 
     postprocess: Literal["batch", "image"] = "batch"
-    """`batch` decodes and suppresses boxes of a batch at once, `image` one by one in torchvision's own loop."""
+    """`batch` decodes and suppresses the boxes of a batch at once; `image` does so image by image, in torchvision's own
+    loop."""
 
     precision: Precision = "fp32"
-    """`bf16`: neck and head run under autocast; weights, loss and optimizer stay in fp32. `auto`: bf16 where
-    it is faster, which it is not on every processor. A search decides that once, by a few timed steps."""
+    """`bf16`: neck and head run under autocast; weights, loss and optimizer stay in fp32. `auto`: bf16 if it is faster
+    than fp32 on this processor; a search decides this once, by a few timed steps."""
 
     channels_last: bool = True
-    """Memory layout of maps and weights; the numbers are the same up to rounding."""
+    """True to lay out maps and weights with channels last in memory. The numbers are the same up to rounding."""
 
     compile: Literal["none", "default", "reduce-overhead"] = "none"
     """Mode of `torch.compile` for every candidate; `reduce-overhead` records CUDA graphs. Compiling takes up to a
-    minute: for long trials on a GPU."""
+    minute, so this is for long trials on a GPU."""
 
     cuda_graph: Literal["auto", "on", "off"] = Field(default="auto", repr=False)
-    """CUDA graphs of a candidate's training step, which is recorded once and then replayed, so that the GPU does not
-    wait for Python; up to rounding the numbers are those of the ordinary step. `auto`: on a CUDA device, where
-    features and targets fit into its memory and the training is not too short. `on`: in short trainings, too, and an
-    error without a CUDA device. For RetinaNet on a frozen backbone, without `compile`."""
+    """Recording of a candidate's training step as a CUDA graph, which is then replayed, so that the GPU does not wait
+    for Python. The numbers are the same up to rounding. `auto`: record on a CUDA device if features and targets fit
+    into its memory and the training is not too short. `on`: record short trainings as well; without a CUDA device this
+    is an error. Only for RetinaNet on a frozen backbone, without `compile`."""
 
     cache_targets: bool = True
-    """True to match anchors with boxes once per image, instead of at every use."""
+    """True to match anchors with boxes once per image, instead of at every step."""
 
     threads: Int = Field(default=1, ge=1, le=MAX_PROCESSES)
-    """CPU threads of a trial; several trials with one thread each beat one trial with several."""
+    """CPU threads of a trial. Several trials with one thread each are faster than one trial with several threads."""
 
     loaders: Int = Field(default=0, ge=0, le=MAX_PROCESSES, repr=False)
-    """Processes of a trial that read images ahead, beside its threads; 0: the trial reads them itself. This helps a
-    backbone that is trained: its images are read at every step. Images for a frozen backbone are read once."""
+    """Number of processes of a trial that read images in advance; 0: the trial reads them itself. Loaders help a
+    backbone that is trained, because its images are read at every step. A frozen backbone reads its images only
+    once."""
 
     device: str = Field(default="auto", pattern=DEVICES)
-    """`auto` takes the accelerator that the worker was given (`resources.gpus`), else the CPU; or `cpu`, `cuda`,
-    `cuda:1`, `xpu` (Intel), `mps` (Apple)."""
+    """Device of the training: `cpu`, `cuda`, `cuda:1`, `xpu` (Intel), `mps` (Apple), or `auto`: the accelerator that
+    the worker was given (`resources.gpus`), or else the CPU."""
 
     @model_validator(mode="after")
     def _warm_is_frozen(self) -> Self:

@@ -1,4 +1,4 @@
-"""Budget of a search: when it proposes no further candidates, besides the number of its trials."""
+"""Budget of a search: limits, besides the number of trials, after which it proposes no more candidates."""
 
 from __future__ import annotations
 
@@ -15,27 +15,28 @@ from nas.search.records import RANDOM, SEARCH, Trial
 
 HOUR = 3600.0
 MISSED = 0.05
-"""Share of a search's time that the times of its trials may miss: starts of Ray, and moments between two trials."""
+"""Share of a search's time that the times of its trials do not cover: starts of Ray, and gaps between trials."""
 RECENT = 20
-"""Latest trials whose median time stands for the next one: children that inherit take less than their ancestors."""
+"""Number of latest trials whose median time predicts the time of the next one. Older trials may have taken longer,
+because children that inherit weights are trained for fewer steps."""
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class BudgetConfig:
-    """Limits after which a search proposes nothing more; None is no limit.
+    """Limits after which a search proposes no more candidates; None is no limit.
 
-    What is in work then is finished, and the confirmation follows, for which time is set aside. Known necks are always
-    scored. `SearchConfig.trials` holds as well: whichever comes first ends the proposals.
+    Trials that run at that time are finished. Then the confirmation follows, for which time is set aside. Known necks
+    are always scored. `SearchConfig.trials` also applies: the limit that is reached first ends the proposals.
     """
 
     hours: Float | None = Field(default=None, gt=0, le=MAX_SECONDS / HOUR)
-    """Time of the whole search, in which trials were in work; pauses between two starts do not count."""
+    """Hours during which trials of the search run. Pauses between two starts do not count."""
 
     gpu_hours: Float | None = Field(default=None, gt=0, le=MAX_SECONDS)
-    """Time of all trials together, times the GPUs of each (`resources.gpus`)."""
+    """Hours of all trials together, times the GPUs of each trial (`resources.gpus`)."""
 
     until: Float | None = None
-    """Reward: the first candidate that is observed to have it is the last to be proposed."""
+    """Reward to reach. Once a candidate has this reward, no more candidates are proposed."""
 
     @property
     def is_set(self) -> bool:
@@ -43,15 +44,15 @@ class BudgetConfig:
 
 
 class Budget:
-    """Rest of the budget, from the trials of the journal and the time since `start`.
+    """Remaining budget of a search, computed from the trials of the journal and the time since `start`.
 
     Args:
-        gpus: of each trial.
-        trainings: of the confirmation, for which time is set aside.
-        steps: of a whole training.
-        trials: of the journal so far.
-        clock: seconds, of which only differences count; None: the time of the trials alone, as for a search that is
-            not running.
+        gpus: GPUs of each trial.
+        trainings: number of trainings of the confirmation, for which time is set aside.
+        steps: steps of a whole training.
+        trials: trials of the journal so far.
+        clock: function that returns seconds, of which only differences count; None: count only the time of the trials,
+            for a search that is not running.
     """
 
     def __init__(
@@ -82,14 +83,14 @@ class Budget:
 
     @property
     def is_spent(self) -> bool:
-        """True if nothing more is to be proposed; it stays true until the next start."""
+        """True if no more candidates are to be proposed. It stays true until the next start."""
         if not self._spent and self._config.is_set:
             self._spent = self._is_reached() or (self.more is not None and self.more < 1)
         return self._spent
 
     @property
     def more(self) -> int | None:
-        """Candidates that there is time for, the confirmation being set aside; None where nothing says."""
+        """Number of further candidates that the budget has time for, besides the confirmation; None if unknown."""
         limits = []
         if self._latest:
             seconds = statistics.median(self._latest)
@@ -107,12 +108,12 @@ class Budget:
         return self._saved
 
     def start(self) -> None:
-        """Trials are in work from now on."""
+        """Start the clock: trials run from now on."""
         if self._clock is not None and self._start is None:
             self._start = self._clock()
 
     def finish(self, trial: Trial) -> None:
-        """Take in a trial of the journal that has finished."""
+        """Record a finished trial of the journal."""
         seconds = trial.metrics.get("seconds")
         if seconds is not None and trial.copied_from is None and seconds > 0:
             self._busy += seconds
@@ -130,14 +131,15 @@ class Budget:
 
     @property
     def _at_once(self) -> float:
-        """Trials in work at once, on average; one at least."""
+        """Average number of trials that run at once, at least one."""
         return max(1.0, self._busy / self._worked) if self._worked > 0 else 1.0
 
     def _was_spent(self, trials: list[Trial]) -> bool:
-        """True if an earlier start had ended the proposals.
+        """True if an earlier start of the search had already spent the budget.
 
-        The times of the trials leave out the starts of Ray, so that a spent budget seems to have some time left. It
-        counts as spent if the confirmation had begun, or nothing runs, and no more is left than they may leave out.
+        The times of the trials leave out the starts of Ray, so a spent budget seems to have some time left. The budget
+        counts as spent if the remaining time is no more than `MISSED` allows for, and if the confirmation had begun or
+        the search is not running.
         """
         confirms = [trial.candidate.kind == "confirmation" for trial in trials]
         if self._clock is None and confirms[-1:] == [True]:
@@ -147,7 +149,7 @@ class Budget:
 
     @property
     def _missed(self) -> float:
-        """Trials for which there would be time in `MISSED` of the budget."""
+        """Number of trials that fit into the share `MISSED` of the budget."""
         seconds = statistics.median(self._latest)
         hours = self._config.hours or (self._config.gpu_hours or 0.0) / (self._gpus or 1.0)
         return max(1.0, MISSED * hours * HOUR * self._at_once / seconds)
@@ -158,7 +160,7 @@ class Budget:
 
 
 def worked_seconds(trials: Iterable[Trial]) -> float:
-    """Seconds in which one or more of the trials were in work."""
+    """Seconds during which at least one of the trials ran."""
     spans = sorted(
         (trial.ended - trial.metrics["seconds"], trial.ended)
         for trial in trials

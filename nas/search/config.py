@@ -1,4 +1,4 @@
-"""A search, as one frozen configuration."""
+"""Configuration of a search, frozen and validated when it is made."""
 
 from __future__ import annotations
 
@@ -53,15 +53,15 @@ _STRICT = ConfigDict(extra="forbid")
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class SearchConfig:
-    """Everything a search needs to know.
+    """Configuration of a search: everything that it needs to know.
 
-    From one start to the next `trials`, `budget`, `confirm`, `resources` and `track` may change, and `constraints` may
-    be relaxed: what was rejected stays so, and what was accepted fits the new limits as well.
+    A later start of the same search may change `trials`, `budget`, `confirm`, `resources` and `track`, and may relax
+    `constraints`. Candidates that were rejected before stay rejected.
     """
 
     name: str
     data: DataConfig | None = None
-    """Needed by the proxy task; a task of your own may go without."""
+    """Data set. The proxy task needs one; a task of your own can do without."""
 
     task: TaskConfig = Field(default_factory=TaskConfig)
     proxy: ProxyConfig = Field(default_factory=ProxyConfig)
@@ -75,49 +75,52 @@ class SearchConfig:
     resources: ResourceConfig = Field(default_factory=ResourceConfig)
     budget: BudgetConfig = Field(default_factory=BudgetConfig)
     costs: tuple[Name, ...] = ()
-    """References to functions `(genotype, neck)` that return costs of your own by name, such as the latency on a
-    device: for `constraints.max_costs`, `reward.cost` and the report. They run in the worker, before the training."""
+    """References to functions `(genotype, neck)` that return your own costs by name, such as the latency on a device.
+    `constraints.max_costs`, `reward.cost` and the report can use these costs. The functions run in the worker, before
+    the training."""
 
     storage: str | None = None
-    """Database for the journal, as a URL that Optuna takes (`sqlite:///FILE`, `postgresql+psycopg://HOST/NAME`); None:
-    the file `journal.log` in the run directory. It is written into `config.json`, so a password in it is refused: leave
-    that to `PGPASSWORD` or `~/.pgpass`."""
+    """URL of a database for the journal, in Optuna's form (`sqlite:///FILE`, `postgresql+psycopg://HOST/NAME`); None:
+    the file `journal.log` in the run directory. The URL is written to `config.json`, so it must not contain a password:
+    use `PGPASSWORD` or `~/.pgpass`."""
 
     track: tuple[Name, ...] = ()
     """Trackers that the search is logged to: `tensorboard`, `wandb`, `mlflow`, or references to classes of your own."""
 
     trials: Int = Field(default=24, ge=1, le=MAX_TRIALS)
-    """Candidates of the controller that keep the constraints."""
+    """Number of candidates that the controller proposes. Rejected candidates do not count."""
 
     random_trials: Int = Field(default=8, ge=0, le=MAX_TRIALS)
-    """Uniformly drawn candidates scored beside the search: its baseline."""
+    """Number of candidates in the random baseline; they are drawn uniformly from the space."""
 
     random_budget: Literal["steps", "trials"] = "steps"
-    """What `random_trials` counts. `steps`: whole trainings; steps that rungs save on random candidates go into more
-    of them, so that the baseline has as many training steps as a search of so many trials. `trials`: candidates."""
+    """Unit of `random_trials`. `steps`: whole trainings. Steps that rungs save on random candidates pay for more random
+    candidates, so the baseline uses the training steps of `random_trials` whole trainings. `trials`: candidates,
+    whether stopped early or not."""
 
     known: tuple[str, ...] = ("fpn", "pafpn", "bifpn", "nas_fpn", "pan", "quad_fpn")
-    """Necks scored under the same task, for comparison: published ones by name, a genotype's JSON file, an exported
-    directory, `RUN_DIR:TRIAL`, a name of `necks`, or a reference to a `Genotype` or a function of the levels."""
+    """Known necks, scored by the same task for comparison. Each is the name of a published neck, a genotype's JSON
+    file, an exported directory, `RUN_DIR:TRIAL`, a name in the field `necks`, or a reference to a `Genotype` or to a
+    function that returns one for given levels."""
 
     necks: dict[str, PlainGenotype] = Field(default_factory=dict)
-    """Genotypes by name, for `known` and `controller.initial`. The command `nasfpn search` adds those of files, exports
-    and trials that are named there, so that a run directory needs nothing else."""
+    """Genotypes by name, for `known` and `controller.initial`. The command `nasfpn search` adds the genotypes of files,
+    exports and trials that are named there, so that the run directory is complete."""
 
     known_width: Literal["equal", "same"] = "equal"
-    """Channels of the known necks. `equal`: as many as `constraints.max_macs` allows each, whatever the candidates
-    have, so that all spend the same multiply-adds; without that limit, those of the candidates. `same`: always those
-    of the candidates."""
+    """Number of channels of the known necks. `equal`: as many as `constraints.max_macs` allows for each neck, so that
+    all spend about the same multiply-adds; without that limit, as many as the candidates have. `same`: always as many
+    as the candidates have."""
 
     candidate_width: Literal["equal", "same"] = "same"
-    """Channels of what the controllers propose, in the words of `known_width`: `equal` makes a candidate with fewer or
-    coarser convolutions wider, up to `constraints.max_macs`; `same` builds all with `proxy.neck.channels`."""
+    """Number of channels of the candidates. `equal`: as many as `constraints.max_macs` allows, so that a candidate with
+    fewer or coarser convolutions is wider. `same`: always `proxy.neck.channels`."""
 
     seed: Int = Field(default=0, ge=0, le=MAX_SEED)
-    """Of the controllers, and with a trial's number of that trial's training."""
+    """Seed of the controllers. The seed of a trial's training is derived from it and the trial's number."""
 
     keep_weights: Int = Field(default=8, ge=1, le=MAX_TRIALS)
-    """How many of the best candidates keep their trained weights; known necks always do."""
+    """Number of best candidates whose trained weights are kept. Known necks always keep theirs."""
 
     @model_validator(mode="after")
     def _data_for_proxy(self) -> Self:
@@ -205,12 +208,12 @@ class SearchConfig:
 
     @property
     def total_trials(self) -> int:
-        """Known necks, random baseline and search together, unless the budget ends them; the confirmation comes on
-        top."""
+        """Number of trials of known necks, random baseline and controller together, if no budget ends them earlier.
+        Trials of the confirmation come on top."""
         return len(set(self.known)) + self.random_trials + self.trials
 
     def more_random(self, budget: Budget) -> int:
-        """Random candidates beyond `random_trials` by what is known now; see `random_budget`."""
+        """Number of random candidates beyond `random_trials`, from the steps saved so far; see `random_budget`."""
         return budget.steps_saved // max(1, self.proxy.steps) if self.random_budget == "steps" else 0
 
     def budget_of(self, trials: Sequence[Trial], clock: Callable[[], float] | None = None) -> Budget:
@@ -218,10 +221,10 @@ class SearchConfig:
         return Budget(self.budget, self.resources.gpus, self.confirm.trainings, self.proxy.steps, trials, clock)
 
     def planned_trials(self, budget: Budget, begun: int) -> int:
-        """Trials that the search will have before its confirmation, by what is known now.
+        """Estimated number of trials of the search before its confirmation.
 
         Args:
-            begun: so far, rejected ones not counted.
+            begun: trials begun so far, without rejected ones.
         """
         if budget.is_spent:
             return max(begun, len(set(self.known)))
@@ -230,11 +233,12 @@ class SearchConfig:
 
 
 LAUNCH_FIELDS = ("trials", "random_budget", "budget", "confirm", "resources", "constraints", "track")
-"""Fields that a later start of the same search may change: longer, or on another machine; limits only upwards."""
+"""Fields that a later start of the same search may change. Limits may only be relaxed."""
 
 
 def build_space(config: SearchConfig) -> SearchSpace:
-    """
+    """Search space of a configuration, on the levels of its neck.
+
     Raises:
         ConfigError: see `make_space`.
     """
@@ -242,9 +246,10 @@ def build_space(config: SearchConfig) -> SearchSpace:
 
 
 def data_of(config: SearchConfig) -> DataConfig:
-    """
+    """Data set of a search.
+
     Raises:
-        ConfigError: for a search whose task brings its own data.
+        ConfigError: if the search has none, because its task brings its own data.
     """
     if config.data is None:
         raise ConfigError(f"the search {config.name} has no data set (its task is {config.task.name}); set data")
@@ -252,17 +257,20 @@ def data_of(config: SearchConfig) -> DataConfig:
 
 
 def code_of(config: SearchConfig) -> tuple[str, ...]:
-    """References to code of the user in a configuration."""
+    """All references to the user's code in a configuration."""
     names = [config.task.name, config.space.name, *(config.space.merges or ()), config.controller.name]
     names += [config.reward.objective, *config.costs, *config.track]
     return tuple(filter(is_reference, dict.fromkeys(names)))
 
 
 def load_search(name: str) -> SearchConfig:
-    """The configuration that an experiment, `module:function` or `file.py:function`, returns.
+    """Configuration that an experiment returns.
+
+    Args:
+        name: `module:function` or `file.py:function`.
 
     Raises:
-        ConfigError: if it is not there, or returns something else.
+        ConfigError: if the function does not exist, or does not return a `SearchConfig`.
     """
     config = load_experiment(name)
     if not isinstance(config, SearchConfig):

@@ -1,4 +1,4 @@
-"""Confirmation: finalists and the best known necks trained again, with seeds that chose nobody."""
+"""Confirmation: the best found and the best known necks are trained again, with fresh seeds."""
 
 from __future__ import annotations
 
@@ -18,35 +18,36 @@ from nas.search.records import Trial
 from nas.search.standings import SEARCH_ORIGINS, found, known_necks, ranked
 
 FIRST_ROUNDS = 2
-"""Rounds that every contender takes part in: with one training each the noise is not known."""
+"""Number of rounds in which all contenders take part. One training each would not show the noise."""
 
 OUT_OF_CONTENTION = 0.05
-"""A contender that is the best of its group with a lower probability than this is trained no further."""
+"""Smallest probability of being the best of its group with which a contender is trained further."""
 
 INTERVAL = (2.5, 97.5)
-"""Percentiles of the intervals that are stated."""
+"""Percentiles of the 95 % intervals."""
 
 CERTAIN = 0.95
-"""Probability from which on a neck is said to beat the known ones."""
+"""Smallest probability with which a search claims that a neck beats the known ones."""
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class ConfirmConfig:
-    """How the answer of a search is confirmed.
+    """Settings of the confirmation of a search's answer.
 
-    One training is noisy, and the best observed of many is mostly luck. After the trials the best found necks and the
-    best known ones are trained again, each time with another seed, in rounds: all take part in the first two, then
-    those that may still be the best of their group, until `trainings` is spent.
+    One training is noisy, and the best score among many is mostly luck. After the trials, the best found necks and the
+    best known ones are trained again in rounds, each time with another seed. All of them take part in the first two
+    rounds. Later rounds take only those that may still be the best of their group, until `trainings` are done.
     """
 
     trainings: Int = Field(default=16, ge=0, le=MAX_TRIALS)
-    """Trainings for all contenders together; 0: nothing is confirmed, and the best observed is the answer."""
+    """Number of trainings of all contenders together; 0: no confirmation, and the answer is the neck with the best
+    observed reward."""
 
     found: Int = Field(default=6, ge=1, le=MAX_TRIALS)
-    """Contenders among the found necks, the best by observed reward."""
+    """Number of found necks that take part: those with the best observed rewards."""
 
     known: Int = Field(default=2, ge=1, le=MAX_TRIALS)
-    """Contenders among the known necks, likewise."""
+    """Number of known necks that take part: those with the best observed rewards."""
 
     @model_validator(mode="after")
     def _enough(self) -> Self:
@@ -62,13 +63,13 @@ class ConfirmConfig:
 
 @plain_dataclass(frozen=True)
 class Standing:
-    """A contender after its confirmation.
+    """Result of a contender in the confirmation.
 
     Args:
-        trial: that it was chosen for.
-        rewards: of its trainings from nothing, with fresh seeds.
-        mean: of the posterior of its true reward; that of found necks leans towards their common mean.
-        low, high: the 95 % interval.
+        trial: trial of the search whose neck was trained again.
+        rewards: rewards of its trainings from scratch, with fresh seeds.
+        mean: posterior mean of its true reward; those of found necks are shrunk towards their common mean.
+        low, high: bounds of the 95 % interval.
     """
 
     trial: Trial
@@ -80,13 +81,13 @@ class Standing:
 
 @plain_dataclass(frozen=True)
 class Verdict:
-    """The answer of a search.
+    """Confirmed answer of a search.
 
     Args:
-        best_found, best_known: highest posterior mean of their groups.
-        probability: that the best found has a higher true reward than every known contender.
-        gain: by how much, on average; `gain_low` and `gain_high` are its 95 % interval.
-        standings: of all contenders, best first.
+        best_found, best_known: contenders with the highest posterior mean of their groups.
+        probability: probability that the true reward of the best found neck exceeds that of every known contender.
+        gain: mean of the difference to the best known neck; `gain_low` and `gain_high` are its 95 % interval.
+        standings: results of all contenders, best first.
     """
 
     best_found: Standing
@@ -99,20 +100,20 @@ class Verdict:
 
     @property
     def trainings(self) -> int:
-        """Trainings that this rests on."""
+        """Number of trainings of all contenders."""
         return sum(len(standing.rewards) for standing in self.standings)
 
     @property
     def is_better(self) -> bool:
-        """True if the found neck beats the known ones with a probability of `CERTAIN` or more."""
+        """True if the best found neck beats the known ones with a probability of `CERTAIN` or more."""
         return self.probability >= CERTAIN
 
 
 class Confirmation:
-    """Trainings that the answer of a search still needs, and the answer; worked out from the journal alone.
+    """State of a confirmation, computed from the journal alone: remaining trainings, and the answer.
 
     Args:
-        trials: of the journal; those of the search are all finished.
+        trials: trials of the journal; all trials of the search have finished.
     """
 
     def __init__(self, config: ConfirmConfig, trials: Sequence[Trial]) -> None:
@@ -127,21 +128,21 @@ class Confirmation:
 
     @property
     def left(self) -> int:
-        """Trainings that have yet to finish; 0 where no found or no known neck can be trained."""
+        """Number of trainings that have not finished; 0 if no found neck or no known neck can be trained."""
         if not self._able(self._found) or not self._able(self._known):
             return 0
         finished = sum(trial.state != "running" for trials in self._trained.values() for trial in trials)
         return max(0, self._budget - finished)
 
     def next(self) -> Trial | None:
-        """The trial whose neck is to be trained again now; None at the end, and while a round has to be waited for."""
+        """Trial whose neck is to be trained again next; None at the end, or while a round has to finish first."""
         begun = sum(map(len, self._trained.values()))
         if not self.left or begun >= self._budget:
             return None
         return min(self._waiting(), key=lambda trial: len(self._trained[trial.number]), default=None)
 
     def verdict(self) -> Verdict | None:
-        """None until the rounds that all take part in are over, and where there is nobody to compare."""
+        """Answer so far; None before the first rounds are over, or if there is no found or no known neck to compare."""
         found_necks, known = self._able(self._found), self._able(self._known)
         if not found_necks or not known or any(len(self._rewards(t)) < FIRST_ROUNDS for t in (*found_necks, *known)):
             return None
@@ -160,7 +161,7 @@ class Confirmation:
         )
 
     def _waiting(self) -> list[Trial]:
-        """Contenders that have not begun their training of the present round, found and known ones in turn."""
+        """Contenders that have not begun their training in the current round, found and known ones in turn."""
         groups = [self._able(self._found), self._able(self._known)]
         size = FIRST_ROUNDS
         while all(len(self._rewards(trial)) >= size for trial in chain(*groups)):
@@ -170,7 +171,7 @@ class Confirmation:
         return [trial for trial in in_turn if len(self._trained[trial.number]) < size]
 
     def _in_contention(self, groups: list[list[Trial]], size: int) -> list[list[Trial]]:
-        """Those who may be the best of their group by the first `size` trainings of each contender."""
+        """Contenders that may be the best of their group, judged by the first `size` trainings of each."""
         everyone = (self._able(self._found), self._able(self._known))
         left = []
         for trials, able, draws in zip(groups, everyone, self._draws(*everyone, size), strict=True):
@@ -183,7 +184,7 @@ class Confirmation:
         return _drawn(*(tuple(self._rewards(trial)[:size] for trial in group) for group in (found_necks, known)))
 
     def _standings(self, trials: list[Trial], draws: Array) -> list[Standing]:
-        """Best first."""
+        """Results of the trials, best first."""
         low, high = np.percentile(draws, INTERVAL, axis=0)
         standings = [
             Standing(trial, self._rewards(trial), float(mean), float(bottom), float(top))
@@ -192,19 +193,19 @@ class Confirmation:
         return sorted(standings, key=lambda standing: -standing.mean)
 
     def _able(self, contenders: list[Trial]) -> list[Trial]:
-        """Contenders of which no training failed."""
+        """Contenders without a failed training."""
         return [t for t in contenders if all(trial.state != "failed" for trial in self._trained[t.number])]
 
     def _rewards(self, contender: Trial) -> tuple[float, ...]:
-        """Of its finished trainings, in the order in which they were begun."""
+        """Rewards of a contender's finished trainings, in the order in which they were begun."""
         return tuple(trial.reward for trial in self._trained[contender.number] if trial.reward is not None)
 
 
 def trials_left(total: int, config: ConfirmConfig, trials: Sequence[Trial]) -> int:
-    """Trials that a search has yet to finish, its confirmation included.
+    """Number of trials that a search has not finished, including its confirmation.
 
     Args:
-        total: trials of the search before its confirmation.
+        total: number of trials of the search before its confirmation.
     """
     others = [trial for trial in trials if trial.candidate.is_candidate and not trial.rejected]
     finished = sum(trial.state != "running" for trial in others)
@@ -218,7 +219,7 @@ def trials_left(total: int, config: ConfirmConfig, trials: Sequence[Trial]) -> i
 def _drawn(
     found_rewards: tuple[tuple[float, ...], ...], known_rewards: tuple[tuple[float, ...], ...]
 ) -> tuple[Array, Array]:
-    """(D, F) and (D, K) draws of true rewards: found necks are of one population, known ones speak for themselves."""
+    """(D, F) and (D, K) draws of true rewards. Found necks share one population; known necks are independent."""
     new, old = Rewards(found_rewards), Rewards(known_rewards)
     rng = np.random.default_rng(0)
     noise = noise_draws((new, old), rng)

@@ -16,31 +16,32 @@ from search_space import Genotype, genotype_cost
 
 MEASURES = {"max_params": "params", "max_macs": "macs", "max_latency_ms": "latency_ms"}
 OWN = "max_costs."
-"""Before the name of a cost, the name of its limit."""
+"""Prefix that makes the name of a limit from the name of a cost."""
 _TEXTS = {"params": "{:,} params", "macs": "{:,} MACs", "latency_ms": "{:.3g} ms"}
 
 Measured = Mapping[str, Any]
-"""`params`, `macs`, `latency_ms` and costs of one's own, or some of them, among other metrics."""
+"""Metrics that may include `params`, `macs`, `latency_ms` and costs of the user."""
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class ConstraintConfig:
-    """Limits on the neck alone for one image at the proxy's settings; None is no limit.
+    """Limits on the cost of the neck alone, for one image at the proxy task's settings; None is no limit.
 
-    A candidate over a limit is not trained: it is a failed trial marked as rejected, and does not count as one of the
-    search's trials. Known necks are scored whatever they cost. A later start may relax the limits, not tighten them.
+    A candidate over a limit is not trained. It becomes a failed trial that is marked as rejected, and does not count
+    towards the number of trials. Known necks are scored whatever they cost. A later start of the search may relax the
+    limits, but not tighten them.
     """
 
     max_params: Int | None = Field(default=None, ge=1)
     max_macs: Int | None = Field(default=None, ge=1)
     max_latency_ms: Float | None = Field(default=None, gt=0)
-    """Measured by the worker before the training, on its device, batch 1."""
+    """Largest latency for a batch of one image, which the worker measures on its device before the training."""
 
     max_costs: dict[str, Float] = Field(default_factory=dict)
-    """Limits on costs that functions of `SearchConfig.costs` return, by their names, such as `{"npu_ms": 3.5}`."""
+    """Limits on your own costs (`SearchConfig.costs`) by name, such as `{"npu_ms": 3.5}`."""
 
     max_rejections_in_a_row: Int = Field(default=100, ge=1)
-    """So many rejected candidates, proposed one after another, end the search."""
+    """Number of candidates rejected one after another that ends the search."""
 
     def limits(self) -> dict[str, float]:
         """The limits that are set, by name."""
@@ -50,13 +51,13 @@ class ConstraintConfig:
 
 
 def measure_of(limit: str) -> str:
-    """The metric that a limit is on."""
+    """Name of the metric that a limit bounds."""
     return MEASURES.get(limit, limit.removeprefix(OWN))
 
 
 @plain_dataclass(frozen=True)
 class Violation:
-    """One limit that a candidate is over."""
+    """A limit that a candidate exceeds."""
 
     limit: str
     bound: float
@@ -67,7 +68,7 @@ class Violation:
 
 
 class RejectedError(Exception):
-    """Measured by a worker to be over a limit, before any training."""
+    """Rejection of a candidate that a worker measured to be over a limit, before its training."""
 
     def __init__(self, measured: Measured) -> None:
         super().__init__("over a limit")
@@ -75,7 +76,7 @@ class RejectedError(Exception):
 
 
 def violations(constraints: ConstraintConfig, measured: Measured) -> list[Violation]:
-    """Every limit that the measures given are over; what was not measured violates nothing."""
+    """All limits that the measured values exceed. A limit without a measured value is not violated."""
     values = {name: measured.get(measure_of(name)) for name in constraints.limits()}
     return [
         Violation(name, constraints.limits()[name], value)
@@ -85,13 +86,13 @@ def violations(constraints: ConstraintConfig, measured: Measured) -> list[Violat
 
 
 def amount(limit: str, value: float) -> str:
-    """A value of what a limit is on, with its unit."""
+    """Text of a value that a limit bounds, with its unit."""
     measure = measure_of(limit)
     return _TEXTS[measure].format(value) if measure in _TEXTS else f"{measure} {value:.4g}"
 
 
 def tightened(old: ConstraintConfig, new: ConstraintConfig) -> list[str]:
-    """Limits of `new` that candidates accepted under `old` may be over, as `name: old -> new`."""
+    """Limits that are tighter in `new` than in `old`, as `name: old -> new`."""
     before = old.limits()
     return [
         f"constraints.{name}: {before.get(name)} -> {bound}"
@@ -101,12 +102,12 @@ def tightened(old: ConstraintConfig, new: ConstraintConfig) -> list[str]:
 
 
 def static_cost(proxy: ProxyConfig) -> Callable[..., dict[str, int]]:
-    """Counts `params` and `macs` of a candidate's neck under a proxy task, in microseconds.
+    """Function that counts `params` and `macs` of a candidate's neck in microseconds.
 
-    Only the backbone is built, once and without weights, for the channels and sizes of its maps.
+    Only the backbone is built, once and without weights, to get the channels and sizes of its maps.
 
     Returns:
-        (genotype, channels), where the channels are the proxy's by default.
+        A function of (genotype, channels); the channels are the proxy task's by default.
     """
     from nas.detection.backbone import build_backbone
     from nas.detection.cost import feature_shapes

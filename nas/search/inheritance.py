@@ -1,4 +1,4 @@
-"""Inheritance: a child starts from its parent's trained weights, and controls tell what a lineage gains by training."""
+"""Inheritance: a child starts from its parent's trained weights; controls measure the gain by longer training alone."""
 
 from __future__ import annotations
 
@@ -17,44 +17,46 @@ from nas.search.records import CONTROL_PREFIX, Candidate, Trial
 _log = logging.getLogger(__name__)
 
 INHERITED_FROM, DEPTH, DRIFT, RAW_REWARD = "inherited_from", "depth", "drift", "reward_inherited"
-"""Metrics of a child: the trial whose weights it started from, trainings between it and one from nothing, what was
-taken off its reward, and the reward as it was measured. One that could not inherit has depth 0 and no others."""
+"""Metrics of a child: the trial whose weights it started from, its number of trainings since one from scratch, the
+drift that was subtracted from its reward, and the reward as measured. A child that could not inherit has only depth
+0."""
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class InheritConfig:
-    """How children start from their parents, where the controller names them.
+    """Settings of inheritance, for controllers that name the parent of a candidate.
 
-    A child starts from the weights of its parent wherever their cells match, and trains for a few steps. Since lineages
-    gain by mere training, the first of each, its root, is trained on as it is, as often as its descendants were: its
-    controls. What controls of a depth gain over their roots, on average, is taken off the rewards of that depth.
+    A child starts from the weights of its parent wherever their cells match, and is trained for a few steps. The necks
+    of a lineage gain merely by longer training. So the root of each lineage, its first neck, is trained further without
+    a change, as many times as its descendants were. These trainings are its controls. The mean gain of the controls
+    at a depth over their roots is subtracted from the rewards at that depth.
     """
 
     steps: Int | None = Field(default=None, ge=0, le=MAX_STEPS)
-    """Steps of a child's training; None or 0: every candidate is trained from nothing."""
+    """Training steps of a child; None or 0: every candidate is trained from scratch."""
 
     lr: Float = Field(default=0.5, gt=0, le=10)
-    """Learning rate of these steps as a share of the proxy task's; after a warm-up over a tenth of them it follows the
-    proxy's schedule."""
+    """Learning rate of a child's training, as a share of the proxy task's. After a warm-up over a tenth of the steps it
+    follows the schedule of the proxy task."""
 
     keep: Int = Field(default=50, ge=1, le=MAX_TRIALS)
-    """How many of the latest finished candidates keep the weights that children start from; known necks, roots and
-    their latest controls keep theirs, too. A child of one that no longer has any is trained from nothing."""
+    """Number of latest finished candidates whose weights are kept for children. Known necks, roots and their latest
+    controls always keep theirs. A child whose parent's weights are gone is trained from scratch."""
 
     @property
     def is_on(self) -> bool:
-        """True if children start from their parents."""
+        """True if children start from their parents' weights."""
         return bool(self.steps)
 
 
 @plain_dataclass(frozen=True)
 class Inheritance:
-    """Where a training starts.
+    """Start of a training from inherited weights.
 
     Args:
-        source: number of the trial with the weights.
-        root: that of the training from nothing that the lineage began with.
-        depth: trainings from there to this one.
+        source: number of the trial whose weights the training starts from.
+        root: number of the trial that began the lineage, which was trained from scratch.
+        depth: number of trainings after the root, this one included.
     """
 
     source: int
@@ -63,11 +65,11 @@ class Inheritance:
 
 
 class Lineages:
-    """Lineages of a search: the parents of its children, the controls they need and the drift; by the journal alone.
+    """Lineages of a search, computed from the journal alone: parents of children, the controls they need, the drift.
 
     Args:
-        kept: numbers of the trials whose weights can be had.
-        trials: of the journal so far.
+        kept: numbers of the trials whose weights are kept.
+        trials: trials of the journal so far.
     """
 
     def __init__(self, config: InheritConfig, kept: Container[int], trials: Iterable[Trial]) -> None:
@@ -90,7 +92,7 @@ class Lineages:
             self._want_again(trial)
 
     def add(self, number: int, candidate: Candidate) -> None:
-        """Take in what came into the journal."""
+        """Record a candidate that was added to the journal."""
         if not self._is_on:
             return
         self._candidates[number] = candidate
@@ -100,13 +102,13 @@ class Lineages:
             self._controls.setdefault(candidate.controls[0], []).append(number)
 
     def finish(self, trial: Trial) -> None:
-        """Take in an outcome."""
+        """Record a finished trial."""
         if self._is_on:
             self._finished[trial.number] = trial
             self._begun.pop(trial.number, None)
 
     def of(self, number: int) -> Inheritance | None:
-        """Start of a trial that has not begun; None: from nothing."""
+        """Start of a trial that has not begun; None: from scratch."""
         if not self._is_on:
             return None
         candidate = self._candidates[number]
@@ -131,21 +133,21 @@ class Lineages:
         return not self._is_controlled(inheritance.root, inheritance.depth)
 
     def begin(self, number: int) -> None:
-        """A trial is handed out; the control of its own children is wanted now."""
+        """Record that a trial begins. Its children will need a control."""
         if (inheritance := self.of(number)) is not None:
             self._begun[number] = inheritance
             if self._candidates[number].controls is None:
                 self._want(inheritance.root, inheritance.depth + 1)
 
     def begun(self, number: int) -> Inheritance | None:
-        """Start of a trial in work; None: from nothing."""
+        """Start of a running trial; None: from scratch."""
         return self._begun.get(number)
 
     def next_control(self, *, ahead: bool) -> Candidate | None:
-        """A control that can be trained now.
+        """Control that can be trained now; None if there is none.
 
         Args:
-            ahead: whether for children that are yet to come, too.
+            ahead: True to include controls for children that do not exist yet.
         """
         for root, wanted in self._wanted.items():
             line = self._controls.get(root, [])
@@ -158,7 +160,7 @@ class Lineages:
         return None
 
     def drift(self, depth: int) -> float:
-        """Mean gain of controls over their roots, at a depth or, where it has none, at the next lesser one that has."""
+        """Mean gain of controls over their roots at a depth, or at the next smaller depth that has controls."""
         for at in range(depth, 0, -1):
             gains = [
                 (self._finished[line[at - 1]].reward or 0.0) - (self._finished[root].reward or 0.0)
@@ -170,11 +172,11 @@ class Lineages:
         return 0.0
 
     def settled(self, number: int, reward: float, *, inherited: bool) -> tuple[float, dict[str, Any]]:
-        """The reward of a trial, and the metrics that say how it came about.
+        """Reward of a trial after the drift is subtracted, and the metrics that explain it.
 
         Args:
-            reward: as it was measured.
-            inherited: whether the training started from the weights that it was to start from.
+            reward: reward as measured.
+            inherited: True if the training really started from the intended weights.
         """
         if not self._is_on:
             return reward, {}
@@ -207,7 +209,7 @@ class Lineages:
         return needed | set(list(latest)[-self._keep :]) | {line[-1] for line in lines if line}
 
     def _want_again(self, trial: Trial) -> None:
-        """A child that was trained before this start has wanted the control of its children."""
+        """Ask again for the control that the children of a trial from before this start need."""
         if trial.copied_from is not None or trial.rejected or trial.candidate.controls is not None:
             return
         if (source := self._source(trial.candidate)) is not None and trial.metrics.get(DEPTH) != 0:
@@ -222,7 +224,7 @@ class Lineages:
         return None if candidate.parent is None else self._proposed.get((candidate.origin, candidate.parent))
 
     def _source(self, candidate: Candidate) -> Trial | None:
-        """The training behind a candidate's parent, if it is one to go on from."""
+        """Trial whose weights a candidate inherits from its parent; None if it has none or the parent failed."""
         parent = self._finished.get(-1 if (number := self._parent(candidate)) is None else number)
         if parent is not None and parent.copied_from is not None:
             parent = self._finished[parent.copied_from]
@@ -239,7 +241,7 @@ class Lineages:
             return True
         if not self._warned:
             _log.warning(
-                "the weights of trial %d are not there or damaged; children of such are trained in full", number
+                "the weights of trial %d are missing or damaged; children of such trials are trained in full", number
             )
             self._warned = True
         return False
@@ -248,7 +250,7 @@ class Lineages:
         return number in self._finished and self._finished[number].state == "complete"
 
     def _is_controlled(self, root: int, depth: int) -> bool:
-        """True if the control of a depth is there, or will never be."""
+        """True if the control of a depth has finished, or will never exist."""
         line = self._controls.get(root, [])
         failed = any(number in self._finished and not self._is_scored(number) for number in line)
         return failed or (len(line) >= depth and self._is_scored(line[depth - 1]))

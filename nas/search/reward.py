@@ -20,32 +20,32 @@ OBJECTIVES = ("ap", "mnasnet", "pareto")
 
 
 class RewardError(ValueError):
-    """Metrics from which no reward can be made."""
+    """Error for metrics from which no reward can be computed."""
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class RewardConfig:
-    """The reward of a trial; its metrics keep the raw numbers, so that it can be computed again."""
+    """Settings of the reward. A trial's metrics keep the raw numbers, so its reward can be computed again."""
 
     objective: Name = "ap"
-    """`ap`: the metric alone, as in NAS-FPN. `mnasnet`: metric * (cost / target) ** exponent (MnasNet, arXiv 1807.11626
-    equation 2). `pareto`: controllers for several objectives (nsga2, tpe) get (metric, -cost), both to be maximised;
-    for others the reward is the metric, and the Pareto front is reported. A reference (`my_file.py:reward`) names a
-    function of a trial's metrics that returns the number to maximise."""
+    """`ap`: the reward is the metric, as in NAS-FPN. `mnasnet`: metric * (cost / target) ** exponent (MnasNet, arXiv
+    1807.11626 equation 2). `pareto`: controllers for several objectives (nsga2, tpe) maximise both metric and -cost;
+    for other controllers the reward is the metric, and the Pareto front is reported. A reference (`my_file.py:reward`):
+    a function of a trial's metrics that returns the number to maximise."""
 
     metric: str = Field(default="AP", min_length=1)
-    """Average precision that counts: AP, AP50, AP75, APs, APm, APl, or `AP/<class>`; with a task of your own, any
-    metric that it returns, of which more is better."""
+    """Metric of the reward: AP, AP50, AP75, APs, APm, APl, or `AP/<class>`. With a task of your own, any metric that
+    the task returns and for which more is better."""
 
     cost: str = Field(default="macs", min_length=1)
-    """Cost of the neck for one image, `params`, `macs` or `latency_ms`, or one that a function of `SearchConfig.costs`
-    returns; the Pareto front is drawn over it whatever the objective."""
+    """Cost of the neck for one image: `params`, `macs`, `latency_ms`, or a cost of your own (`SearchConfig.costs`). The
+    report draws the Pareto front over this cost, whatever the objective."""
 
     target: Float | None = Field(default=None, gt=0)
-    """The cost that `mnasnet` neither rewards nor punishes: parameters, multiply-adds or milliseconds."""
+    """Cost that `mnasnet` neither rewards nor penalises, in parameters, multiply-adds or milliseconds."""
 
     exponent: Float = Field(default=-0.07, ge=-10, le=0)
-    """At -0.07, the paper's, twice the cost is worth as much as 5 % more AP."""
+    """Exponent of `mnasnet`. With the paper's -0.07, twice the cost must bring 5 % more AP to keep the reward."""
 
     @model_validator(mode="after")
     def _known_objective(self) -> Self:
@@ -67,27 +67,28 @@ class RewardConfig:
 
     @property
     def is_ap(self) -> bool:
-        """True if rewards are average precisions, or such weighed against a cost."""
+        """True if the reward is an average precision, alone or weighed against a cost."""
         return self.objective in OBJECTIVES and AVERAGE_PRECISION.fullmatch(self.metric) is not None
 
     def shown(self, value: float, *, signed: bool = False) -> str:
-        """A reward, or a difference of two, as text: average precisions with one decimal, others with three figures."""
+        """Text of a reward or of a difference of two: average precisions with one decimal, others with three
+        figures."""
         text = f"{value:z.1f}" if self.is_ap else figures(value)
         return f"+{text}" if signed and not text.startswith("-") else text
 
     @property
     def needed(self) -> tuple[str, ...]:
-        """Metrics that no trial may lack."""
+        """Metrics that every trial must have."""
         needed = {"ap": (self.metric,), "mnasnet": (self.metric, self.cost), "pareto": (self.metric, self.cost)}
         return needed.get(self.objective, ())
 
 
 def reward_of(config: RewardConfig, metrics: Mapping[str, Any]) -> float:
-    """The number to maximise.
+    """Reward of a trial: the number to maximise.
 
     Raises:
-        RewardError: if a measure that it needs is missing or not finite, or a cost is not positive; or when a function
-            by reference fails, or returns no finite number.
+        RewardError: if a metric that the reward needs is missing or not finite, or a cost is not positive; or if a
+            function by reference fails or does not return a finite number.
     """
     if is_reference(config.objective):
         return _by_reference(config.objective, metrics)
@@ -105,10 +106,10 @@ def reward_of(config: RewardConfig, metrics: Mapping[str, Any]) -> float:
 
 
 def objectives_of(config: RewardConfig, metrics: Mapping[str, Any]) -> tuple[float, ...] | None:
-    """(metric, -cost), both to be maximised, where the objective is `pareto`; else None.
+    """(metric, -cost), both to be maximised, if the objective is `pareto`; None otherwise.
 
     Raises:
-        RewardError: if one of them is missing or not finite.
+        RewardError: if the metric or the cost is missing or not finite.
     """
     if config.objective != "pareto":
         return None
@@ -128,12 +129,12 @@ def _by_reference(name: str, metrics: Mapping[str, Any]) -> float:
 
 
 def figures(value: float) -> str:
-    """A number with three significant figures, large ones in full."""
+    """Text of a number with three significant figures; large numbers are written in full."""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def shown_metric(value: object) -> str:
-    """A metric of a task, in one short line."""
+    """Text of a metric, in one short line."""
     return " ".join(reprlib.repr(value).split())
 
 

@@ -20,23 +20,24 @@ SPACE_FIELDS = {
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class SpaceConfig:
-    """Search space of genotypes; None in a field is the space's own default.
+    """Search space of genotypes. None in a field stands for the default of the space.
 
     Fields of other spaces must stay None.
     """
 
     name: Name = "nas_fpn"
-    """`nas_fpn` is the paper's; `pyramid` is wider, and holds FPN, PANet, PAFPN and BiFPN too. A reference
-    (`my_file.py:space`) names what makes a `SearchSpace`: it is called with `levels` and the options."""
+    """`nas_fpn` is the paper's space. `pyramid` is wider, and also contains FPN, PANet, PAFPN and BiFPN. A reference
+    (`my_file.py:space`) names a class or function that is called with `levels` and the options, and returns a
+    `SearchSpace`."""
 
     options: Options = Field(default_factory=dict)
     """Keyword arguments of a space by reference."""
 
     num_cells: Int | None = Field(default=None, ge=1, le=MAX_SPACE_CELLS)
-    """Of `nas_fpn` (default 7): merge cells, of which the last ones are the outputs, one per level."""
+    """Number of merge cells in `nas_fpn` (default 7). The last cells are the outputs, one per level."""
 
     min_cells: Int | None = Field(default=None, ge=0, le=MAX_SPACE_CELLS)
-    """Of `pyramid`, as the fields below: fewest cells."""
+    """Smallest number of cells in `pyramid`. The fields below are of `pyramid` as well."""
 
     max_cells: Int | None = Field(default=None, ge=1, le=MAX_SPACE_CELLS)
     max_inputs: Int | None = Field(default=None, ge=1, le=MAX_INPUTS)
@@ -60,15 +61,16 @@ class SpaceConfig:
         return self
 
     def arguments(self) -> dict[str, Any]:
-        """The fields of the named space that are set."""
+        """Fields of the named space that are set, by name."""
         values = {name: getattr(self, name) for name in SPACE_FIELDS.get(self.name, ())}
         return {name: value for name, value in values.items() if value is not None}
 
 
 def make_space(config: SpaceConfig, levels: tuple[int, ...]) -> SearchSpace:
-    """
+    """Search space of a configuration.
+
     Raises:
-        ConfigError: if cells and levels do not fit together, or a reference makes no search space.
+        ConfigError: if cells and levels do not fit together, or a reference does not return a search space.
     """
     try:
         if is_reference(config.name):

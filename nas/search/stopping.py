@@ -1,4 +1,4 @@
-"""Early stopping of candidates that are behind the others: asynchronous successive halving."""
+"""Early stopping of candidates that score worse than the others: asynchronous successive halving."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from pydantic.dataclasses import dataclass
 from nas.bounds import Float, Int
 
 RUNG_METRIC = "reward@"
-"""With the step behind it, the metric under which a trial's reward at a rung is kept."""
+"""Prefix of the metric that keeps a trial's reward at a rung; the step follows."""
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class StoppingConfig:
-    """ASHA (Li et al. 2018, arXiv 1810.05934), without its promotions: a trial that is stopped is over.
+    """Early stopping by ASHA (Li et al. 2018, arXiv 1810.05934) without promotions: a stopped trial never continues.
 
-    At each rung a candidate is scored on the reward split. It goes on if it is among the best 1 / `reduction_factor`
-    of those scored at that rung so far; the first `reduction_factor` - 1 at a rung always do. Known necks are neither
-    stopped nor compared with.
+    At each rung a candidate is scored on the reward split. Its training continues if the candidate is among the best
+    1 / `reduction_factor` of those scored at that rung so far. The first `reduction_factor` - 1 candidates at a rung
+    always continue. Known necks are never stopped, and candidates are not compared with them.
     """
 
     rungs: tuple[Int, ...] = ()
-    """Steps of the training, ascending; none: every training runs to its end."""
+    """Training steps of the rungs, in ascending order. Without rungs, every training runs to its end."""
 
     reduction_factor: Float = Field(default=3, gt=1)
 
@@ -35,19 +35,19 @@ class StoppingConfig:
 
 
 class Rungs:
-    """Rewards at each rung; a trial that is run again replaces its earlier ones."""
+    """Rewards of all trials at each rung. A trial that runs again replaces its earlier rewards."""
 
     def __init__(self, config: StoppingConfig) -> None:
         self._factor = config.reduction_factor
         self._rewards: dict[int, dict[int, float]] = {step: {} for step in config.rungs}
 
     def remember(self, number: int, step: int, reward: float) -> None:
-        """Take in a reward; one at a step that is no rung is ignored."""
+        """Record a reward. A reward at a step that is not a rung is ignored."""
         if step in self._rewards:
             self._rewards[step][number] = reward
 
     def stops(self, number: int, step: int, reward: float) -> bool:
-        """True if the trial ends here; the reward is remembered."""
+        """Record the reward; True if the trial is to be stopped at this step."""
         self.remember(number, step, reward)
         rewards = self._rewards.get(step, {})
         better = sum(other > reward for other in rewards.values())
