@@ -1,4 +1,4 @@
-"""Controllers, which decide what to try next: they propose genotypes and observe outcomes."""
+"""Controllers: algorithms that propose genotypes and learn from their outcomes."""
 
 from controllers.base import Controller
 from controllers.evolution import EvolutionController

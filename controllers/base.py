@@ -1,4 +1,4 @@
-"""Ask and tell: what every controller does with ids, pending proposals, duplicates and its own recovery."""
+"""Base class of controllers: ids, pending proposals, duplicates and recovery."""
 
 from __future__ import annotations
 
@@ -21,23 +21,24 @@ FORMAT_VERSION = 2
 
 
 class Controller(ABC):
-    """Decides what to try next. Does no I/O and never touches a global random generator.
+    """Base class of controllers, which propose genotypes and learn from outcomes (ask and tell).
 
-    Proposal k draws from a generator of its own, seeded with (seed, k), and the state follows from the proposals
-    in order and the outcomes in the order of observation. So the future does not depend on how many proposals are
-    asked for at once, and there is no generator state to save.
+    A controller does no I/O and never uses a global random generator. Proposal k draws from its own generator, seeded
+    with (seed, k). The state depends only on the proposals in order and on the outcomes in the order of observation. So
+    later proposals do not depend on how many are asked for at once, and there is no generator state to save.
 
-    A genotype is new if no proposal, pending or finished, has its fingerprint. After `MAX_TRIES` draws without a new
-    one (a nearly exhausted space, a converged policy) a duplicate is proposed; the caller then reuses the
-    earlier result and reports it as the outcome of the new proposal.
+    A genotype is new if no proposal, pending or finished, has its fingerprint. If `MAX_TRIES` draws give no new
+    genotype (the space is nearly exhausted, or a policy has converged), a duplicate is proposed. The caller then
+    reports the earlier result as the outcome of the new proposal.
 
     Args:
-        space: where the genotypes come from.
-        seed: the whole source of randomness.
-        initial: proposed first, in order; later ones with the fingerprint of an earlier one are dropped.
+        space: search space of the genotypes.
+        seed: seed of all random choices.
+        initial: genotypes that are proposed first, in order. A genotype with the fingerprint of an earlier one is
+            dropped.
 
     Raises:
-        ValueError: if an initial genotype is not in the space, with its index and the reason.
+        ValueError: if an initial genotype is not in the space; the message has its index and the reason.
     """
 
     _info_keys: frozenset[str] = frozenset()
@@ -53,7 +54,7 @@ class Controller(ABC):
 
     @property
     def num_proposed(self) -> int:
-        """Proposals made so far, which is the id of the next one."""
+        """Number of proposals made so far. It is also the id of the next one."""
         return len(self._fingerprints)
 
     @property
@@ -63,7 +64,7 @@ class Controller(ABC):
 
     @final
     def propose(self, n: int) -> list[Proposal]:
-        """The next n proposals. They stay pending until their outcomes are observed.
+        """Propose the next n genotypes. The proposals stay pending until their outcomes are observed.
 
         Raises:
             ValueError: if n is negative.
@@ -82,13 +83,13 @@ class Controller(ABC):
 
     @final
     def observe(self, outcomes: Iterable[Outcome]) -> None:
-        """Learn from outcomes, in any order and however late; a second outcome of a proposal is ignored.
+        """Learn from outcomes, which may come in any order and late. A second outcome of a proposal is ignored.
 
-        An outcome may carry a copy of the proposal without its `info`: what was proposed under the id counts.
+        An outcome may hold a copy of the proposal without `info`; the original proposal with that id counts.
 
         Raises:
-            ValueError: if an outcome belongs to no proposal of this controller, or lacks what the algorithm needs; then
-                none of them is learned.
+            ValueError: if an outcome belongs to no proposal of this controller, or lacks a number that the algorithm
+                needs. Then nothing is learned from any of them.
         """
         outcomes = list(outcomes)
         for outcome in outcomes:
@@ -100,7 +101,8 @@ class Controller(ABC):
 
     @final
     def state_dict(self) -> dict[str, Any]:
-        """Plain data for JSON from which `load_state_dict` recovers this controller, its future included."""
+        """State as plain data for JSON. A controller that loads it makes the same proposals as this one from then
+        on."""
         return {
             **self._identity(),
             "fingerprints": list(self._fingerprints),
@@ -113,7 +115,7 @@ class Controller(ABC):
 
     @final
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over a state, in a controller constructed with the same arguments; its own history is forgotten.
+        """Load a state into a controller that was constructed with the same arguments. Its own history is dropped.
 
         Raises:
             ValueError: if the state is of another class, space, seed, list of initial genotypes or format version.
@@ -132,7 +134,7 @@ class Controller(ABC):
 
     @final
     def replay(self, proposals: Iterable[Proposal], outcomes: Iterable[Outcome]) -> None:
-        """Recover from a journal, in a fresh controller constructed with the same arguments.
+        """Recover a fresh controller, constructed with the same arguments, from a journal.
 
         Args:
             proposals: every proposal ever made, with its `info`, in the order of their ids; those without outcome stay
@@ -160,7 +162,8 @@ class Controller(ABC):
             raise
 
     def diagnostics(self) -> dict[str, float]:
-        """Numbers that say how the search is going, by name; finite ones only. For people: nothing depends on them."""
+        """Finite numbers by name that show the progress of the algorithm. They are for the report; nothing depends on
+        them."""
         return {}
 
     @property

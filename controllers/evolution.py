@@ -1,4 +1,4 @@
-"""Regularized evolution (Real et al. 2018, arXiv 1802.01548): tournaments, and the oldest dies."""
+"""Regularized evolution (Real et al. 2018, arXiv 1802.01548): tournament selection, removal of the oldest member."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MAX_STEPS = 4
 
 @dataclass(frozen=True)
 class Member:
-    """One of the population."""
+    """Member of the population."""
 
     id: int
     reward: float
@@ -29,7 +29,8 @@ class Member:
 
 
 def select(population: Sequence[Member], size: int, rng: random.Random) -> Member:
-    """The best of `size` members drawn without replacement, or of all; of equals, the one proposed last."""
+    """Winner of a tournament: the best of `size` members drawn without replacement; of equals, the one proposed
+    last."""
     contestants = rng.sample(population, min(size, len(population)))
     return max(contestants, key=lambda member: (member.reward, member.id))
 
@@ -37,7 +38,7 @@ def select(population: Sequence[Member], size: int, rng: random.Random) -> Membe
 def mutate(
     space: SearchSpace, parent: Genotype, is_duplicate: Callable[[Genotype], bool], rng: random.Random
 ) -> Genotype:
-    """A neighbour of the parent; while that is a duplicate it is mutated again, at most `MAX_STEPS` in all."""
+    """Mutation of the parent. A duplicate is mutated again, up to `MAX_STEPS` mutations in all."""
     child = parent
     for _ in range(MAX_STEPS):
         child = space.mutate(child, rng)
@@ -67,37 +68,36 @@ def cross(space: SearchSpace, first: Genotype, second: Genotype, rng: random.Ran
 
 
 class EvolutionController(Controller):
-    """Regularized evolution, asynchronous: a child is bred whenever one is asked for.
+    """Asynchronous regularized evolution: a child is bred whenever a proposal is asked for.
 
-    The first `num_random` proposals are drawn uniformly (after the initial genotypes, which count), and so are later
-    ones while fewer than `tournament_size` members have a reward, or fewer than `num_random` where that is smaller.
-    Then each proposal is a mutation of the winner of a tournament, or with probability `crossover` a child of the
-    winners of two (`cross`), mutated if it was proposed before. With `mutants` above 1 that many mutations of the
-    winner are drawn, and a random forest fitted to all rewards so far says which of them is proposed (Thompson sampling
-    over its trees).
+    The first `num_random` proposals, initial genotypes included, are not bred: after the initial genotypes they are
+    drawn uniformly. Later proposals are also drawn uniformly as long as fewer than `tournament_size` members have a
+    reward (or fewer than `num_random`, if that is smaller). From then on each proposal is a mutation of the winner of a
+    tournament. With probability `crossover` it is a child of the winners of two tournaments instead (`cross`), which is
+    mutated if it was proposed before. With `mutants` above 1, that many mutations of the winner are drawn, and a random
+    forest fitted to all rewards so far chooses one of them (Thompson sampling over its trees).
 
-    Members age by the order in which their outcomes are observed. Initial genotypes are the oldest: with `num_random`
-    equal to `population_size`, as in the paper, they die just when breeding starts, so give a search that starts from
-    some a random phase shorter than its population.
+    The age of a member is the order in which its outcome was observed. Initial genotypes are the oldest members. With
+    `num_random` equal to `population_size`, as in the paper, they are removed just when breeding starts. So if a search
+    has initial genotypes, make its random phase shorter than its population.
 
-    A failed trial never enters the population, but counts as proposed: it does not prolong the random phase. A
-    stopped one enters with the reward that it had when it was cut: it was cut for being behind, and so it seldom wins
-    a tournament, but it ages the others as any trial does.
+    A failed trial never enters the population, but it counts as one of the `num_random` proposals. A stopped trial
+    enters with the reward that it had when it was stopped. It seldom wins a tournament, but it ages the other members.
 
-    The paper has a population of 100 and tournaments of 25 for 20,000 trials. The defaults are for 24 to a few hundred:
-    a random phase of 10 leaves most of even the shortest search to evolution, and tournaments of 4, greedier than
-    the paper's quarter, make use of what few generations there are.
+    The paper has a population of 100 and tournaments of 25 for 20,000 trials. The defaults are for 24 to a few hundred
+    trials: a random phase of 10 leaves most of even the shortest search to evolution, and tournaments of 4 are greedier
+    than the paper's, because there are few generations.
 
     Args:
-        population_size: members that live at once.
-        tournament_size: contestants per tournament; more is greedier, 1 is a random walk.
-        num_random: length of the random phase; by default the population's size.
-        crossover: share of children with two parents; 0, as in the paper, has none.
-        mutants: mutations drawn for one proposal; more than 1 needs scikit-learn (the extra `screening`).
+        population_size: number of members.
+        tournament_size: members per tournament; more is greedier, 1 is a random walk.
+        num_random: length of the random phase; default: `population_size`.
+        crossover: share of children with two parents; the paper has 0.
+        mutants: number of mutations drawn for one proposal; more than 1 needs scikit-learn (the extra `screening`).
 
     Raises:
-        ValueError: unless 1 <= tournament_size <= population_size, num_random is not negative, crossover is a share and
-            mutants are 1 or more, and scikit-learn is there if they are more.
+        ValueError: if an argument is out of range (1 <= tournament_size <= population_size, num_random >= 0,
+            0 <= crossover <= 1, mutants >= 1), or if mutants is above 1 and scikit-learn is missing.
     """
 
     def __init__(
@@ -137,11 +137,11 @@ class EvolutionController(Controller):
 
     @property
     def population(self) -> tuple[Member, ...]:
-        """Living members, oldest first."""
+        """Members of the population, oldest first."""
         return tuple(self._population)
 
     def diagnostics(self) -> dict[str, float]:
-        """Of the living members: mean and best reward, and how many proposals ago they were proposed, on average."""
+        """Mean and best reward of the members, and their mean age in proposals."""
         if not self._population:
             return {}
         rewards = [member.reward for member in self._population]

@@ -21,34 +21,34 @@ POPULATION_SIZE = 20
 
 
 class OptunaController(Controller):
-    """Asks an Optuna sampler for every decision, over an in-memory study of finished trials.
+    """Controller that asks an Optuna sampler for every decision, over an in-memory study of finished trials.
 
-    Optuna wants the same choices for a name in every trial, so the sampler chooses among a decision's fixed choices;
-    one that is not allowed is replaced by the nearest allowed one in the order of the fixed choices (of two, the
-    earlier). The study is told what was proposed, not what was suggested; a decision that a genotype lacks counts as
-    one more choice, and where that is suggested for a decision that exists, the choice is drawn uniformly. A suggestion
-    that was proposed before is mutated as in `evolution.mutate`.
+    Optuna needs the same choices for a name in every trial, so the sampler chooses among the fixed choices of a
+    decision. A choice that is not allowed is replaced by the nearest allowed one in the order of the fixed choices (of
+    two, the earlier). The study records the genotype that was proposed, not the sampler's suggestion. Absence of a
+    decision counts as one more choice; if the sampler suggests absence for a decision that exists, the choice is drawn
+    uniformly. A suggestion that was proposed before is mutated as in `evolution.mutate`.
 
-    The sampler sees trials in the order in which their outcomes are observed, and no pending ones: concurrent trials
-    are told apart by the seed of their proposal only. Failed trials are not told at all, since Optuna's samplers skip
-    them. Stopped ones count as complete with the reward they had: Optuna's own `PRUNED` would put all of them behind
-    the worst complete one and needs the step of the cut. Until `num_random` outcomes have a reward, proposals are
-    drawn uniformly from the space.
+    The sampler sees finished trials in the order in which their outcomes are observed, and no pending ones. Concurrent
+    trials differ only by the seed of their proposal. The sampler does not see failed trials, because Optuna's samplers
+    skip them. Stopped trials count as complete with the reward that they had: Optuna's own `PRUNED` would rank all of
+    them below the worst complete trial. Until `num_random` outcomes have a reward, proposals are drawn uniformly.
 
-    The study is kept small, so that time and memory do not grow with the trials. When it has `window` trials it is
-    rebuilt from the best quarter (by reward) and the latest quarter; under a genetic sampler instead from the parents
-    of the next generation, whenever one is full.
+    The study is kept small, so that time and memory do not grow with the trials. When it has `window` trials, it is
+    rebuilt from the best quarter (by reward) and the latest quarter. With a genetic sampler it is rebuilt from the
+    parents of the next generation, whenever a generation is full.
 
-    The sampler's generator is seeded anew for every proposal. So a sampler that learns from finished trials only (TPE,
-    NSGA-II, NSGA-III, GP, random) is recovered exactly from a state or a journal; one that keeps notes of its own
+    The sampler's generator is seeded anew for every proposal. So a sampler that learns only from finished trials (TPE,
+    NSGA-II, NSGA-III, GP, random) is recovered exactly from a state or a journal. A sampler that keeps its own notes
     about running trials (CMA-ES, grid, QMC) is not.
 
     Args:
-        sampler: `tpe`, `nsga2`, or a sampler, of which a copy is used. To load a state or replay a journal, pass a
-            sampler with the same settings; a state does not tell them apart.
-        objectives: 1 maximises `Outcome.reward`; more maximise `Outcome.objectives`, which must have that length.
-        num_random: length of the random phase; by default a genetic sampler's population, else 10.
-        window: see above; no part of it concerns genetic samplers.
+        sampler: `tpe`, `nsga2`, or a sampler, which is copied. To load a state or replay a journal, pass a sampler with
+            the same settings; a state does not record them.
+        objectives: number of objectives. 1 maximises `Outcome.reward`; more maximise `Outcome.objectives`, which must
+            have that length.
+        num_random: length of the random phase; default: the population of a genetic sampler, or else 10.
+        window: number of trials at which the study is rebuilt; ignored with genetic samplers.
 
     Raises:
         ValueError: for an unknown name, a sampler without a generator that can be seeded, or a number out of range.

@@ -30,12 +30,12 @@ number of updates that this policy had had, and its mean entropy per decision on
 
 
 class PPOController(Controller):
-    """An LSTM policy over the space's decisions, trained by PPO on the outcomes; asynchronous.
+    """Asynchronous PPO: trains an LSTM policy over the decisions of the space.
 
-    Each proposal is drawn from the policy of that moment. A genotype that was proposed before is mutated as in
-    `evolution.mutate`, so a policy that has made up its mind looks around its favourite instead of repeating it; the
-    mutant counts as the policy's own, with its log-probability. Likewise initial genotypes: they are learned from with
-    their log-probability under the initial policy.
+    Each proposal is drawn from the current policy. A genotype that was proposed before is mutated as in
+    `evolution.mutate`, so a converged policy explores the neighbourhood of its favourite instead of repeating it. The
+    mutant is learned from as if the policy had drawn it, with its log-probability under the policy. Initial genotypes
+    are learned from in the same way, with their log-probability under the initial policy.
 
     After every `batch_size` outcomes with a reward the policy is updated `epochs` times on that batch::
 
@@ -44,32 +44,33 @@ class PPOController(Controller):
         A = (reward - baseline) / scale
 
     p_behaviour is the probability that was recorded when the genotype was proposed (`Proposal.info`), so an outcome
-    of an older policy is weighted by the ratio and clipped. One of a policy more than `max_lag` updates old when
-    its outcome arrives is dropped: it moves neither the policy nor the baseline. The root makes the ratio a geometric
-    mean over the decisions; that of a whole genotype would leave the clipping range after a tiny change of each.
+    of an older policy is weighted by the ratio and clipped. If the policy is more than `max_lag` updates old when its
+    outcome arrives, the outcome is dropped: it changes neither the policy nor the baseline. The root makes the ratio a
+    geometric mean over the decisions. The ratio of a whole genotype would leave the clipping range after a tiny change
+    of each decision.
 
-    Baseline: exponential moving average of the rewards in the order of observation, without the pull to 0 at the
-    start (Adam's correction). Scale: root of the same average of the squared distance from it; so rewards in percent or
-    from 0 to 1 learn alike. With `normalise=False` the scale is 1, as in NASNet.
+    The baseline is an exponential moving average of the rewards in the order of observation, with Adam's correction of
+    the start at 0. The scale is the root of the same average of the squared distance from the baseline, so rewards in
+    percent and rewards from 0 to 1 learn alike. With `normalise=False` the scale is 1, as in NASNet.
 
-    Failed trials have no reward: no gradient, and they do not move the baseline, so the policy does not learn to avoid
-    them. Stopped ones count with the reward that they had. Outcomes are learned in the order of observation.
+    Failed trials have no reward. They give no gradient and do not change the baseline, so the policy does not learn to
+    avoid them. Stopped trials count with the reward that they had. Outcomes are learned in the order of observation.
 
-    The defaults are made for a thousand trials: on synthetic problems over the published space they reached the top
-    0.1 % of random samples after some 50 to 70 trials (random search: 650), where the published learning rate needed
-    110 to 330. `nasnet` has the published values, made for 20,000 trials.
+    The defaults are for about a thousand trials. On synthetic problems over the published space they reached the top
+    0.1 % of random samples after some 50 to 70 trials, the published learning rate after 110 to 330, and random search
+    after 650. `nasnet` has the published values, which are for 20,000 trials.
 
-    Deterministic on one machine, whatever the number of threads; nothing global is seeded.
+    The controller is deterministic on one machine, whatever the number of threads. It seeds nothing global.
 
     Args:
         hidden: LSTM units.
-        learning_rate: Adam's.
+        learning_rate: learning rate of Adam.
         entropy: weight of the entropy bonus.
-        baseline_decay: of both moving averages.
+        baseline_decay: decay of both moving averages.
         batch_size: outcomes per update.
         epochs: gradient steps per update.
-        clip: see above.
-        max_lag: see above.
+        clip: half the width of the clipping range of the ratio, around 1.
+        max_lag: largest age of a policy, in updates, whose outcomes are learned from.
         normalise: divide advantages by the running scale.
 
     Raises:
@@ -143,27 +144,28 @@ class PPOController(Controller):
 
     @property
     def policy(self) -> Policy:
-        """The policy as it is now, to look at; whoever changes it breaks recovery."""
+        """Current policy, to be read only: recovery fails if it is changed."""
         return self._policy
 
     @property
     def entropy(self) -> float:
-        """Mean entropy per decision in nats of the policies behind the last `batch_size` outcomes; nan before."""
+        """Mean entropy per decision, in nats, of the policies that proposed the last `batch_size` outcomes; nan
+        before."""
         return math.fsum(self._entropies) / len(self._entropies) if self._entropies else math.nan
 
     @property
     def baseline(self) -> float:
-        """The moving average of the rewards; nan before the first."""
+        """Moving average of the rewards; nan before the first."""
         return self._rewards.mean
 
     @property
     def num_updates(self) -> int:
-        """Updates of the policy so far, which is the version of the next proposal's policy."""
+        """Number of updates of the policy so far."""
         return self._num_updates
 
     @property
     def num_dropped(self) -> int:
-        """Outcomes that came too late to learn from."""
+        """Number of outcomes that came too late to learn from."""
         return self._num_dropped
 
     def diagnostics(self) -> dict[str, float]:

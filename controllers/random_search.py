@@ -12,7 +12,7 @@ from search_space import Genotype
 
 
 class RandomController(Controller):
-    """Proposes genotypes drawn uniformly from the space; outcomes, failed or not, change nothing."""
+    """Random search: proposes genotypes drawn uniformly from the space, whatever the outcomes."""
 
     def _next(self, rng: random.Random) -> Genotype:
         return self.space.sample(rng)

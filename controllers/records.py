@@ -14,10 +14,10 @@ State = Literal["complete", "stopped", "failed"]
 
 @dataclass(frozen=True)
 class Child:
-    """A genotype bred from that of an earlier proposal.
+    """Genotype that was bred from the genotype of an earlier proposal.
 
     Args:
-        parent: id of that proposal; of several parents, the first.
+        parent: id of the earlier proposal; of several parents, the first.
     """
 
     genotype: Genotype
@@ -26,16 +26,16 @@ class Child:
 
 @dataclass(frozen=True)
 class Proposal:
-    """A genotype to try.
+    """Genotype that a controller proposes.
 
     Args:
         id: 0, 1, 2, ... in the order in which one controller proposed.
-        genotype: what to build.
-        choices: the space's encoding of the genotype; nobody may change it.
-        info: finite numbers that the controller keeps with the proposal for later. Whoever keeps a journal stores them
-            and hands them back on replay, unread; nobody may change them.
-        parent: id of the earlier proposal from which it was bred, if it was: training may start from what that one
-            learned.
+        genotype: topology of the candidate.
+        choices: encoding of the genotype in the space; must not be changed.
+        info: finite numbers that the controller keeps with the proposal. A journal stores them and returns them
+            unchanged on replay.
+        parent: id of the earlier proposal from which the genotype was bred, or None. Training may start from the
+            weights of that candidate.
     """
 
     id: int
@@ -51,11 +51,11 @@ class Outcome:
 
     Args:
         proposal: the proposal as the controller made it.
-        reward: the number to maximise, finite; None exactly when the trial failed.
-        state: `complete`; `stopped` = cut early, the reward is the last one measured; `failed` = no reward at all.
-        metrics: whatever else was measured; controllers do not read it.
-        objectives: the numbers to maximise where there are several, finite; read by controllers with several objectives
-            only, and `reward` is then still the one number by which a reader ranks trials. None for a failed trial.
+        reward: finite number to maximise; None if and only if the trial failed.
+        state: `complete`; `stopped`: stopped early, the reward is the last one measured; `failed`: no reward.
+        metrics: other measurements; controllers do not read them.
+        objectives: finite numbers to maximise, for controllers with several objectives; None for a failed trial.
+            `reward` is still the one number by which trials are ranked for the user.
 
     Raises:
         ValueError: if state and reward do not belong together, or a number is not finite.

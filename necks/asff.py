@@ -30,19 +30,19 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 
 
 class AsffNeck(Neck):
-    """Any neck followed by ASFF over all its levels, whose widths may differ.
+    """Any neck followed by ASFF over all its levels, which may have different widths.
 
-    After the authors' code for YOLOv3: a finer map comes down by 3x3 max-pools and one last 3x3 stride-2 convolution, a
-    coarser one comes up by nearest, after a 1x1 convolution where its width is another; what was brought to the level
-    is weighted per pixel by a softmax over the levels, summed, and convolved.
+    The computation follows the authors' code for YOLOv3. A finer map is downsampled by 3x3 max-pools and a last 3x3
+    stride-2 convolution. A coarser map passes a 1x1 convolution if its width differs, and is upsampled by nearest
+    neighbour. The resampled maps are weighted per pixel by a softmax over the levels, summed, and convolved.
 
-    YOLOv3's own is `AsffNeck(PassThrough((256, 256, 512), (3, 4, 5)), expanded=(256, 512, 1024))`, that of MobileNet
-    the same with (128, 256, 512) and `relu6`.
+    The authors' YOLOv3 is `AsffNeck(PassThrough((256, 256, 512), (3, 4, 5)), expanded=(256, 512, 1024))`. Their
+    MobileNet is the same with (128, 256, 512) and `relu6`.
 
     Args:
-        neck: gives the pyramid.
-        weight_channels: width of the branch that the weights are computed from; 16, or 8 in the authors' `rfb` variant.
-        expanded: width of each map given, fine to coarse; default: as the neck below gives them.
+        neck: neck that computes the pyramid.
+        weight_channels: width of the branch that computes the weights; 16, or 8 in the authors' `rfb` variant.
+        expanded: width of each output map, fine to coarse; default: as in `neck`.
         activation: `leaky_relu` (slope 0.1) or `relu6`.
 
     Raises:

@@ -22,18 +22,18 @@ Refine = Literal["non_local", "conv"] | None
 
 
 class BalancedNeck(Neck):
-    """Any neck followed by balancing: gather all levels at one, average, refine, and add the result to each level.
+    """Any neck followed by balancing: resample all levels to one, average, refine, and add the result to each level.
 
-    Gathering and scattering are nearest towards the finer and adaptive max-pooling towards the coarser, as in the
-    authors' code and mmdetection.
+    Maps are upsampled by nearest neighbour and downsampled by adaptive max-pooling, as in the authors' code and
+    mmdetection.
 
     Args:
-        neck: gives the pyramid.
-        refine_level: level to gather at; P4 in the published configurations.
-        refine: `non_local` (embedded Gaussian, the paper's), `conv` (3x3 and ReLU), or None for the mean alone.
+        neck: neck that computes the pyramid.
+        refine_level: level at which the maps are averaged; P4 in the published configurations.
+        refine: `non_local` (embedded Gaussian, as in the paper), `conv` (3x3 and ReLU), or None for the mean alone.
 
     Raises:
-        ValueError: if the neck does not give `refine_level`, for levels of unequal width, or an unknown refinement.
+        ValueError: if `refine_level` is not a level of the neck, levels differ in width, or the refinement is unknown.
     """
 
     def __init__(self, neck: Neck, refine_level: int = 4, refine: Refine = "non_local") -> None:

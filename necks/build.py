@@ -35,21 +35,22 @@ def build_neck(
     recipe: Recipe | None = None,
     **options: Any,
 ) -> Neck:
-    """A neck from a name or a genotype.
+    """Build a neck from a name or a genotype.
 
     Args:
-        name_or_genotype: one of `NECKS`, a genotype, or a reference (`my_necks:MyNeck`) to a class of `necks.Neck` or a
-            function that returns one. The class or function is called with `in_channels`, `in_levels`, and with
-            `out_channels` and `out_levels` where they are given. `name@implementation` follows every convention of that
+        name_or_genotype: one of `NECKS`, a genotype, or a reference (`my_necks:MyNeck`) to a subclass of `necks.Neck`
+            or a function that returns a neck. The class or function is called with `in_channels`, `in_levels`, and with
+            `out_channels` and `out_levels` if they are given. `name@implementation` follows all conventions of that
             public implementation, so that `necks.reference.load_reference` can load its weights.
         in_channels: channels of each backbone map, fine to coarse.
         in_levels: level of each backbone map.
-        out_levels: levels of the outputs; default: P3..P7 for a name, its own for a genotype, the implementation's
-            for `name@implementation`.
-        out_channels: default: 256, or what the named implementation has.
-        repeats: stacked copies of the merge graph; of the FPN below, for `balanced_fpn` and `asff`.
-        recipe: for merge graphs that are not made after an implementation.
-        options: of the name, such as `extra="p6p7_c5"` for `fpn@torchvision`; an error lists those that a name has.
+        out_levels: levels of the outputs. Default: P3..P7 for a name, the genotype's levels for a genotype, the
+            implementation's levels for `name@implementation`.
+        out_channels: channels of the outputs. Default: 256, or the width of the named implementation.
+        repeats: number of stacked copies of the merge cells; for `balanced_fpn` and `asff`, of the FPN inside.
+        recipe: recipe of the merge cells; not for `name@implementation`, which has its own.
+        options: options of the named neck, such as `extra="p6p7_c5"` for `fpn@torchvision`. The error for an unknown
+            option lists the known ones.
 
     Raises:
         ValueError: for an unknown name or option, levels and channels that do not fit, or more of anything than

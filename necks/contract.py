@@ -1,4 +1,4 @@
-"""Base class of every neck: the attributes and the mapping that detectors and compositions rely on."""
+"""Base class of all necks: the attributes and maps that detectors and other necks rely on."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from search_space.bounds import is_whole
 
 
 class Neck(nn.Module):
-    """Backbone maps in, pyramid out.
+    """Base class of necks: a module that turns the feature maps of a backbone into a pyramid.
 
-    Input: an ordered mapping of maps (N, in_channels[i], H_i, W_i), fine to coarse, one per `in_levels`; it is not
-    changed. Output: an ordered dict `p3`, `p4`, ... of maps (N, level_channels[i], H_l, W_l), fine to coarse, one per
-    `out_levels`. Any image size works: maps meet at the size that their level has.
+    Input: an ordered mapping of maps (N, in_channels[i], H_i, W_i), fine to coarse, one per level of `in_levels`. It is
+    not changed. Output: an ordered dict `p3`, `p4`, ... of maps (N, level_channels[i], H_l, W_l), fine to coarse, one
+    per level of `out_levels`. Any image size works: maps are merged at the size of their level.
 
     Attributes:
-        in_channels, in_levels: channels and level of each map taken, fine to coarse.
-        out_channels: channels of every map given, as torchvision's detectors expect of a backbone; of the finest where
-            `level_channels` differ.
-        level_channels: channels of each map given, fine to coarse; all `out_channels` but for YOLOv3's widths.
-        out_levels: levels of the maps given, fine to coarse.
-        fused: whether this is what `fuse` gave.
+        in_channels, in_levels: channels and level of each input map, fine to coarse.
+        out_channels: channels of every output map, as torchvision's detectors expect; if `level_channels` differ, those
+            of the finest map.
+        level_channels: channels of each output map, fine to coarse; all equal to `out_channels` except for YOLOv3.
+        out_levels: levels of the output maps, fine to coarse.
+        fused: True for a copy that `fuse` returned.
     """
 
     fused = False
@@ -53,9 +53,9 @@ class Neck(nn.Module):
         self._out_names = tuple(f"p{level}" for level in out_levels)
 
     def arguments(self) -> dict[str, Any]:
-        """The constructor's arguments, from which `necks.exported` builds an equal neck: the attributes of their names.
+        """Arguments of the constructor, from which `necks.exported` builds an equal neck.
 
-        To be overridden where the attributes have other names.
+        They are read from the attributes of the same names. Override this method if the attributes have other names.
         """
         return {name: getattr(self, name) for name in signature(type(self)).parameters}
 
@@ -86,22 +86,21 @@ class Neck(nn.Module):
         return [laid_out(x) for x in features.values()]
 
     def fuse(self) -> Self:
-        """A copy for inference, in evaluation mode, with its programs specialised: see `necks.fused`.
+        """Copy for inference, in evaluation mode, with specialised programs; see `necks.fused`.
 
-        Its outputs are those of this neck in evaluation mode, up to rounding. It is not for training, and
-        cannot be saved.
+        Its outputs equal those of this neck in evaluation mode up to rounding. It cannot be trained or saved.
         """
         made = fused(self)
         made.fused = True
         return made
 
     def named(self, maps: Sequence[Tensor]) -> OrderedDict[str, Tensor]:
-        """The output for maps in the order of `out_levels`."""
+        """Output dict of maps that are given in the order of `out_levels`."""
         return OrderedDict(zip(self._out_names, maps, strict=True))
 
 
 class PassThrough(Neck):
-    """No neck: gives the maps that it takes, so that a module made to follow another neck can stand alone."""
+    """Neck that returns its inputs, so that a module which follows another neck can be used alone."""
 
     def __init__(self, in_channels: Sequence[int], in_levels: Sequence[int]) -> None:
         super().__init__(in_channels, in_levels, in_channels, in_levels)

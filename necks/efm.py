@@ -26,13 +26,13 @@ MAX_MAXOUT, MAX_KERNEL = 64, 31
 
 
 class ExactFusionNeck(Neck):
-    """Each level is fused with its two neighbours only (the ends with one), by concatenation and a convolution.
+    """Exact Fusion Model: fuses each level with its neighbours only, by concatenation and a convolution.
 
-    Every source map is widened to `maxout` x `out_channels` by a 1x1 convolution and compressed by Maxout; levels
+    Every backbone map is widened to `maxout` x `out_channels` by a 1x1 convolution and compressed by Maxout. Levels
     beyond the backbone's are pooled from the last compressed map.
 
     Args:
-        maxout: maps that each compressed channel is the maximum of.
+        maxout: number of channels whose maximum is one compressed channel.
         fuse_kernel: kernel of the convolution after the concatenation.
     """
 

@@ -1,4 +1,4 @@
-"""A neck as plain files: what it is made of as JSON, weights as safetensors."""
+"""Necks as plain files: kind and arguments as JSON, weights as safetensors."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ DIGEST = "weights_sha256"
 
 
 class ExportedError(FileError):
-    """Files that are no exported neck, or do not belong together; the message names them and what to do."""
+    """Error for files that are not an exported neck or do not belong together; it names them and says what to do."""
 
 
 def neck_to_dict(neck: Neck) -> dict[str, Any]:
-    """Kind and constructor arguments as plain data for JSON; necks within a neck, genotypes and recipes included.
+    """Kind and constructor arguments of a neck as plain data for JSON, including inner necks, genotypes and recipes.
 
     Raises:
         ValueError: for a neck of a class that is neither in `KINDS` nor at the top of a module.
@@ -53,7 +53,7 @@ def neck_to_dict(neck: Neck) -> dict[str, Any]:
 
 
 def neck_from_dict(data: dict[str, Any]) -> Neck:
-    """A neck with fresh weights from what `neck_to_dict` gave.
+    """Neck with fresh weights from the data that `neck_to_dict` returned.
 
     Raises:
         ValueError: for an unknown kind or argument.
@@ -77,10 +77,10 @@ def neck_from_dict(data: dict[str, Any]) -> Neck:
 
 
 def save_exported(neck: Neck, directory: str | Path) -> None:
-    """Write `neck.json` and `neck.safetensors`, and for a merge graph its topology alone as `genotype.json`.
+    """Write a neck to `neck.json` and `neck.safetensors`, and the topology of merge cells also to `genotype.json`.
 
     Raises:
-        ValueError: for a fused neck, whose weights no arguments lead back to, and for weights that are not finite.
+        ValueError: for a fused neck, which no arguments can rebuild, and for weights that are not finite.
     """
     if neck.fused:
         raise ValueError("a fused neck cannot be saved; save the neck that it was made from and fuse it after loading")
@@ -95,18 +95,18 @@ def save_exported(neck: Neck, directory: str | Path) -> None:
 
 
 def load_exported(place: str | Path) -> Neck:
-    """The neck that `save_exported` wrote, with its weights, in evaluation mode, on the CPU.
+    """Load a neck that `save_exported` wrote, with its weights, in evaluation mode, on the CPU.
 
-    Files may be links, as in the cache of a model hub. Memory is taken only for a neck whose weights are there.
+    Files may be links, as in the cache of a model hub. Memory is allocated only after the weights were found.
 
     Args:
-        place: a directory, or a URL that fsspec knows, such as `hf://USER/MODEL` or `s3://BUCKET/DIRECTORY`, whose
-            files are copied to the user's cache first.
+        place: a directory, or a URL of fsspec, such as `hf://USER/MODEL` or `s3://BUCKET/DIRECTORY`, whose files are
+            first copied to the user's cache.
 
     Raises:
-        ExportedError: if a file is missing, damaged or was written by another format version, if weights are those of
-            another neck or not finite, if `genotype.json` describes another neck than `neck.json`, or if the URL cannot
-            be used.
+        ExportedError: if a file is missing, damaged or of another format version, if the weights belong to another neck
+            or are not finite, if `genotype.json` and `neck.json` describe different necks, or if the URL cannot be
+            used.
     """
     if isinstance(place, str) and is_url(place):
         return _load(_downloaded(place), without_secrets(place))

@@ -1,4 +1,4 @@
-"""The one module that runs any genotype with any recipe."""
+"""Neck that computes any genotype with any recipe."""
 
 from __future__ import annotations
 
@@ -21,15 +21,17 @@ from search_space import MAX_REPEATS, Genotype
 
 
 class MergeNeck(Neck):
-    """Any genotype with any recipe: `repeats` stacked copies, each with its own weights. See `Neck` for its maps.
+    """Neck of any genotype with any recipe: `repeats` stacked copies, each with its own weights.
+
+    `Neck` describes its inputs and outputs.
 
     Args:
-        genotype: the topology; its levels are the first output levels.
-        in_channels: channels of each backbone level, fine to coarse.
-        in_levels: levels of the backbone maps; must be the finest levels of the genotype. Its remaining, coarser ones
-            are made from the last, as `recipe.extra_inputs` says.
-        out_levels: levels of the outputs; those beyond the genotype's are made as `recipe.extra_outputs` says.
-            None: the genotype's.
+        genotype: topology; its levels are the first output levels.
+        in_channels: channels of each backbone map, fine to coarse.
+        in_levels: levels of the backbone maps, which must be the finest levels of the genotype. The coarser levels of
+            the genotype are made from the last backbone map, as `recipe.extra_inputs` says.
+        out_levels: levels of the outputs. Levels beyond the genotype's are made as `recipe.extra_outputs` says. None:
+            the genotype's levels.
 
     Raises:
         ValueError: at construction for levels or channels that do not fit; in `forward` for maps that do not.
@@ -83,7 +85,7 @@ class MergeNeck(Neck):
         return self._with_extra(features, last)
 
     def every_repeat(self, features: Mapping[str, Tensor], until: int | None = None) -> list[OrderedDict[str, Tensor]]:
-        """The pyramid after each repeat, for heads on all of them; arguments and errors as of `forward`."""
+        """Pyramids after each repeat, for heads on all repeats; arguments and errors as in `forward`."""
         return [self._with_extra(features, maps) for maps in list(self._stacked(features, until))]
 
     def _stacked(self, features: Mapping[str, Tensor], until: int | None) -> Iterator[list[Tensor]]:

@@ -25,29 +25,30 @@ ItemT = TypeVar("ItemT")
 
 
 class MlfpnNeck(Neck):
-    """Every level is what `tums` Thinned U-shape Modules give there, concatenated.
+    """MLFPN: a chain of `tums` Thinned U-shape Modules (TUMs), whose maps of each level are concatenated.
 
     The backbone's maps are concatenated into one base at the finest level (FFMv1). Each TUM halves its input level by
-    level and comes back up; it takes the base, compressed by a `leach` convolution, beside the finest map of the TUM
-    before it (FFMv2). SFAM then gates the concatenated channels of each level, and a BatchNorm follows on the finest.
+    level and upsamples it again. Its input is the base, compressed by a `leach` convolution, together with the finest
+    map of the TUM before it (FFMv2). SFAM then gates the concatenated channels of each level, and a BatchNorm follows
+    at the finest level.
 
-    Each level below the finest is half the one above, rounded up; where the backbone's map has another size (it rounded
-    down), the encoded map is max-pooled to that.
+    Each coarser level has half the size of the finer one, rounded up. If the backbone's map has another size, because
+    the backbone rounds down, the encoded map is max-pooled to that size.
 
     With inputs of (512, 1024) channels at levels (3, 4), `out_channels` 2048, outputs 3..8, `shared` and `valid_top`
-    this is the released M2Det on VGG-16 (whose configurations leave SFAM out). Widths shrink with `out_channels`.
-    Training differs in one detail: there a shared leach runs once per TUM, so that its running statistics move
-    `tums` times a step.
+    this is the released M2Det on VGG-16 (whose configurations do not use SFAM). Widths shrink with `out_channels`.
+    Training differs in one detail: in the released code a shared leach runs once per TUM, so its running statistics
+    are updated `tums` times a step.
 
     Args:
-        in_channels, in_levels: at least one map; the finest is what all others are brought to.
-        out_channels: of each output map, a multiple of `2 * tums`.
+        in_channels, in_levels: channels and levels of at least one map; the others are resampled to the finest.
+        out_channels: channels of each output map, a multiple of `2 * tums`.
         out_levels: two levels or more, without gaps.
-        tums: modules in the chain; 8 in the paper.
-        sfam: whether channels are gated per level.
-        shared: one leach for all TUMs and one pair of SFAM layers for all levels, as the released code has it.
-        valid_top: whether the coarsest level comes by a 3x3 convolution without stride or padding, as in the released
-            code, instead of by halving; the level above it then needs three pixels per side.
+        tums: number of modules in the chain; 8 in the paper.
+        sfam: True to gate the channels of each level.
+        shared: True for one leach for all TUMs and one pair of SFAM layers for all levels, as in the released code.
+        valid_top: True to compute the coarsest level by a 3x3 convolution without stride or padding, as in the released
+            code, instead of by halving. The next finer level then needs at least three pixels per side.
 
     Raises:
         ValueError: at construction for levels or channels that do not fit; in `forward` for maps that do not.

@@ -1,4 +1,4 @@
-"""Choices that a neck's topology leaves open: activation, convolution, norm, resampling, extra levels."""
+"""Recipe of a neck: everything but its topology, such as activation, convolution, norm, resampling, extra levels."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from search_space.bounds import shown
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How a merge graph is computed; the choices of each field are listed in `necks.choices`.
+    """Settings with which merge cells are computed. `necks.choices` lists the choices of each field.
 
     The defaults are those of TensorFlow's public NAS-FPN decoder.
 
     Args:
-        activation: of every cell with transform `conv`.
-        order: of activation, convolution and norm in a cell.
-        norm: after every convolution, laterals included.
+        activation: activation of every cell with transform `conv`.
+        order: order of activation, convolution and norm in a cell.
+        norm: norm after every convolution, laterals included.
         norm_eps: epsilon of the norm.
-        norm_momentum: share of the newest batch in the running statistics (PyTorch's convention).
-        norm_groups: groups of `group`.
-        conv_bias: bias on every convolution; redundant before a batch norm, but what the reference has.
-        linear_bias: the same for those without activation (laterals, transform `linear`); None: as `conv_bias`.
-        separable: 3x3 depthwise without bias, then pointwise, with nothing between.
+        norm_momentum: weight of the newest batch in the running statistics (PyTorch's convention).
+        norm_groups: number of groups of the norm `group`.
+        conv_bias: True for a bias on every convolution. It is redundant before a batch norm, but TensorFlow has it.
+        linear_bias: the same for convolutions without activation (laterals, transform `linear`); None: as `conv_bias`.
+        separable: True for separable convolutions: 3x3 depthwise without bias, then pointwise, with nothing between.
         separable_laterals: the same for 1x1 laterals; None: as `separable`.
-        laterals: where maps are brought to the neck's width.
-        lateral_always: a 1x1 lateral also where the channels already match; TensorFlow skips it there. Has no meaning
-            with laterals on edges, which are there only where the channels differ.
-        lateral_norm: the norm after laterals, too; without it they have a bias.
-        down: how a cell brings a finer map to its level.
-        gate: of `attention` merges.
-        extra_inputs: how input levels beyond the backbone's are made.
-        extra_outputs: how output levels beyond the genotype's are made.
-        extra_activation: ReLU between the strided convolutions of `extra_outputs`.
-        extra_norm: the norm after them, too; without it they have a bias.
-        init: of the convolutions; biases start at zero.
+        laterals: place where maps are converted to the width of the neck.
+        lateral_always: True for a 1x1 lateral even if the channels already match; TensorFlow skips it then. Has no
+            effect with laterals on edges, which exist only if the channels differ.
+        lateral_norm: True for a norm after laterals; without it they have a bias.
+        down: method by which a cell downsamples a finer map to its level.
+        gate: gate of `attention` merges.
+        extra_inputs: method that makes input levels beyond the backbone's.
+        extra_outputs: method that makes output levels beyond the genotype's.
+        extra_activation: True for a ReLU between the strided convolutions of `extra_outputs`.
+        extra_norm: True for a norm after these convolutions; without it they have a bias.
+        init: initialisation of the convolutions; biases start at zero.
 
     Raises:
         ValueError: for a value that a field cannot have.

@@ -16,7 +16,7 @@ DEFAULT_CHANNELS = 256
 
 
 class StackingError(ValueError):
-    """A neck that is one module was asked for with repeats or a recipe."""
+    """Error for repeats or a recipe given to a neck that has neither, because it is a single module."""
 
 
 @dataclass(frozen=True)

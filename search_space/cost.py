@@ -1,4 +1,4 @@
-"""Parameters and multiply-adds straight from a genotype, so that a limit on them costs microseconds."""
+"""Parameters and multiply-adds, computed from a genotype in microseconds."""
 
 from __future__ import annotations
 

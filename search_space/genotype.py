@@ -1,4 +1,4 @@
-"""A neck's topology as immutable data.
+"""Genotype: the topology of a neck as immutable data.
 
 Nodes are numbered: the pyramid's inputs first, fine to coarse, then every cell's result in order.
 """
@@ -26,18 +26,18 @@ MAX_TEXT = 2**20
 
 @dataclass(frozen=True)
 class MergeCell:
-    """One merge cell: picks nodes, resamples them to a level, merges and transforms the result.
+    """Merge cell: resamples its input nodes to one level, merges them, and transforms the result.
 
     Args:
         level: output level l; the result has stride 2^l.
-        inputs: indices of the nodes merged. Order matters only to `attention` at equal levels, where the
-            first is taken as the coarser (TensorFlow's reference compares levels with >=).
+        inputs: indices of the merged nodes. Their order matters only to `attention` at equal levels, which takes the
+            first node as the coarser one (TensorFlow's reference compares levels with >=).
         merge: `sum`; `attention` = coarse + fine * sigmoid(global max of coarse), two inputs (NAS-FPN);
             `fast_normalized` = sum of relu(w_i) x_i / (sum of relu(w_i) + 1e-4) (BiFPN); `softmax` = sum of
-            softmax(w)_i x_i (BiFPN's other fusion); or a reference (`my_ops:max_maps`) to a function of your own, of
-            a list of maps of one shape, whose order does not matter to it.
-        transform: `conv` runs the recipe's activation, convolution and norm; `linear` leaves the activation out;
-            `none` passes the merge on.
+            softmax(w)_i x_i (BiFPN's other fusion); or a reference (`my_ops:max_maps`) to your own function of a list
+            of maps of one shape, which must not depend on their order.
+        transform: `conv` applies the recipe's activation, convolution and norm; `linear` leaves out the activation;
+            `none` returns the merged map.
     """
 
     level: int
@@ -61,13 +61,14 @@ class MergeCell:
 
 @dataclass(frozen=True)
 class Genotype:
-    """Merge cells over given input levels.
+    """Topology of a neck: merge cells over given input levels.
 
     Args:
         levels: input levels, fine to coarse, such as `(3, 4, 5, 6, 7)`; 0 .. `MAX_LEVEL`.
-        cells: merge cells, `MAX_CELLS` at most; cell k may use `MAX_INPUTS` of the nodes 0 .. len(levels) + k - 1.
-        merge_dangling: when the output cell of level L is built, every node so far unused at level L is
-            added to it before its transform (NAS-FPN; inputs count too).
+        cells: merge cells, at most `MAX_CELLS`. Cell k may merge up to `MAX_INPUTS` of the nodes
+            0 .. len(levels) + k - 1.
+        merge_dangling: True to add every unused earlier node of level L to the output cell of level L, before its
+            transform (NAS-FPN; pyramid inputs count as nodes).
 
     Raises:
         GenotypeError: if a cell or the levels are not valid.
@@ -99,13 +100,13 @@ class Genotype:
 
     @cached_property
     def outputs(self) -> dict[int, int]:
-        """Level -> index of the last node there, fine to coarse."""
+        """Output nodes, fine to coarse: level -> index of the last node at that level."""
         last = {level: node for node, level in enumerate(self.node_levels)}
         return {level: last[level] for level in sorted(last)}
 
     @cached_property
     def dangling(self) -> tuple[tuple[int, ...], ...]:
-        """Per cell, the nodes that the dangling rule adds to it (empty for cells that are no output)."""
+        """Nodes that the dangling rule adds to each cell; none for cells that are not outputs."""
         used: set[int] = set()
         added = []
         for index, cell in enumerate(self.cells):
@@ -124,7 +125,7 @@ class Genotype:
 
     @cached_property
     def live_nodes(self) -> frozenset[int]:
-        """Nodes that some output depends on; every other cell need not be computed."""
+        """Nodes that an output depends on. All other cells need not be computed."""
         live = set(self.outputs.values())
         for index in reversed(range(len(self.cells))):
             if len(self.levels) + index in live:
@@ -133,12 +134,12 @@ class Genotype:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Equal exactly for genotypes that compute the same function up to weights.
+        """Text that is equal for two genotypes if and only if they compute the same function up to weights.
 
-        That is: their cells with weights can be paired so that, with equal weights in each pair, all outputs are equal
-        for every image size and every recipe whose edges have no weights (`laterals="stem"`, `down` not `"conv"`).
-        Cells that are alike keep their own weights, so that two convolutions of one map are not one; cells without
-        weights that are alike are one. Not counted as the same:
+        They do so if their cells with weights can be paired such that, with equal weights in each pair, all outputs are
+        equal for every image size and every recipe whose edges have no weights (`laterals="stem"`, `down` not
+        `"conv"`). Equal cells with weights stay separate, because each has its own weights. Equal cells without weights
+        count as one. These cases do not count as the same function:
 
         * What holds for one recipe only: for `down="max_pool"`, pooling twice is pooling once, and pooling undoes
           upsampling by one level.

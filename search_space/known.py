@@ -1,4 +1,4 @@
-"""The published topologies, as functions that return genotypes over any consecutive levels."""
+"""Published topologies: functions that return genotypes over any consecutive levels."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ KNOWN: dict[str, Callable[..., Genotype]] = {
 
 
 def known_genotype(name: str, levels: Sequence[int] = DEFAULT_LEVELS) -> Genotype:
-    """A published topology by name, over `levels`.
+    """Genotype of a published topology over `levels`.
 
     Raises:
         GenotypeError: for an unknown name, levels that are none, or levels that the topology is not defined on.

@@ -15,16 +15,16 @@ FIELDS = ("input_a", "input_b", "level", "merge")
 
 
 class NasFpnSpace(SearchSpace):
-    """Intermediate cells at chosen levels, then one output cell per level in searched order.
+    """Published search space of NAS-FPN: intermediate cells at searched levels, then one output cell per level.
 
-    Every cell merges an unordered pair of earlier nodes by sum or attention, and transforms the result.
-    Decisions of intermediate cell k: `cell{k}.input_a`, `cell{k}.input_b` (> input_a), `cell{k}.level`,
-    `cell{k}.merge`; of output cells the same, the level being one that no output has yet.
+    Every cell merges an unordered pair of earlier nodes by sum or attention, and transforms the result. The decisions
+    of cell k are `cell{k}.input_a`, `cell{k}.input_b` (> input_a), `cell{k}.level` and `cell{k}.merge`. The order of
+    the outputs is searched as well: the level of an output cell is one that no earlier output has.
 
     Args:
-        num_cells: all cells, intermediate and output; `MAX_SPACE_CELLS` at most.
+        num_cells: number of cells, intermediate and output, at most `MAX_SPACE_CELLS`.
         levels: input and output levels, fine to coarse.
-        intermediate_levels: levels an intermediate cell may have; the paper bans the finest to save compute.
+        intermediate_levels: levels of intermediate cells; the paper excludes the finest level to save compute.
 
     Raises:
         ValueError: for fewer cells than levels, or intermediate levels outside `levels`.
@@ -160,5 +160,5 @@ class NasFpnSpace(SearchSpace):
 
 
 def nas_fpn_space(num_cells: int = 7) -> NasFpnSpace:
-    """The published space: P3..P7, intermediate cells on P4..P7; 1,931,334,451,200,000 points at 7 cells."""
+    """Published space of NAS-FPN: P3..P7, intermediate cells on P4..P7; 1,931,334,451,200,000 genotypes of 7 cells."""
     return NasFpnSpace(num_cells)

@@ -1,4 +1,4 @@
-"""The search space that holds the classics: FPN, PANet, PAFPN, BiFPN and the NAS-FPN cell are points of it."""
+"""Search space that contains the classics: FPN, PANet, PAFPN, BiFPN and the NAS-FPN cell."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ Value = TypeVar("Value", bool, int, str)
 
 
 class PyramidSpace(SearchSpace):
-    """Cells of 1..n inputs in a searched number; the last cell of a level is its output.
+    """Search space with a searched number of cells of 1..n inputs each; the last cell of a level is its output.
 
-    Decisions: `merge_dangling`, `num_cells`, then per cell k `cell{k}.level`, `cell{k}.num_inputs`, `cell{k}.input_a`,
-    `cell{k}.input_b`, ..., `cell{k}.merge`, `cell{k}.transform`. A cell's inputs are written in one order: nodes at the
-    cell's own level first, then the others, each in ascending order (`ordered` brings a genotype into it). A cell with
-    one input has every merge but `attention`, which takes exactly two.
+    The decisions are `merge_dangling`, `num_cells`, and for each cell k `cell{k}.level`, `cell{k}.num_inputs`,
+    `cell{k}.input_a`, `cell{k}.input_b`, ..., `cell{k}.merge`, `cell{k}.transform`. The inputs of a cell have a fixed
+    order: first the nodes at the cell's own level, then the others, each in ascending order (`ordered` sorts a
+    genotype). A cell with one input can have every merge except `attention`, which takes exactly two.
 
     Args:
         levels: input and output levels, fine to coarse.
-        min_cells: fewest cells; default as many as levels.
-        max_cells: most cells, `MAX_SPACE_CELLS` at most; 17 is PAFPN's number over five levels.
-        max_inputs: most inputs of a cell.
+        min_cells: smallest number of cells; default: the number of levels.
+        max_cells: largest number of cells, at most `MAX_SPACE_CELLS`; PAFPN over five levels has 17.
+        max_inputs: largest number of inputs of a cell.
         merges: merges to choose from, as `MergeCell.merge` takes them.
         transforms: transforms to choose from.
-        intermediate_levels: levels that a cell which is no output may have (the NAS-FPN paper bans the finest to save
-            compute), so that each of the others has one cell at most; default all, as FPN needs.
-        merge_dangling: values of that decision.
-        every_level: each level has a cell, so that no output is an input passed on.
-        uniform: what `sample` draws uniformly: `genotypes` (nearly all of them have the most cells), or first
-            `num_cells` and then the genotype among those that have so many.
+        intermediate_levels: levels of cells that are not outputs, so each other level has at most one cell. The NAS-FPN
+            paper excludes the finest level to save compute. Default: all levels, as FPN needs.
+        merge_dangling: values of the decision `merge_dangling`.
+        every_level: True if each level must have a cell, so that no output is an unchanged input.
+        uniform: `genotypes` to draw uniformly from all genotypes (nearly all of them have the largest number of cells),
+            or `num_cells` to draw first the number of cells uniformly and then a genotype with that number.
 
     Raises:
         ValueError: for values that do not fit, or that leave no genotype for some number of cells.
@@ -120,9 +120,9 @@ class PyramidSpace(SearchSpace):
         return self._validated(choices)
 
     def ordered(self, genotype: Genotype) -> Genotype:
-        """The same function with every cell's inputs in this space's order.
+        """Genotype of the same function, with the inputs of every cell in the order of this space.
 
-        `attention` of two nodes at one level keeps its order, which means something there.
+        `attention` of two nodes at one level keeps its order, because there it changes the function.
         """
         levels = genotype.node_levels
         cells = (
@@ -228,7 +228,7 @@ class PyramidSpace(SearchSpace):
 
 
 def pyramid_space(max_cells: int = 17, levels: Sequence[int] = DEFAULT_LEVELS) -> PyramidSpace:
-    """Ours: 1 to 3 inputs per cell, sum, attention or fast normalized fusion, conv or none, cells are counted too."""
+    """Wider space of this project: 1 to 3 inputs per cell; sum, attention or fast normalized fusion; conv or none."""
     return PyramidSpace(levels, max_cells=max_cells)
 
 

@@ -1,4 +1,4 @@
-"""A search space as a sequence of named decisions that ends in a genotype."""
+"""Search spaces: sequences of named decisions, each of which ends in a genotype."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Choices = Mapping[str, Choice]
 
 @dataclass(frozen=True)
 class Decision:
-    """One step of building a genotype.
+    """Decision: one step in building a genotype.
 
     Args:
         name: such as `cell3.input_a`.
-        choices: the fixed set for this name, the same in every trial (samplers with static names need that).
-        allowed: the part of `choices` that earlier choices leave open, never empty.
+        choices: all choices of the decision; the same in every trial, because Optuna's samplers need that.
+        allowed: the choices that earlier decisions allow; never empty.
     """
 
     name: str
@@ -30,15 +30,15 @@ class Decision:
 
 
 class SearchSpace(ABC):
-    """Every sequence of allowed choices decodes to a valid genotype, and each genotype has one sequence."""
+    """Search space. Every sequence of allowed choices decodes to a valid genotype; each genotype has one sequence."""
 
     @abstractmethod
     def next_decision(self, choices: Choices) -> Decision | None:
-        """The decision after `choices` (a prefix of a sequence), or None when the genotype is complete."""
+        """Next decision after `choices`, the first choices of a sequence; None if the genotype is complete."""
 
     @abstractmethod
     def decisions(self) -> dict[str, tuple[Choice | None, ...]]:
-        """Fixed choices of every decision by name, with a None after them if some sequences lack the decision."""
+        """All choices of every decision by name. None follows them if some sequences do not have the decision."""
 
     @abstractmethod
     def _build(self, choices: Choices) -> Genotype:
@@ -46,15 +46,15 @@ class SearchSpace(ABC):
 
     @abstractmethod
     def encode(self, genotype: Genotype) -> dict[str, Choice]:
-        """The sequence that decodes to `genotype`.
+        """Sequence of choices that decodes to `genotype`.
 
         Raises:
-            ValueError: saying why, if the genotype is not a point of the space.
+            ValueError: if the genotype is not in the space; the message says why.
         """
 
     @abstractmethod
     def count(self, choices: Choices) -> int:
-        """Exact number of genotypes that complete the prefix `choices`."""
+        """Exact number of genotypes whose sequences begin with `choices`."""
 
     def decode(self, choices: Choices) -> Genotype:
         """The genotype of a complete sequence.
@@ -76,7 +76,7 @@ class SearchSpace(ABC):
         return self.count({})
 
     def sample(self, rng: random.Random) -> Genotype:
-        """A genotype drawn uniformly from the whole space."""
+        """Draw a genotype uniformly from the whole space."""
         choices: dict[str, Choice] = {}
         while (decision := self.next_decision(choices)) is not None:
             weights = self._weights(choices, decision)
@@ -89,7 +89,7 @@ class SearchSpace(ABC):
         return self._build(choices)
 
     def enumerate(self) -> Iterator[Genotype]:
-        """Every genotype once; for small spaces."""
+        """Iterate over all genotypes, each once. For small spaces."""
 
         def complete(choices: dict[str, Choice]) -> Iterator[Genotype]:
             decision = self.next_decision(choices)
@@ -102,7 +102,7 @@ class SearchSpace(ABC):
         return complete({})
 
     def mutate(self, genotype: Genotype, rng: random.Random) -> Genotype:
-        """A genotype of the space that differs in one decision, and in what that decision forces to change.
+        """Genotype of the space that differs in one decision, and in the decisions that have to follow it.
 
         Raises:
             ValueError: if the genotype is not in the space, or if the space has only one point.
@@ -121,7 +121,7 @@ class SearchSpace(ABC):
         raise ValueError("cannot mutate: no single decision leads to another genotype of this space")
 
     def neighbours(self, genotype: Genotype) -> Iterator[Genotype]:
-        """Every genotype at one changed decision that needs no further change, each once."""
+        """Iterate over all genotypes that differ in exactly one decision, each once."""
         wishes = self.encode(genotype)
         seen = {genotype}
         for decision in self._walk(wishes):

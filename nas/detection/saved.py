@@ -1,4 +1,4 @@
-"""A detector as plain files: what it is made of as JSON, weights as safetensors."""
+"""Detectors as plain files: their description as JSON, weights as safetensors."""
 
 from __future__ import annotations
 
@@ -136,12 +136,12 @@ def save_detector(weights: Mapping[str, Tensor], spec: DetectorSpec, directory: 
 
 
 def load_detector(directory: Path) -> tuple[Detector, DetectorSpec]:
-    """The detector that `save_detector` wrote, with its weights, in evaluation mode, on the CPU.
+    """Load a detector that `save_detector` wrote, with its weights, in evaluation mode, on the CPU.
 
-    Memory is taken only for a detector whose weights are there.
+    Memory is allocated only after the weights were found.
 
     Raises:
-        DetectorError: if a file is missing or damaged, or the weights are those of another detector or not finite.
+        DetectorError: if a file is missing or damaged, or the weights belong to another detector or are not finite.
     """
     spec, digest = _read(directory)
     path = directory / DETECTOR_FILE

@@ -1,4 +1,4 @@
-"""Task of a worker: training and scoring of candidates."""
+"""Tasks, which train and score candidates in a worker."""
 
 from __future__ import annotations
 
@@ -31,34 +31,34 @@ __all__ = [
 
 
 class Task(Protocol):
-    """Training and scoring of candidates; made once per worker.
+    """Task that trains and scores candidates. Each worker makes one instance.
 
-    A task of your own is named by reference in `SearchConfig.task`.
+    To use a task of your own, name it by reference in `SearchConfig.task`.
     """
 
     def run(self, genotype: Genotype, seed: int, callbacks: TrialCallbacks, /) -> Trained | Mapping[str, float | None]:
         """Train and score one candidate.
 
         Args:
-            genotype: of its neck; `necks.MergeNeck` builds it.
-            seed: of this training. With the same seed a trial has to give the same metrics again for `nasfpn rerun`.
-            callbacks: what the search wants to know or decides while the training goes on.
+            genotype: genotype of the candidate's neck; `necks.MergeNeck` builds the neck.
+            seed: seed of this training. For `nasfpn rerun`, a trial must give the same metrics with the same seed.
+            callbacks: callbacks to the search during the training.
 
         Returns:
             Metrics by name, or a `Trained` with the neck as well, so that its weights can be exported.
 
         Raises:
-            TrialError: when this candidate cannot be scored; any other exception is a failed trial, too.
+            TrialError: if this candidate cannot be scored. Any other exception also makes it a failed trial.
         """
         ...
 
 
 @runtime_checkable
 class Estimating(Protocol):
-    """A task that can tell how long a trial will take."""
+    """Task that can estimate how long a trial will take."""
 
     def estimate(self) -> float:
-        """Seconds, from a few steps of training."""
+        """Estimated seconds of a trial, from a few training steps."""
         ...
 
 

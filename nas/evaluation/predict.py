@@ -19,14 +19,14 @@ from nas.evaluation.evaluate import Settings, choose_exits, find, renumbered
 
 @dataclass(frozen=True)
 class Predicted:
-    """One image, and what was detected in it.
+    """Image with its detections.
 
     Args:
-        image_id: its place among all images, from 1 on.
-        pixels: uint8 (3, H, W), upright; none for a file that is no image.
-        found: best first, labels in the order of category ids.
-        results: the same in COCO's format for results.
-        error: why the image could not be read.
+        image_id: place of the image among all images, from 1.
+        pixels: uint8 (3, H, W), upright; None for a file that is not an image.
+        found: detections, best first; labels are in the order of category ids.
+        results: the same detections in COCO's results format.
+        error: reason why the image could not be read.
     """
 
     path: Path
@@ -45,12 +45,12 @@ def predict(
     min_score: float,
     reading: Reading = USUAL,
 ) -> Iterator[Predicted]:
-    """Image after image, in order; those of `settings.batch_size` files are in memory at once.
+    """Detect objects in images. Yields the images in order; `settings.batch_size` images are in memory at once.
 
     Args:
-        detector: as `load_detector` gives it, on the device to use.
-        min_score: of the detections that count.
-        reading: how pixels are read.
+        detector: detector from `load_detector`, on the device to use.
+        min_score: lowest score of a detection that is kept.
+        reading: settings for reading pixels.
     """
     for start in range(0, len(paths), settings.batch_size):
         batch = list(enumerate(paths[start : start + settings.batch_size], start + 1))

@@ -11,17 +11,17 @@ if TYPE_CHECKING:
 
 
 class TrialError(RuntimeError):
-    """A candidate that could not be trained or scored; the message is the reason that goes into the journal."""
+    """Error for a candidate that could not be trained or scored. Its message is the reason in the journal."""
 
 
 @dataclass(frozen=True)
 class Start:
-    """Weights that a training starts from, and how it goes on from there.
+    """Start of a training from the weights of another candidate.
 
     Args:
-        weights: of another candidate, as its `Trained.weights`.
-        steps: of this training, instead of the configured ones.
-        lr: its learning rate as a share of the configured one.
+        weights: weights of the other candidate: its `Trained.weights`.
+        steps: number of steps of this training, instead of the configured number.
+        lr: learning rate of this training, as a share of the configured one.
     """
 
     weights: bytes
@@ -30,17 +30,17 @@ class Start:
 
 
 class TrialCallbacks:
-    """Callbacks of a running trial; these defaults ask nothing and keep nothing.
+    """Callbacks of a running trial. The defaults do nothing.
 
-    A task may ignore all of them: then its trials cannot be stopped at rungs, resumed or rejected before they train.
-    One that knows nothing of `start` and `keeps_weights` trains from nothing and says so (`Trained.inherited`).
+    A task may ignore all of them. Then its trials cannot be stopped at rungs, resumed, or rejected before the training.
+    A task that ignores `start` and `keeps_weights` trains from scratch, and leaves `Trained.inherited` False.
 
     Attributes:
-        start: where the training starts; None: from nothing.
-        keeps_weights: whether others may start from what this trial learns.
-        channels: of the neck, where they are not those of the task's configuration.
-        rungs: steps, ascending, after which the candidate is scored once more and asked about.
-        checkpoint_seconds: how long a training runs between two checkpoints; None: no checkpoints.
+        start: weights from which the training starts; None: from scratch.
+        keeps_weights: True if other trials may start from the weights of this one.
+        channels: width of the neck if it differs from the task's configuration; None otherwise.
+        rungs: steps in ascending order after which the task is to score the candidate and call `stops_at`.
+        checkpoint_seconds: seconds between two checkpoints; None: no checkpoints.
     """
 
     start: Start | None = None
@@ -50,22 +50,26 @@ class TrialCallbacks:
     checkpoint_seconds: float | None = None
 
     def before_training(self, measured: Mapping[str, float], neck: Neck | None = None) -> None:
-        """To be called once with what is known of the cost, `params`, `macs` and `latency_ms` or some of them, and the
-        neck if there is one; what it raises ends the trial and must come out of the task.
+        """Check the limits before the training. To be called once.
 
-        Limits on these and costs of your own are checked here; of a task that never calls it, after the training.
+        The limits on the measured and on your own costs are checked here. If a task never calls this method, they are
+        checked after its training. The task must not catch an exception of this method: it ends the trial.
+
+        Args:
+            measured: those of `params`, `macs` and `latency_ms` that are known.
+            neck: the neck, if there is one.
         """
 
     def stops_at(self, step: int, metrics: Mapping[str, float | None]) -> bool:
-        """True to end the training at this rung, with these metrics as the trial's."""
+        """True if the training is to end at this rung, with these metrics as the result of the trial."""
         return False
 
     def load_checkpoint(self) -> bytes | None:
-        """The latest checkpoint of an earlier attempt at this trial, if there is one."""
+        """Latest checkpoint of an earlier attempt at this trial; None if there is none."""
         return None
 
     def save_checkpoint(self, data: bytes) -> None:
-        """Keep a checkpoint; durable when this returns."""
+        """Save a checkpoint. It is durable when this returns."""
 
 
 @dataclass(frozen=True)
@@ -78,10 +82,10 @@ class Trained:
             disturb it); `peak_memory_mb` of this attempt; `train_seconds` and `eval_seconds` (rungs included) of all
             attempts; `steps` of its training, those before a checkpoint included; `loss`; `resumed_at`, the step of the
             checkpoint it continued, if it did.
-        neck: trained, in evaluation mode, on the CPU; None for a task that has none to keep.
-        stopped_at: the rung at which the training ended, or None if it ran to its end.
-        inherited: whether the training started from `TrialCallbacks.start`.
-        weights: for others to start from, if they were asked for.
+        neck: trained neck, in evaluation mode, on the CPU; None if the task has none to keep.
+        stopped_at: rung at which the training ended; None if it ran to its end.
+        inherited: True if the training started from `TrialCallbacks.start`.
+        weights: weights for other trials to start from, if `TrialCallbacks.keeps_weights` asked for them.
     """
 
     metrics: dict[str, float | None]

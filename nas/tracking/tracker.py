@@ -1,4 +1,4 @@
-"""Contract of a tracker."""
+"""Interface of trackers."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any, Protocol
 
 @dataclass(frozen=True, kw_only=True)
 class Tracked:
-    """The run that is tracked.
+    """Run that is tracked.
 
     Args:
-        id: the same for every start of the same run, and different for all others.
-        name: of the search or training.
-        directory: of the run, on this machine.
-        config: plain data, without passwords.
+        id: identifier that is the same for every start of one run, and different for all other runs.
+        name: name of the search or training.
+        directory: run directory on this machine.
+        config: configuration as plain data, without passwords.
     """
 
     id: str
@@ -26,21 +26,22 @@ class Tracked:
 
 
 class Tracker(Protocol):
-    """A place that runs are logged to; made without arguments, and called in the process that drives the run.
+    """Tracker: logs runs. It is made without arguments, and called in the process that drives the run.
 
-    What it raises is a warning, after which it hears nothing more of that run: no run ends because of its tracker.
+    If it raises an exception, there is a warning, and it is not called again for that run. The run itself continues.
     """
 
     def start(self, run: Tracked) -> None:
-        """Called once, before anything else; a run that was stopped and goes on starts again, with the same id."""
+        """Called first, once per start of the run. A run that continues after a stop is started again with the same
+        id."""
         ...
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
-        """A finished trial at its number in the order of finishing, or an epoch; finite numbers only."""
+        """Log the finite metrics of a finished trial, with its place in the order of finishing, or of an epoch."""
         ...
 
     def artifact(self, path: Path) -> None:
-        """A file of the finished run: the report, the picture of the best neck."""
+        """Log a file of the finished run, such as the report or the picture of the best neck."""
         ...
 
     def end(self) -> None:

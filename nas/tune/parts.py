@@ -1,4 +1,4 @@
-"""Parts of a `Tuner` that belong together."""
+"""Arguments of a `Tuner` for a search."""
 
 from __future__ import annotations
 
@@ -18,9 +18,8 @@ from nas.tune.trainable import neck_trainable
 def tuner_parts(config: SearchConfig, make_task: MakeTask = configured_task) -> dict[str, Any]:
     """Arguments `trainable` and `tune_config` of a `Tuner` for a search: `Tuner(**tuner_parts(config))`.
 
-    The `tune_config` has a `NeckSearcher`, `config.trials` samples, as many at once as `config.resources.workers` says,
-    actors that stay warm, ASHA where there are `config.stopping.rungs`, and short names of trials. Change it with
-    `dataclasses.replace`.
+    The `tune_config` has a `NeckSearcher`, `config.trials` samples, `config.resources.workers` of them at once, reused
+    actors, ASHA if there are `config.stopping.rungs`, and short names of trials. Change it with `dataclasses.replace`.
 
     Args:
         make_task: see `neck_trainable`.

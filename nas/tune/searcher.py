@@ -32,21 +32,21 @@ FORMAT_VERSION = 1
 class NeckSearcher(Searcher):
     """A search's controller as a search algorithm of Ray Tune: `TuneConfig(search_alg=NeckSearcher(config))`.
 
-    It suggests the necks that `nasfpn search` would, as plain data for JSON: `genotype` (for `Genotype.from_dict`),
-    `number` and `seed` of the trial, and `channels` where `candidate_width` is `equal`. `neck_trainable` trains them,
-    or a trainable of your own.
+    It suggests the same necks as `nasfpn search`, as plain data for JSON: `genotype` (for `Genotype.from_dict`),
+    `number` and `seed` of the trial, and `channels` if `candidate_width` is `equal`. `neck_trainable` or a trainable of
+    your own trains them.
 
-    A trial that ends well is told to the controller as complete, one whose last result says `state: training` as
-    stopped. One with an error, without the metric or with a metric that is no finite number is told as failed.
+    The controller learns of a trial as complete if it ended well, as stopped if its last result has
+    `state: training`, and as failed if it ended with an error, without the metric, or with a metric that is not finite.
 
-    A neck over `max_params` or `max_macs` becomes no trial: the controller is told that it failed, and the next is
-    suggested. After `max_rejections_in_a_row` of them the search ends with an error in the log. A neck that computes
-    the same as an earlier one gets a trial that reports the earlier result.
+    A neck over `max_params` or `max_macs` does not become a trial: the controller learns that it failed, and the next
+    neck is suggested. After `max_rejections_in_a_row` such necks the search ends with an error in the log. A neck that
+    computes the same function as an earlier one gets a trial that reports the earlier result.
 
     Args:
-        config: of the search. Known necks, random baseline, confirmation, storage and number of trials are not for
-            Tune, and are left out.
-        metric: name of the reported number to learn from; by default the search's reward.
+        config: configuration of the search. Known necks, random baseline, confirmation, storage and number of trials
+            are ignored.
+        metric: name of the result to learn from; default: the reward.
         mode: `max` or `min`.
 
     Raises:
@@ -74,11 +74,11 @@ class NeckSearcher(Searcher):
         return _restored, (type(self), self.config, self.metric, self.mode, self.get_state())
 
     def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any) -> bool:
-        """False: the search space is the configuration's, and a `param_space` may hold constants only."""
+        """Always False: the search space is that of the configuration, and `param_space` may only hold constants."""
         return False
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """The next neck; `Searcher.FINISHED` when too many in a row were over a limit."""
+        """Next neck; `Searcher.FINISHED` if too many necks in a row were over a limit."""
         try:
             proposal = self._candidates.next()
             number = self._candidates.number(proposal)

@@ -1,4 +1,4 @@
-"""The proxy task as a trainable of Ray Tune: reports at rungs, goes on from Tune's checkpoints."""
+"""The proxy task as a trainable of Ray Tune, which reports at rungs and continues from Tune's checkpoints."""
 
 from __future__ import annotations
 
@@ -37,23 +37,24 @@ _kept: list[tuple[SearchConfig, MakeTask, Task]] = []
 def neck_trainable(
     config: SearchConfig, make_task: MakeTask = configured_task, *, checkpoints: bool = True
 ) -> Trainable:
-    """A trainable for `Tuner` that trains the neck of a trial by a search's task, the proxy task or one of your own.
+    """Trainable for a `Tuner` that trains the neck of a trial by the task of a search.
 
-    It takes a trial's `genotype`, as `NeckSearcher` or any other search algorithm suggests it (`Genotype.to_dict()`),
-    and of `number`, `seed` and `channels` what is there. It wants the CPUs and GPUs of `config.resources`.
+    It reads the `genotype` of a trial, as `NeckSearcher` or another search algorithm suggests it
+    (`Genotype.to_dict()`), and `number`, `seed` and `channels` if they are given. It needs the CPUs and GPUs of
+    `config.resources`.
 
     A result has the task's metrics (`AP`, ..., `params`, `macs`, `latency_ms`), costs, `reward`, `steps` and `state`:
-    `training` at each of `config.stopping.rungs`, `complete` at the end. Its checkpoint at a rung is the training's
-    state, from which a paused or restored trial goes on to the same weights; at the end it is the exported neck, in
-    `neck/` for `necks.load_exported`. A neck over a limit is not trained: `state` is `rejected`, `reason` says why,
-    and `reward` is NaN. A training that fails is a trial with an error.
+    `training` at each of `config.stopping.rungs`, `complete` at the end. The checkpoint at a rung is the state of the
+    training; a paused or restored trial continues from it to the same weights. The checkpoint at the end is the
+    exported neck, in `neck/` for `necks.load_exported`. A neck over a limit is not trained: `state` is `rejected`,
+    `reason` says why, and `reward` is NaN. If a training fails, the trial ends with an error.
 
-    Paths of the configuration mean the directory where this is called. `proxy.precision=auto` is decided here for
-    trainings on CPUs, and by each worker on GPUs.
+    Paths in the configuration are relative to the directory in which this function is called. `proxy.precision=auto` is
+    decided here for training on CPUs, and by each worker for training on GPUs.
 
     Args:
-        make_task: makes what trains candidates, once in every process; a module-level function.
-        checkpoints: False for a task that keeps none, or for trainings so short that starting anew is cheaper.
+        make_task: module-level function that makes the task, once in every process.
+        checkpoints: False for a task without checkpoints, or for trainings so short that starting over is cheaper.
 
     Raises:
         ConfigError: for references that name no task, cost or reward.

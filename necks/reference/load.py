@@ -46,17 +46,18 @@ NeckT = TypeVar("NeckT", bound=Neck)
 
 
 def load_reference(neck: NeckT, state_dict: Mapping[str, Any], source: str) -> NeckT:
-    """Load a public implementation's weights into a neck that was built after it, such as `fpn@torchvision`.
+    """Load the weights of a public implementation into the matching neck, such as `fpn@torchvision`.
 
     Args:
-        neck: from `build_neck`; is changed in place and returned.
-        state_dict: of the public neck, or of a whole detector that has it under one of `PREFIXES`, whose other keys are
-            then left alone; also what a training program saved, with that inside. Tensors or arrays.
-        source: one of `SOURCES`, which names key layout and conventions.
+        neck: neck from `build_neck`; it is changed in place and returned.
+        state_dict: state dict of the public neck, or of a whole detector that has the neck under one of `PREFIXES` (its
+            other keys are ignored), or a checkpoint of a training program that contains one of these. Tensors or
+            arrays.
+        source: one of `SOURCES`, which determines the names of the keys and the conventions.
 
     Raises:
-        WeightsError: if the source or the neck's kind is unknown to it, or if any tensor is missing, left over or of
-            another shape. The neck is unchanged then.
+        WeightsError: if the source is unknown or does not have this kind of neck, or if a tensor is missing, left over
+            or of another shape. The neck is unchanged then.
     """
     if source not in SOURCES:
         raise WeightsError(f"unknown source {source!r}; known are {', '.join(SOURCES)}")
@@ -65,14 +66,14 @@ def load_reference(neck: NeckT, state_dict: Mapping[str, Any], source: str) -> N
 
 
 def reference_state(neck: Neck, source: str) -> dict[str, Tensor]:
-    """The state dict that the public neck loads to compute what ours does; `load_reference` reads it back.
+    """State dict with which the public neck computes the same as ours; `load_reference` can read it.
 
     Args:
-        neck: one that was built after it, such as `nas_fpn@mmdet`.
-        source: one of `WRITTEN`, which names key layout and conventions.
+        neck: neck that follows the public implementation, such as `nas_fpn@mmdet`.
+        source: one of `WRITTEN`, which determines the names of the keys and the conventions.
 
     Raises:
-        WeightsError: for another source, or a neck that it does not have.
+        WeightsError: for another source, or if the source does not have this kind of neck.
     """
     if source not in WRITTEN:
         raise WeightsError(f"weights are written for {', '.join(WRITTEN)}, not for {source!r}")

@@ -1,4 +1,4 @@
-"""Data sets in other formats, written in COCO's format with their images."""
+"""Conversion of data sets in other formats to COCO format."""
 
 from __future__ import annotations
 
@@ -25,22 +25,23 @@ HELD_OUT = 10
 def convert_data(
     name: str, source: Path, output: Path, told: Callable[[int, int], None] = lambda done, all: None
 ) -> DataConfig:
-    """Write `annotations/instances_*.json` and the images, as links to the same files where the disk allows it.
+    """Convert a data set to COCO format: write `annotations/instances_*.json` and the images.
 
-    Splits become train, reward (what is `val` elsewhere) and test. Images without labels stay, without boxes. Classes
-    keep their names: ids are from 1 on, in YOLO's order, or in the order of the alphabet for Pascal VOC.
+    Images are hard links where the disk allows it, and copies otherwise. The splits become train, reward (`val`
+    elsewhere) and test. Images without labels are kept, without boxes. Classes keep their names. Their ids start at 1,
+    in YOLO's order, or in alphabetical order for Pascal VOC.
 
     Args:
-        name: of `FORMATS`.
+        name: one of `FORMATS`.
         source: directory of the data set, or YOLO's YAML file.
-        output: a new or empty directory.
-        told: hears how many of how many images are done.
+        output: new or empty directory.
+        told: function that is called with the number of finished images and of all images.
 
     Returns:
-        The configuration of what was written; splits that the data does not have are left out.
+        Configuration of the new data set, without the splits that the source does not have.
 
     Raises:
-        DataError: for data that cannot be read, or an output that holds other things.
+        DataError: for data that cannot be read, or an output directory that is not empty.
         UserError: if supervision is not installed.
     """
     if name not in FORMATS:
