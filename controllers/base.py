@@ -124,7 +124,7 @@ class Controller(ABC):
             if state.get(key) != ours:
                 raise ValueError(
                     f"the state has {key} = {state.get(key)!r}, this controller has {ours!r}; "
-                    "construct it with the arguments that the saved one had"
+                    "construct it with the same arguments as the saved one"
                 )
         pending = {int(item["id"]): self._restored(item) for item in state["pending"]}
         self._load(state["algorithm"])
@@ -246,19 +246,21 @@ class Controller(ABC):
             raise ValueError(f"proposal {proposal.id} of the journal is not in the search space: {error}") from error
         if proposal.parent is not None and not 0 <= proposal.parent < proposal.id:
             raise ValueError(
-                f"proposal {proposal.id} of the journal has the parent {proposal.parent}, which is no earlier one"
+                f"proposal {proposal.id} of the journal has the parent {proposal.parent}, which is not earlier"
             )
         if missing := self._info_keys - set(proposal.info):
             raise ValueError(
                 f"proposal {proposal.id} of the journal has no {', '.join(sorted(missing))} in its info; "
-                f"was it made by another controller than {type(self).__name__}?"
+                f"was it made by a controller other than {type(self).__name__}?"
             )
 
     def _check_known(self, proposal: Proposal) -> None:
         if not 0 <= proposal.id < self.num_proposed:
             raise ValueError(f"outcome of proposal {proposal.id}, but only {self.num_proposed} proposals were made")
         if self._fingerprints[proposal.id] != proposal.genotype.fingerprint:
-            raise ValueError(f"outcome of proposal {proposal.id} has another genotype than was proposed under that id")
+            raise ValueError(
+                f"outcome of proposal {proposal.id} has a different genotype from the proposal with that id"
+            )
 
     @cached_property
     def _space_digest(self) -> str:

@@ -22,7 +22,7 @@ def check_count(name: str, value: object, least: int, most: int = MAX_COUNT) -> 
     if value < least:
         raise ValueError(f"{name} must be {least} or more, got {value}")
     if value > most:
-        raise ValueError(f"{name} must be {most:,} at most, got {shown(value)}")
+        raise ValueError(f"{name} must be at most {most:,}, got {shown(value)}")
 
 
 def check_number(name: str, value: object, low: float, high: float, *, open_low: bool = False) -> None:

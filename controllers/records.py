@@ -82,7 +82,9 @@ class Outcome:
         if self.objectives is not None:
             object.__setattr__(self, "objectives", tuple(float(value) for value in self.objectives))
             if not all(map(math.isfinite, self.objectives)):
-                raise ValueError(f"{who}: objectives must be finite, got {self.objectives}; report it as 'failed'")
+                raise ValueError(
+                    f"{who}: objectives must be finite, got {self.objectives}; report the trial as 'failed'"
+                )
 
     def _check_failed(self, who: str) -> None:
         if self.reward is not None:

@@ -81,8 +81,8 @@ def call(reference: str, *args: Any, **options: Any) -> Any:
     """Call what a reference names.
 
     Raises:
-        ConfigError: when it cannot be loaded, or is nothing to call, or does not take these arguments; what the call
-            itself raises comes out as it is.
+        ConfigError: if it cannot be loaded or called, or does not take these arguments. Exceptions of the call itself
+            are not changed.
     """
     function = load_object(reference)
     require_callable(reference, function, *args, **options)
@@ -95,7 +95,7 @@ def require_callable(reference: str, function: Any, *args: Any, **options: Any) 
         ConfigError: if it cannot be called with these arguments.
     """
     if not callable(function):
-        raise ConfigError(f"{reference} is of type {type(function).__name__}, nothing to call")
+        raise ConfigError(f"{reference} is of type {type(function).__name__}, which cannot be called")
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):
@@ -103,7 +103,7 @@ def require_callable(reference: str, function: Any, *args: Any, **options: Any) 
     try:
         signature.bind(*args, **options)
     except TypeError as error:
-        raise ConfigError(f"{reference}{signature} does not take what it is given: {error}") from error
+        raise ConfigError(f"{reference}{signature} does not take the arguments of its call: {error}") from error
 
 
 def beside_ours(load: Callable[[], Any]) -> Any:

@@ -62,7 +62,7 @@ def render(manifest: Manifest) -> str:
         JobError: for values that no manifest can have.
     """
     if manifest.target not in FILES:
-        raise JobError(f"no manifest {manifest.target!r}; there are: {', '.join(FILES)}")
+        raise JobError(f"no manifest {manifest.target!r}; available: {', '.join(FILES)}")
     for name in ("workers", "gpus_per_node"):
         if getattr(manifest, name) < 1:
             raise JobError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(manifest, name)}")

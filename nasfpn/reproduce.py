@@ -37,7 +37,7 @@ def reproduce(
     paper: str, variant: str, coco: Path | None, run_dir: str | None, assignments: list[str], address: str | None
 ) -> None:
     if paper not in PAPERS:
-        raise UserError(f"nothing is known of {paper!r}; there is {', '.join(PAPERS)}")
+        raise UserError(f"unknown paper {paper!r}; known: {', '.join(PAPERS)}")
     names = [entry.experiment for entry in PUBLISHED if entry.experiment] + [SEARCH]
     if variant not in names:
         raise UserError(f"unknown variant {variant!r}; known are {', '.join(names)}")

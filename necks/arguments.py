@@ -27,7 +27,7 @@ def class_of(kind: Any) -> type[Neck]:
         raise ValueError(f"unknown kind of neck {shown(kind)}; this version knows {', '.join(KINDS)}")
     cls = load_object(kind)
     if not (isinstance(cls, type) and issubclass(cls, Neck)):
-        raise ValueError(f"the kind of neck {kind} is no class of necks.Neck")
+        raise ValueError(f"the kind of neck {kind} is not a subclass of necks.Neck")
     return cls
 
 

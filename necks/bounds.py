@@ -29,7 +29,7 @@ def check_count(name: str, value: object, most: int) -> None:
     if not is_whole(value) or value < 1:
         raise ValueError(f"{name} must be positive, a whole number of {most} at most, got {shown(value)}")
     if value > most:
-        raise ValueError(f"{name} must be {most} at most, got {shown(value)}")
+        raise ValueError(f"{name} must be at most {most}, got {shown(value)}")
 
 
 def check_whole(name: str, values: Sequence[object], least: int, most: int) -> None:

@@ -132,7 +132,7 @@ def _load(directory: Path, name: str) -> Neck:
     if missing:
         advice = "check the URL and the network, or " if is_url(name) else ""
         raise ExportedError(
-            f"{name} is no exported neck: {', '.join(missing)} missing; {advice}write one with nasfpn export"
+            f"{name} is not an exported neck: {', '.join(missing)} missing; {advice}write one with nasfpn export"
         )
     data = _read_neck(directory)
     digest = str(data.pop(DIGEST)) if DIGEST in data else None

@@ -72,16 +72,16 @@ it needs torch alone."""
 def function_of(merge: str) -> Callable[[list[Tensor]], Tensor]:
     """
     Raises:
-        BadReferenceError: for a reference that cannot be loaded, is not trusted, is no function at the top of a module,
-            or has the name of a function that programs call already.
+        BadReferenceError: for a reference that cannot be loaded, is not trusted, is not a function at the top level of
+            a module, or has the name of a function that programs call already.
     """
     if merge not in FUNCTIONS:
         function = load_object(merge)
         if not (callable(function) and getattr(function, "__qualname__", "").isidentifier()):
-            raise BadReferenceError(f"the merge {merge} is no function at the top of a module")
+            raise BadReferenceError(f"the merge {merge} is not a function at the top level of a module")
         others = {other.__name__: other for other in FUNCTIONS.values()}
         if function.__name__ in RESERVED or others.get(function.__name__, function) is not function:
-            raise BadReferenceError(f"the merge {merge} has a name that another function has; rename it")
+            raise BadReferenceError(f"the merge {merge} has the name of another function; rename it")
         FUNCTIONS[merge] = function
     return FUNCTIONS[merge]
 

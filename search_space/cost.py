@@ -121,7 +121,7 @@ def _check(
 ) -> None:
     if not 1 <= len(in_channels) == len(in_sizes) <= len(genotype.levels):
         raise ValueError(
-            f"in_channels and in_sizes must be equally many, for the finest of the levels {genotype.levels}; "
+            f"in_channels and in_sizes must have one entry for each of the finest levels of {genotype.levels}; "
             f"got {len(in_channels)} and {len(in_sizes)}"
         )
     if min(channels, repeats, *in_channels, *(side for size in in_sizes for side in size)) < 1:

@@ -139,14 +139,14 @@ def _text(raw: bytes, name: str, error: type[ValueError]) -> str:
         return raw.decode()
     except UnicodeDecodeError as caught:
         raise error(
-            f"{name} is no text in UTF-8 (byte {caught.start} is 0x{raw[caught.start]:02x}); save it as UTF-8, or copy "
+            f"{name} is not UTF-8 text (byte {caught.start} is 0x{raw[caught.start]:02x}); save it as UTF-8, or copy "
             "it again"
         ) from caught
 
 
 def _whole_number(digits: str) -> int:
     if len(digits) > MAX_DIGITS:
-        raise ValueError(f"a whole number of {len(digits)} digits, where at most {MAX_DIGITS} can be meant")
+        raise ValueError(f"a whole number of {len(digits)} digits, where at most {MAX_DIGITS} are plausible")
     return int(digits)
 
 

@@ -85,7 +85,9 @@ class Genotype:
         if not isinstance(self.merge_dangling, bool):
             raise GenotypeError(f"merge_dangling must be True or False, got {shown(self.merge_dangling)}")
         if len(self.cells) > MAX_CELLS:
-            raise GenotypeError(f"a genotype has {MAX_CELLS} cells at most, got {len(self.cells)}; stack it by repeats")
+            raise GenotypeError(
+                f"a genotype has at most {MAX_CELLS} cells, got {len(self.cells)}; stack a smaller one with repeats"
+            )
         for index, cell in enumerate(self.cells):
             _check_cell(self.levels, index, cell)
 
@@ -197,7 +199,7 @@ class Genotype:
                 has a field twice.
         """
         if len(text) > MAX_TEXT:
-            raise GenotypeError(f"a genotype's JSON text has {MAX_TEXT:,} characters at most, got {len(text):,}")
+            raise GenotypeError(f"a genotype's JSON text has at most {MAX_TEXT:,} characters, got {len(text):,}")
         data = parse_record(text.encode(errors="surrogatepass"), "the genotype", GenotypeError)
         return cls.from_dict(data)
 
@@ -231,7 +233,7 @@ def _check_cell(levels: Sequence[int], index: int, cell: object) -> None:
     if not is_whole(cell.level) or cell.level not in levels:
         raise GenotypeError(f"cell {index}: level {shown(cell.level)} is not one of the levels {tuple(levels)}")
     if len(cell.inputs) > MAX_INPUTS:
-        raise GenotypeError(f"cell {index}: a cell has {MAX_INPUTS} inputs at most, got {len(cell.inputs)}")
+        raise GenotypeError(f"cell {index}: a cell has at most {MAX_INPUTS} inputs, got {len(cell.inputs)}")
     for node in cell.inputs:
         if not is_whole(node) or not 0 <= node < bank:
             raise GenotypeError(f"cell {index}: input {shown(node)} is not an earlier node; allowed are 0..{bank - 1}")

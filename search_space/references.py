@@ -91,10 +91,10 @@ def load_object(reference: str, around: Callable[[Callable[[], Any]], Any] = lam
             import fails.
     """
     if not is_reference(reference):
-        raise BadReferenceError(f"{reference!r:.100} is no reference: write module:attribute or file.py:attribute")
+        raise BadReferenceError(f"{reference!r:.100} is not a reference: write module:attribute or file.py:attribute")
     if not is_trusted(reference):
         raise BadReferenceError(
-            f"{reference} is code that nobody said to trust; if it is yours, set {VARIABLE}=1, or "
+            f"{reference} names code that is not trusted; if you trust it, set {VARIABLE}=1, or "
             f'in Python call search_space.references.trust(["{reference}"])'
         )
     place, _, name = reference.rpartition(":")

@@ -125,7 +125,7 @@ def one_line(address: str) -> Iterator[None]:
         yield
     except AuthenticationError as error:
         raise ClusterError(
-            f"the cluster at {address} wants a token ({_gist(error.message)}); set RAY_AUTH_MODE=token, and "
+            f"the cluster at {address} requires a token ({_gist(error.message)}); set RAY_AUTH_MODE=token, and "
             "RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH or ~/.ray/auth_token to the token that it was started with"
         ) from error
     except (RuntimeError, OSError, ValueError) as error:

@@ -96,7 +96,7 @@ def runtime_env(working_dir: str, variables: Sequence[str]) -> dict[str, Any]:
     if is_url(working_dir):
         return {"working_dir": working_dir, "env_vars": environment}
     if not Path(working_dir).is_dir():
-        raise JobError(f"--working-dir {working_dir} is no directory; give the one that the experiment lies in")
+        raise JobError(f"--working-dir {working_dir} is not a directory; give the directory of the experiment")
     return {"working_dir": working_dir, "excludes": list(EXCLUDES), "env_vars": environment}
 
 
@@ -127,7 +127,9 @@ def require_experiment(experiment: str, working_dir: str) -> None:
         raise JobError(f"an experiment is module:function or file.py:function, got {experiment!r}")
     inside = is_url(working_dir) or Path(place).is_absolute() or (Path(working_dir) / place).is_file()
     if place.endswith(".py") and not inside:
-        raise JobError(f"no file {place} in {working_dir}; name it as seen from --working-dir, which is what is sent")
+        raise JobError(
+            f"no file {place} in {working_dir}; name it relative to --working-dir, which is sent to the cluster"
+        )
 
 
 def holds_project(working_dir: str) -> bool:

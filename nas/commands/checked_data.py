@@ -30,7 +30,7 @@ def refuse_bad_data(data: DataConfig, problems: Sequence[Problem], check: str) -
         console.print(str(problem), soft_wrap=True)
     errors = sum(problem.severity == "error" for problem in problems)
     if errors:
-        raise DataError(f"{data.root} has errors ({errors}, above); mend them and see: {check}")
+        raise DataError(f"{data.root} has errors ({errors}, above); fix them, then run: {check}")
 
 
 def find_problems(data: DataConfig, *, anew: bool) -> list[Problem]:

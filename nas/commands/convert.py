@@ -19,7 +19,7 @@ def convert_detector(
     if output.exists() and (
         not output.is_dir() or {entry.name for entry in output.iterdir()} - {DETECTOR_FILE, WEIGHTS_FILE}
     ):
-        raise ConversionError(f"{output} holds other things; give --output a new or empty directory")
+        raise ConversionError(f"{output} is not empty; give --output a new or empty directory")
     content = read_checkpoint(path)
     categories = read_categories(annotations, source)
     eps = OUR_EPS if norm_eps is None else norm_eps

@@ -49,4 +49,6 @@ def _require_free(host: str, port: int) -> None:
         with socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET):
             pass
     except OSError as error:
-        raise UserError(f"{host}:{port} cannot be listened on ({error.strerror}); take another --port") from error
+        raise UserError(
+            f"{host}:{port} cannot be opened for listening ({error.strerror}); take another --port"
+        ) from error

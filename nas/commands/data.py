@@ -27,7 +27,7 @@ from nas.training.directory import TrainingDirectory
 
 def make_data(name: str, root: Path, assignments: list[str]) -> None:
     if name != "signs":
-        raise DataError(f"no embedded data set {name!r}; there is: signs")
+        raise DataError(f"unknown embedded data set {name!r}; available: signs")
     config = override(SignsConfig(), assignments)
     make_signs(root, config)
     console.print(f"{config.train} train, {config.reward} reward and {config.test} test images in {root}")

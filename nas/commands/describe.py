@@ -64,7 +64,7 @@ class Described:
             UserError: if it is no merge graph.
         """
         if not isinstance(self.neck, MergeNeck):
-            raise UserError(f"{self.label} is no graph of merge cells: it cannot be drawn or compared cell by cell")
+            raise UserError(f"{self.label} is not made of merge cells: it cannot be drawn or compared cell by cell")
         return self.neck.genotype
 
 
@@ -78,7 +78,7 @@ def describe_neck(name: str, wishes: Wishes, picture: Path | None) -> None:
         UserError: for an unknown neck, another kind of picture, or one of a neck that is no graph of merge cells.
     """
     if picture is not None and picture.suffix.lower() not in PICTURES:
-        raise UserError(f"{picture} is no picture that can be drawn; end its name with {', '.join(PICTURES)}")
+        raise UserError(f"{picture} is not a supported kind of picture; end its name with {', '.join(PICTURES)}")
     named = find_neck(name)
     found = _described(named, setting_of(named, wishes))
     setting = found.setting

@@ -29,11 +29,11 @@ def export_anything(place: str, output: Path, trial: int | None, formats: Sequen
     """
     chosen(formats)
     if fold and not formats:
-        raise UserError("--fold is for the formats that are generated; name one with --format")
+        raise UserError("--fold needs a format to fold batch norms in; name one with --format")
     directory = local_export(place, (*NECK_FILES, *DETECTOR_FILES))
     if is_exported_neck(directory) or is_detector(directory):
         if trial is not None:
-            raise UserError(f"{without_credentials(place)} is one model, not a search; leave --trial out")
+            raise UserError(f"{without_credentials(place)} is a single model, not a search; leave out --trial")
         name = without_credentials(place) if is_url(place) else directory.name
         _export_directory(directory, name, output, formats, fold=fold)
     else:
@@ -53,7 +53,7 @@ def _export_trial(place: str, output: Path, number: int | None, formats: Sequenc
 
 def _export_directory(directory: Path, name: str, output: Path, formats: Sequence[str], *, fold: bool) -> None:
     if output.resolve() == directory.resolve():
-        raise UserError(f"{output} is what is exported; give --output another directory")
+        raise UserError(f"{output} is the source of the export; give --output another directory")
     source = detector_source(directory, name) if is_detector(directory) else neck_source(directory, name)
     prepared(output)
     with written_to(output):

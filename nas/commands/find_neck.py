@@ -96,5 +96,5 @@ def _chosen(place: str, config: SearchConfig, trials: list[Trial], number: int |
         return chosen_trial(trials, number, place)
     if (trial := answer(config, trials)) is None:
         place = without_credentials(place)
-        raise UserError(f"{place} has no new neck with a score yet; name a trial, such as {place}:0")
+        raise UserError(f"{place} has no scored new neck yet; name a trial, such as {place}:0")
     return trial

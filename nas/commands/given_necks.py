@@ -36,7 +36,7 @@ def _genotype(name: str, levels: tuple[int, ...]) -> Genotype:
         raise ConfigError(f"known and controller.initial: {error}") from error
     if not isinstance(topology, Genotype):
         raise ConfigError(
-            f"known and controller.initial: {name} is no graph of merge cells, which a search needs to build it at its "
+            f"known and controller.initial: {name} is not made of merge cells, which a search needs to build it at its "
             "own width; compare with it after the search"
         )
     return topology

@@ -69,9 +69,11 @@ def choose_proxy(
 
 def _plan(config: SearchConfig, effort: Effort) -> CheckPlan:
     if min(effort.seeds, effort.long_seeds) < 2:
-        raise ConfigError("noise can be told from two seeds on; give --seeds and --long-seeds at least 2")
+        raise ConfigError("noise cannot be measured with one seed; give --seeds and --long-seeds at least 2")
     if effort.longer <= 1:
-        raise ConfigError(f"the long training is longer than the proxy; --longer must be over 1, got {effort.longer:g}")
+        raise ConfigError(
+            f"the long training must be longer than the proxy task; --longer must be above 1, got {effort.longer:g}"
+        )
     from nas.comparison.content import content_of
 
     return CheckPlan(

@@ -51,7 +51,7 @@ def retrain(
         require_trusted_code(run, config)
         if not config.task.is_proxy:
             raise ConfigError(
-                f"retrain trains with the proxy task, and this search has a task of its own ({config.task.name}); "
+                f"retrain trains with the proxy task, and this search has its own task ({config.task.name}); "
                 "train its necks with that"
             )
         if data_of(config).test is None:
@@ -83,9 +83,11 @@ def _topology(name: str, levels: tuple[int, ...]) -> Genotype | str:
     except GenotypeError as error:
         raise ConfigError(f"--neck {name}: {error}") from error
     if topology is None:
-        raise ConfigError(f"--neck {name} is no graph of merge cells, so it cannot be built at another width")
+        raise ConfigError(f"--neck {name} is not made of merge cells, so it cannot be built at another width")
     if isinstance(topology, Genotype) and topology.levels != levels:
-        raise ConfigError(f"--neck {name} has levels {topology.levels}, the search {levels}; give one of the same")
+        raise ConfigError(
+            f"--neck {name} has levels {topology.levels}, but the search has {levels}; give a neck with the same levels"
+        )
     return topology
 
 

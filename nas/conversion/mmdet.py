@@ -39,7 +39,7 @@ def mmdet_plan(state: State, categories: Categories, *, extra_relu: bool = False
     classes = outputs_per_anchor(logits, f"{HEAD}retina_cls")
     if classes != len(categories.ids):
         raise ConversionError(
-            f"the detector tells {classes} classes apart, the annotations have {len(categories.ids)} categories; give "
+            f"the detector has {classes} classes, but the annotations have {len(categories.ids)} categories; give "
             "an annotation file with those that it was trained on"
         )
     backbone = resnet_of(state, BODY)

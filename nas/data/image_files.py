@@ -178,7 +178,7 @@ def _as_stated(image: Image.Image, width: int, height: int) -> Image.Image:
 def _to_rgb(image: Image.Image, value_range: tuple[float, float] | None) -> Pixels:
     if image.mode in DEEP_MODES and value_range is None:
         raise UnreadableImageError(
-            "cannot be read: its pixels are 32-bit numbers, of which nobody knows which is white; set "
+            "cannot be read: its pixels are 32-bit numbers, and no value is known to be white; set "
             "data.value_range, or store 8 or 16 bits"
         )
     if image.mode in DEEP_MODES or image.mode.startswith("I;16"):

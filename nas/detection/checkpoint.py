@@ -39,7 +39,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     if not is_there(path) or not stat.S_ISREG(path.stat().st_mode):
-        raise CheckpointError(f"{path} is no file; give the path of a state dict (.pth, .pt, .safetensors)")
+        raise CheckpointError(f"{path} is not a file; give the path of a state dict (.pth, .pt, .safetensors)")
     if path.suffix == ".safetensors":
         return dict(read_tensors(path, CheckpointError))
     _refuse_packed(path)

@@ -168,7 +168,7 @@ def _read(directory: Path) -> tuple[DetectorSpec, str | None]:
     """The description, and the SHA-256 of the weights' file where it says that."""
     missing = [name for name in (DETECTOR_FILE, WEIGHTS_FILE) if not is_there(directory / name)]
     if missing:
-        raise DetectorError(f"{directory} is no saved detector: {', '.join(missing)} missing; see nasfpn train")
+        raise DetectorError(f"{directory} is not a saved detector: {', '.join(missing)} missing; see nasfpn train")
     path = directory / DETECTOR_FILE
     data = read_json(path, DetectorError)
     try:

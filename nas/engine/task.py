@@ -123,7 +123,7 @@ def require_references(config: SearchConfig) -> None:
     """Load what trials will call by reference: task, costs and reward.
 
     Raises:
-        ConfigError: if one is not there, or does not take what it is given.
+        ConfigError: if one is not there, or does not take the arguments of its call.
     """
     if not config.task.is_proxy:
         require_task(config)

@@ -32,7 +32,7 @@ def prepared(output: Path) -> Path:
         ExportError: if it holds other things or cannot be written to.
     """
     if output.exists() and (not output.is_dir() or {entry.name for entry in output.iterdir()} - ALL_FILES):
-        raise ExportError(f"{output} holds other things; give --output a new or empty directory")
+        raise ExportError(f"{output} is not empty; give --output a new or empty directory")
     with written_to(output):
         output.mkdir(parents=True, exist_ok=True)
         for name in ALL_FILES:

@@ -134,14 +134,15 @@ class ProxyConfig:
     def _warm_is_frozen(self) -> Self:
         if self.warm_steps and not self.backbone.frozen:
             raise ValueError(
-                "warm_steps is for frozen backbones, which all candidates share; set backbone.frozen, or no warm_steps"
+                "warm_steps needs a frozen backbone, which all candidates share; set backbone.frozen=true, or "
+                "warm_steps=0"
             )
         return self
 
     @model_validator(mode="after")
     def _two_stage_fits(self) -> Self:
         if self.detector == "faster_rcnn" and (self.warm_steps or self.compile != "none"):
-            raise ValueError("the detector faster_rcnn takes no warm_steps and no compile; leave them at 0 and none")
+            raise ValueError("the detector faster_rcnn cannot use warm_steps or compile; leave them at 0 and none")
         return self
 
     @model_validator(mode="after")

@@ -89,8 +89,8 @@ def _write_topology(run: RunDirectory, trial: Trial, claim: str, output: Path, f
     """
     if formats:
         raise ExportError(
-            f"the task of this search gave no necks, so that trial {trial.number} has no weights to write as "
-            f"{', '.join(formats)}; return Trained(metrics, neck) from the task, or leave --format out"
+            f"the task of this search returned no necks, so trial {trial.number} has no weights to write as "
+            f"{', '.join(formats)}; return Trained(metrics, neck) from the task, or leave out --format"
         )
     prepared(output)
     with written_to(output):

@@ -15,7 +15,7 @@ def require_regular(path: Path) -> None:
         OSError: if there is nothing, or it cannot be looked at.
     """
     if not stat.S_ISREG(path.stat().st_mode):
-        raise JournalError(f"{path} is no file; put the journal back in its place")
+        raise JournalError(f"{path} is not a file; put the journal back in its place")
 
 
 def has_line(path: Path) -> bool:

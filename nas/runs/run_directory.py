@@ -169,9 +169,7 @@ class RunDirectory:
                 if self.path.exists() and not self.path.is_dir():
                     raise RunDirectoryError(f"{self.path} is a file; give --run-dir a directory")
                 if self.path.is_dir() and not self.config_file.exists() and _foreign(self.path):
-                    raise RunDirectoryError(
-                        f"{self.path} has other things in it; give --run-dir a new or empty directory"
-                    )
+                    raise RunDirectoryError(f"{self.path} is not empty; give --run-dir a new or empty directory")
                 stack.enter_context(made(self.path, RECORDS if config.storage is None else ()))
             except OSError as error:
                 raise RunDirectoryError(f"{self.path} cannot be written to: {error}") from error

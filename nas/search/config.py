@@ -132,7 +132,7 @@ class SearchConfig:
     def _spends_what_it_has(self) -> Self:
         if self.budget.gpu_hours is not None and not self.resources.gpus:
             raise ValueError(
-                "budget.gpu_hours is for trials on GPUs, and resources.gpus is 0: set resources.gpus, or budget.hours"
+                "budget.gpu_hours needs trials on GPUs, but resources.gpus is 0: set resources.gpus, or budget.hours"
             )
         return self
 
@@ -146,10 +146,14 @@ class SearchConfig:
             )
         if self.task.is_proxy and cost not in COSTS and not self.costs:
             raise ValueError(
-                f"reward.cost must be one of {', '.join(COSTS)}, or what a function of costs returns, got {cost!r}"
+                f"reward.cost must be one of {', '.join(COSTS)}, or a cost that a function of costs returns, "
+                f"got {cost!r}"
             )
         if self.constraints.max_costs and not self.costs:
-            raise ValueError("constraints.max_costs is on what functions of costs return: name them in costs")
+            raise ValueError(
+                "constraints.max_costs limits costs of your own, but costs names no function that returns them: "
+                "set costs"
+            )
         if not all(map(is_reference, self.costs)):
             raise ValueError(f"costs are references such as my_file.py:latency, got {', '.join(self.costs)}")
         return self
@@ -173,7 +177,9 @@ class SearchConfig:
                 "for no inheritance"
             )
         if steps and self.proxy.detector != "retinanet":
-            raise ValueError("candidates inherit weights with the detector retinanet only: set inherit.steps=0")
+            raise ValueError(
+                "inherit.steps works only with the detector retinanet: set inherit.steps=0, or proxy.detector=retinanet"
+            )
         if steps and self.candidate_width == "equal":
             raise ValueError(
                 "a child can start from its parent's weights only at its parent's width: set candidate_width=same, or "
@@ -202,7 +208,7 @@ class SearchConfig:
         if self.storage is not None and self.storage.startswith(scheme):
             path = self.storage.removeprefix(scheme)
             if path in ("", ":memory:"):
-                raise ValueError(f"storage {self.storage!r} forgets everything at the end; give a file, sqlite:///FILE")
+                raise ValueError(f"storage {self.storage!r} is kept in memory only; give a file, sqlite:///FILE")
             object.__setattr__(self, "storage", scheme + str(Path(path).resolve()))
         return self
 

@@ -36,5 +36,5 @@ class ResourceConfig:
     @classmethod
     def _share(cls, gpus: float) -> float:
         if 0 < gpus < MIN_SHARE:
-            raise ValueError(f"gpus must be 0 or {MIN_SHARE} at least, got {gpus}")
+            raise ValueError(f"gpus must be 0 or at least {MIN_SHARE}, got {gpus}")
         return gpus

@@ -57,7 +57,7 @@ class RewardConfig:
         if self.objective == "mnasnet" and self.target is None:
             raise ValueError(f"mnasnet needs a target for {self.cost}, such as the cost of the neck to replace")
         if self.objective != "mnasnet" and self.target is not None:
-            raise ValueError(f"target belongs to objective mnasnet; with {self.objective} leave it out")
+            raise ValueError(f"target is only for the objective mnasnet; leave it out with {self.objective}")
         return self
 
     @property

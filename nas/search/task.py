@@ -29,7 +29,7 @@ class TaskConfig:
     def _known_name(self) -> Self:
         require_known("task", self.name, (PROXY,), "my_file.py:MyTask")
         if self.name == PROXY and self.options:
-            raise ValueError("the task proxy has no options; its fields are those of proxy")
+            raise ValueError("the task proxy has no options; set the fields of proxy instead")
         return self
 
     @property

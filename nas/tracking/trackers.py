@@ -102,7 +102,7 @@ def _made(name: str) -> Tracker:
     except Exception as error:
         raise ConfigError(f"track: {name} could not be made: {type(error).__name__}: {error}") from error
     if missing := [method for method in METHODS if not callable(getattr(tracker, method, None))]:
-        raise ConfigError(f"track: {name} is no tracker, it has no {', '.join(missing)}; see nas.tracking.tracker")
+        raise ConfigError(f"track: {name} is not a tracker: it lacks {', '.join(missing)}; see nas.tracking.tracker")
     return tracker
 
 

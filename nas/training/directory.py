@@ -78,7 +78,7 @@ class TrainingDirectory:
         """
         if not self.config_file.exists():
             if any(entry.name not in RECORDS for entry in self.path.iterdir()):
-                raise TrainingDirectoryError(f"{self.path} has other things in it; give --run-dir a new directory")
+                raise TrainingDirectoryError(f"{self.path} is not empty; give --run-dir a new directory")
         elif kind_of(read_json(self.config_file, TrainingDirectoryError)) == "search":
             raise TrainingDirectoryError(
                 f"{self.path} is the directory of a search; give --run-dir a new directory, and to train the neck that "

@@ -319,5 +319,5 @@ def test_a_state_from_before_there_were_parents_loads():
 
 def test_a_parent_has_to_be_an_earlier_proposal():
     proposals = make().propose(2)
-    with pytest.raises(ValueError, match="proposal 1 of the journal has the parent 1, which is no earlier one"):
+    with pytest.raises(ValueError, match="proposal 1 of the journal has the parent 1, which is not earlier"):
         make().replay([proposals[0], replace(proposals[1], parent=1)], [])

@@ -192,7 +192,7 @@ def test_another_controller_forgets_the_options_of_the_first(in_process, tmp_pat
         (["describe", "--table", "--channels", "36"], "out_channels must be a multiple of 2"),
         (["describe", "asff@yolov3"], "must all be equally wide"),
         (["describe", "fpn", "--backbone", "resnet51"], "resnet50"),
-        (["data", "make", "sings"], "there is: signs"),
+        (["data", "make", "sings"], "available: signs"),
         (["data", "check", "experiments.signs:serch"], "it has recipe, search, smoke"),
         ([*SMOKE, "--set", "proxy.stesp=3"], "did you mean 'steps'"),
         ([*SMOKE, "--controller", "annealing"], "must be one of random"),

@@ -61,7 +61,7 @@ def test_an_image_that_cannot_be_read_refuses_before_any_work_and_says_the_comma
     status, shown, errors = in_process(command, experiment, "--run-dir", "run", "--set", "data.split_seed=3")
     assert status == 2
     assert "cannot be read" in shown
-    line = "set has errors (1, above); mend them and see: nasfpn data check my.py:"
+    line = "set has errors (1, above); fix them, then run: nasfpn data check my.py:"
     assert line in errors
     advice = errors.strip().partition("see: nasfpn ")[2].split()
     assert advice == ["data", "check", experiment, "--set", "split_seed=3"]

@@ -90,7 +90,7 @@ def test_what_no_other_process_can_import_is_refused(value):
         ("nowhere.py:train", "no file nowhere.py"),
         ("no_such_module:train", "no module 'no_such_module'"),
         ("my_search.py:tran", "my_search.py has no 'tran'; it has .*CountSums.*mine"),
-        ("my_search.py:", "'my_search.py:' is no reference: write module:attribute"),
+        ("my_search.py:", "'my_search.py:' is not a reference: write module:attribute"),
         ("broken.py:train", r"broken.py:train cannot be loaded: ZeroDivisionError: division by zero"),
         ("needy.py:train", r"needy.py:train cannot be loaded: ModuleNotFoundError: No module named 'not_installed'"),
     ],
@@ -105,12 +105,12 @@ def test_references_that_lead_nowhere_are_named_in_one_line(project, name, messa
 
 def test_a_call_that_does_not_fit_says_what_is_taken(project):
     with pytest.raises(
-        ConfigError, match=r"my_search.py:npu\(genotype, neck\) does not take what it is given: .*'neck'"
+        ConfigError, match=r"my_search.py:npu\(genotype, neck\) does not take the arguments of its call: .*'neck'"
     ):
         call("my_search.py:npu", None)
     (project / "my_search.py").write_text("LIMIT = 3\n")
     sys.modules.pop("my_search", None)
-    with pytest.raises(ConfigError, match=r"my_search.py:LIMIT is of type int, nothing to call"):
+    with pytest.raises(ConfigError, match=r"my_search.py:LIMIT is of type int, which cannot be called"):
         call("my_search.py:LIMIT")
 
 
@@ -120,7 +120,7 @@ def test_a_call_that_does_not_fit_says_what_is_taken(project):
         ("task.name=prxy", "task must be proxy, or a reference such as my_file.py:MyTask, got 'prxy'"),
         ("controller.name=evolutoin", "controller must be one of random, .*, or a reference"),
         ("costs=[latency]", "costs are references such as my_file.py:latency, got latency"),
-        ('constraints.max_costs={"npu_ms": 3}', "constraints.max_costs is on what functions of costs return"),
+        ('constraints.max_costs={"npu_ms": 3}', "constraints.max_costs limits costs of your own"),
         ("reward.cost=flops", "reward.cost must be one of params, macs, latency_ms, or what a function of costs"),
         ("reward.metric=mAP", "reward.metric must be an average precision of the proxy task"),
         ("task.options.lr=1", "the task proxy has no options"),

@@ -93,7 +93,7 @@ def test_other_counts_are_refused_with_a_way_to_train_on_other_data(root, wrong)
 def test_wrong_names_are_refused_with_those_there_are(tmp_path, in_process):
     status, _, complained = in_process("reproduce", "efficientdet")
     assert status == 2
-    assert "nothing is known of 'efficientdet'; there is nas-fpn" in complained
+    assert "unknown paper 'efficientdet'; known: nas-fpn" in complained
     status, _, complained = in_process("reproduce", "nas-fpn", "--variant", "nas_fpn_640")
     assert status == 2
     assert "known are nas_fpn, nas_fpn_1024" in complained

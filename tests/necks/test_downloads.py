@@ -102,13 +102,13 @@ def test_a_file_that_is_gone_there_is_gone_here(tmp_path):
     put(tmp_path / "neck", "memory://hub/model")
     load_exported("memory://hub/model")
     fsspec.filesystem("memory").rm("/hub/model/neck.safetensors")
-    with pytest.raises(ExportedError, match=r"memory://hub/model is no exported neck: neck.safetensors missing"):
+    with pytest.raises(ExportedError, match=r"memory://hub/model is not an exported neck: neck.safetensors missing"):
         load_exported("memory://hub/model")
 
 
 def test_a_url_without_an_export_leaves_no_directory(cache):
     with pytest.raises(
-        ExportedError, match=r"memory://nothing is no exported neck: neck.json, neck.safetensors missing"
+        ExportedError, match=r"memory://nothing is not an exported neck: neck.json, neck.safetensors missing"
     ):
         load_exported("memory://nothing")
     assert not cache.exists()
@@ -136,7 +136,7 @@ def test_code_that_a_downloaded_neck_names_is_not_run(tmp_path, monkeypatch):
             path.write_text(json.dumps(data))
             (tmp_path / "neck" / "genotype.json").write_text(json.dumps(data["genotype"]))
             put(tmp_path / "neck", "memory://hub/model")
-            with pytest.raises(ExportedError, match="code that nobody said to trust"):
+            with pytest.raises(ExportedError, match="code that is not trusted"):
                 load_exported("memory://hub/model")
 
 
@@ -150,7 +150,7 @@ def _merged_by(genotype, reference):
         ("nosuch://a/b", r"nosuch://a/b cannot be used \(ValueError: Protocol not known: nosuch\)"),
         (
             "http://user:secret@127.0.0.1:9/a?token=secret",
-            r"http://127.0.0.1:9/a is no exported neck: .* missing; check the URL and the network",
+            r"http://127.0.0.1:9/a is not an exported neck: .* missing; check the URL and the network",
         ),
     ],
 )

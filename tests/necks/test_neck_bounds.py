@@ -59,7 +59,7 @@ def test_the_widest_published_neck_is_within_the_bounds():
 
 
 REFUSED = {
-    "repeats": (lambda: build_neck("nas_fpn", **IN, repeats=10**7), "repeats must be 64 at most, got 10000000"),
+    "repeats": (lambda: build_neck("nas_fpn", **IN, repeats=10**7), "repeats must be at most 64, got 10000000"),
     "repeats 2.0": (lambda: build_neck("nas_fpn", **IN, repeats=2.0), "repeats must be positive, a whole number"),
     "repeats true": (lambda: build_neck("nas_fpn", **IN, repeats=True), "repeats must be positive, a whole number"),
     "inputs": (
@@ -79,13 +79,13 @@ REFUSED = {
         "parameters, allowed are 1,000,000,000",
     ),
     "params of efm": (lambda: build_neck("efm", **IN, out_channels=MAX_CHANNELS), "parameters, allowed are"),
-    "maxout": (lambda: ExactFusionNeck((8, 8, 8), maxout=10**6), "maxout must be 64 at most"),
-    "fuse_kernel": (lambda: ExactFusionNeck((8, 8, 8), fuse_kernel=10**6 + 1), "fuse_kernel must be 31 at most"),
-    "tums": (lambda: MlfpnNeck((8, 8, 8), tums=10**6), "tums must be 64 at most"),
+    "maxout": (lambda: ExactFusionNeck((8, 8, 8), maxout=10**6), "maxout must be at most 64"),
+    "fuse_kernel": (lambda: ExactFusionNeck((8, 8, 8), fuse_kernel=10**6 + 1), "fuse_kernel must be at most 31"),
+    "tums": (lambda: MlfpnNeck((8, 8, 8), tums=10**6), "tums must be at most 64"),
     "tums nan": (lambda: MlfpnNeck((8, 8, 8), tums=float("nan")), "tums must be positive"),
     "weight_channels": (
         lambda: AsffNeck(PassThrough((8, 8), (3, 4)), weight_channels=10**9),
-        "weight_channels must be 8192 at most",
+        "weight_channels must be at most 8192",
     ),
     "expanded": (lambda: AsffNeck(PassThrough((8, 8), (3, 4)), expanded=(8, 10**9)), "channels must be whole numbers"),
     "norm_eps": (lambda: Recipe(norm_eps=float("inf")), "norm_eps must be a positive float"),

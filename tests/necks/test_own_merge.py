@@ -123,9 +123,9 @@ def test_gradients_and_compile_go_through_it(ops):
     ("merge", "message"),
     [
         ("my_ops:gone", "my_ops has no 'gone'; it has max_maps, max_pool, sum_maps_2, up"),
-        ("my_ops:LIMIT", "the merge my_ops:LIMIT is no function at the top of a module"),
-        ("my_ops:up", "the merge my_ops:up has a name that another function has; rename it"),
-        ("my_ops:max_pool", "the merge my_ops:max_pool has a name that another function has; rename it"),
+        ("my_ops:LIMIT", "the merge my_ops:LIMIT is not a function at the top level of a module"),
+        ("my_ops:up", "the merge my_ops:up has the name of another function; rename it"),
+        ("my_ops:max_pool", "the merge my_ops:max_pool has the name of another function; rename it"),
         ("os:getcwd", "os:getcwd is code that nobody said to trust"),
     ],
 )

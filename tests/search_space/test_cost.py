@@ -132,9 +132,9 @@ def test_takes_microseconds():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"in_channels": (8,)}, "equally many, for the finest of the levels"),
-        ({"in_channels": (8, 8, 8), "in_sizes": [(4, 4), (2, 2), (1, 1)]}, "equally many"),
-        ({"in_channels": (), "in_sizes": []}, "equally many"),
+        ({"in_channels": (8,)}, "must have one entry for each of the finest levels"),
+        ({"in_channels": (8, 8, 8), "in_sizes": [(4, 4), (2, 2), (1, 1)]}, "one entry for each"),
+        ({"in_channels": (), "in_sizes": []}, "one entry for each"),
         ({"repeats": 0}, "must be positive"),
         ({"in_sizes": [(4, 4), (0, 2)]}, "must be positive"),
     ],

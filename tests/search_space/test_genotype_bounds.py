@@ -103,14 +103,14 @@ def test_long_sums_that_count_their_terms_otherwise_are_told_apart():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Genotype((3,), (MergeCell(3, (0,)),) * (MAX_CELLS + 1)), "has 128 cells at most, got 129"),
-        (lambda: Genotype((3,), (MergeCell(3, (0,)),) * 100_000), "has 128 cells at most"),
+        (lambda: Genotype((3,), (MergeCell(3, (0,)),) * (MAX_CELLS + 1)), "has at most 128 cells, got 129"),
+        (lambda: Genotype((3,), (MergeCell(3, (0,)),) * 100_000), "has at most 128 cells"),
         (lambda: Genotype((3, MAX_LEVEL + 1), ()), "levels must be .* 16 at most"),
         (lambda: Genotype((3, 10**30), ()), "levels must be .* an integer of 100 bits"),
         (lambda: Genotype((3, 10**5000), ()), "levels must be .* an integer of"),
         (lambda: Genotype((3,), (MergeCell(10**5000, (0,)),)), "cell 0: level an integer of"),
         (lambda: Genotype((1,), (MergeCell(True, (0,)),)), "cell 0: level True is not one of"),
-        (lambda: Genotype((3,), (MergeCell(3, tuple(range(18))),)), "cell 0: a cell has 17 inputs at most, got 18"),
+        (lambda: Genotype((3,), (MergeCell(3, tuple(range(18))),)), "cell 0: a cell has at most 17 inputs, got 18"),
         (lambda: Genotype((3,), ("cell",)), "cell 0 must be a MergeCell"),
         (lambda: Genotype(3, ()), "levels must be a list, got 3"),
         (lambda: Genotype((3,), None), "cells must be a list, got None"),

@@ -45,12 +45,12 @@ def convert_data(
         UserError: if supervision is not installed.
     """
     if name not in FORMATS:
-        raise DataError(f"no format {name!r:.80}; there are {', '.join(FORMATS)}")
+        raise DataError(f"unknown format {name!r:.80}; known are {', '.join(FORMATS)}")
     library()
     layout = yolo_layout(source) if name == "yolo" else voc_layout(source)
     read = _read(name, layout, told)
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise DataError(f"{output} holds other things; give --output a new or empty directory")
+        raise DataError(f"{output} is not empty; give --output a new or empty directory")
     classes = _classes(layout, read)
     for role, images in read.items():
         _write(output, role, images, classes)
@@ -83,7 +83,7 @@ def _classes(layout: Layout, read: dict[str, Read]) -> dict[str, int]:
     known = [boxes.known for images in read.values() for _, boxes in images]
     names = known[0] if layout.description is not None else sorted({name for some in known for name in some})
     if len(set(names)) < len(names):
-        raise DataError(f"{layout.description} names a class twice; give each a name of its own")
+        raise DataError(f"{layout.description} names a class twice; give each class its own name")
     return {name: number for number, name in enumerate(names, start=1)}
 
 

@@ -60,7 +60,7 @@ def _listed(directory: Path) -> dict[str, list[Labelled]]:
 def _of(path: Path, every: dict[str, Labelled]) -> Iterator[Labelled]:
     for name in _names(path):
         if name not in every:
-            raise DataError(f"{path} names {name!r:.200}, and there is no such image")
+            raise DataError(f"{path} names {name!r:.200}, but there is no such image")
         yield every[name]
 
 

@@ -71,11 +71,11 @@ def _labelled(key: str, value: Any, root: Path, description: Path) -> Iterator[L
         prefix = Path(str(number)) if len(places) > 1 else Path()
         source = _found(place, root)
         if source is None:
-            raise DataError(f"{description}: {key} is {place!r:.200}, and there is no {root / place}")
+            raise DataError(f"{description}: {key} is {place!r:.200}, but there is no {root / place}")
         if source.is_dir():
             images = list(images_below(source))
             if not images:
-                raise DataError(f"{description}: {key} is {place!r:.200}, and {source} holds no images")
+                raise DataError(f"{description}: {key} is {place!r:.200}, but {source} holds no images")
             names = [path.relative_to(source) for path in images]
         else:
             images = list(_listed(source, root))
@@ -94,7 +94,7 @@ def _listed(source: Path, root: Path) -> Iterator[Path]:
     for line in lines_of(source):
         path = next((base / line for base in (source.parent, root) if (base / line).is_file()), None)
         if path is None:
-            raise DataError(f"{source} names {line!r:.200}, and there is no such file")
+            raise DataError(f"{source} names {line!r:.200}, but there is no such file")
         yield path
 
 

@@ -127,7 +127,7 @@ class Mirror:
         names = self._remote.files() - {HEARTBEAT}
         if CONFIG not in names:
             if names:
-                raise MirrorError(f"{self._name} has other things in it; give --run-dir a new or empty directory")
+                raise MirrorError(f"{self._name} is not empty; give --run-dir a new or empty directory")
             self._staging.begin()
             return
         journal = self._remote.read(JOURNAL)

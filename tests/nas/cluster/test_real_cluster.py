@@ -144,7 +144,7 @@ def test_the_cluster_takes_those_who_have_its_token(nodes, waits):
     for auth in ({}, UNPROTECTED, nodes.auth | {"RAY_AUTH_TOKEN": "wrong" * 8}):
         status, _, errors = finished(submit(nodes, *arguments, auth=auth))
         assert status == 2
-        assert "wants a token" in errors.splitlines()[-1]
+        assert "requires a token" in errors.splitlines()[-1]
         assert "RAY_AUTH_MODE=token" in errors.splitlines()[-1]
 
 

@@ -241,7 +241,7 @@ def test_absolute_run_dirs_and_urls_are_taken():
     [
         (["--env", "NAME"], "NAME=VALUE"),
         (["--env", "1A=2"], "NAME=VALUE"),
-        (["--working-dir", "/nowhere/at/all"], "is no directory"),
+        (["--working-dir", "/nowhere/at/all"], "is not a directory"),
     ],
 )
 def test_mistakes_are_one_line(command, arguments, message):
@@ -255,7 +255,7 @@ def test_an_experiment_file_must_travel(tmp_path):
     (tmp_path / "mine.py").write_text("")
     require_experiment("mine.py:f", str(tmp_path))
     require_experiment("some.module:f", str(tmp_path))
-    with pytest.raises(JobError, match="as seen from --working-dir"):
+    with pytest.raises(JobError, match="relative to --working-dir"):
         require_experiment("other.py:f", str(tmp_path))
     with pytest.raises(JobError, match="module:function"):
         require_experiment("other", str(tmp_path))

@@ -139,7 +139,7 @@ def test_other_detectors_are_refused_with_what_differs(edit, message):
 def test_classes_and_style_must_be_those_that_the_checkpoint_states():
     state = named_as_there(classes=3)
     load = partial(convert, source="mmdet", image_size=SIDE)
-    with pytest.raises(ConversionError, match="tells 3 classes apart, the annotations have 2 categories"):
+    with pytest.raises(ConversionError, match="has 3 classes, but the annotations have 2 categories"):
         load(state, categories=Categories((1, 2), ("a", "b")))
     wrong = {"state_dict": state, "meta": {"CLASSES": ("dog", "cat", "eel")}}
     with pytest.raises(ConversionError, match=r"names its classes \['dog', 'cat', 'eel'\], the annotations \['cat'"):

@@ -170,7 +170,7 @@ def no_train(root):
 
 def no_such_folder(root):
     (root / "data.yaml").write_text(f"train: images/gone\nnames: {list(NAMES)}\n")
-    return "train is 'images/gone', and there is no"
+    return "train is 'images/gone', but there is no"
 
 
 def no_names(root):
@@ -236,7 +236,7 @@ def test_other_words_and_places_are_refused(tmp_path, monkeypatch):
         convert_data("voc", tmp_path / "source", tmp_path / "made")
     with pytest.raises(DataError, match="there is no directory"):
         convert_data("voc", tmp_path / "gone", tmp_path / "made")
-    with pytest.raises(DataError, match="holds other things"):
+    with pytest.raises(DataError, match="is not empty"):
         convert_data("yolo", tmp_path / "source", tmp_path)
     monkeypatch.setitem(__import__("sys").modules, "supervision", None)
     with pytest.raises(UserError, match=r"pip install 'nas-fpn\[convert\]'"):

@@ -86,7 +86,7 @@ def test_a_file_cut_off_is_an_error(tmp_path, zipped):
 
 
 def test_missing_files_and_other_contents_are_named(tmp_path):
-    with pytest.raises(CheckpointError, match=r"nowhere\.pth is no file"):
+    with pytest.raises(CheckpointError, match=r"nowhere\.pth is not a file"):
         read_checkpoint(tmp_path / "nowhere.pth")
     torch.save([1, 2], tmp_path / "list.pth")
     with pytest.raises(CheckpointError, match="holds a list, not a state dict"):
@@ -135,5 +135,5 @@ def test_weights_that_are_not_finite_are_refused():
 @pytest.mark.parametrize("name", ["pipe.pt", "pipe.safetensors"])
 def test_a_pipe_is_no_file_of_weights(tmp_path, name):
     os.mkfifo(tmp_path / name)
-    with pytest.raises(CheckpointError, match="is no file"):
+    with pytest.raises(CheckpointError, match="is not a file"):
         read_checkpoint(tmp_path / name)

@@ -346,7 +346,7 @@ def test_settings_may_be_mended_as_long_as_nothing_was_run(run_dir):
 def test_directories_with_other_things_and_files_are_refused(tmp_path):
     config = toy_config(tmp_path)
     (tmp_path / "notes.txt").touch()
-    places = [(tmp_path, "other things"), (tmp_path / "notes.txt", "is a file")]
+    places = [(tmp_path, "is not empty"), (tmp_path / "notes.txt", "is a file")]
     for path, message in [*places, (tmp_path / "notes.txt" / "run", "cannot be written to")]:
         with pytest.raises(RunDirectoryError, match=message), RunDirectory(path).claim(config):
             pass

@@ -103,15 +103,15 @@ def test_a_metric_of_ones_own_must_be_finite_where_it_is_the_reward(project):
     [
         (
             "def train(genotype):\n    return {}\n",
-            r"task.name: bad.py:train\(genotype\) does not take what it is given",
+            r"task.name: bad.py:train\(genotype\) does not take the arguments of its call",
         ),
-        ("class train:\n    pass\n", r"task.name: bad.py:train\(\) does not take what it is given"),
+        ("class train:\n    pass\n", r"task.name: bad.py:train\(\) does not take the arguments of its call"),
         ("class train:\n    def __init__(self, config): pass\n", "task.name: bad.py:train has no method run"),
         (
             "class train:\n    def __init__(self, config): pass\n    def run(self, genotype): pass\n",
-            r"task.name: bad.py:train.run\(self, genotype\) does not take what it is given",
+            r"task.name: bad.py:train.run\(self, genotype\) does not take the arguments of its call",
         ),
-        ("train = 3\n", "task.name: bad.py:train is of type int, nothing to call"),
+        ("train = 3\n", "task.name: bad.py:train is of type int, which cannot be called"),
     ],
 )
 def test_what_is_no_task_is_refused_before_the_search(project, body, message):

@@ -132,7 +132,7 @@ def test_what_cannot_be_exported_is_refused_with_a_way_out(neck_dir, tmp_path, i
     (tmp_path / "thesis.txt").write_text("years of work")
     other = tmp_path / "out"
     refusals = {
-        ("--output", other, "--trial", 3): "is one model, not a search; leave --trial out",
+        ("--output", other, "--trial", 3): "is a single model, not a search; leave out --trial",
         ("--output", other, "--fold"): "name one with --format",
         (
             "--output",
@@ -140,8 +140,8 @@ def test_what_cannot_be_exported_is_refused_with_a_way_out(neck_dir, tmp_path, i
             "--format",
             "tflite",
         ): "unknown format tflite; take python, onnx, onnx-nms, pt2, mmdet, torchvision",
-        ("--output", neck_dir): "is what is exported; give --output another directory",
-        ("--output", tmp_path): "holds other things; give --output a new or empty directory",
+        ("--output", neck_dir): "is the source of the export; give --output another directory",
+        ("--output", tmp_path): "is not empty; give --output a new or empty directory",
     }
     for options, reason in refusals.items():
         status, _, complained = in_process("export", neck_dir, *options)

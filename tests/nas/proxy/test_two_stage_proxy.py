@@ -75,10 +75,10 @@ def test_detections_are_cut_to_what_the_square_shows_of_the_image():
 
 
 def test_what_it_cannot_do_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match="faster_rcnn takes no warm_steps and no compile"):
+    with pytest.raises(ConfigError, match="faster_rcnn cannot use warm_steps or compile"):
         from_dict(ProxyConfig, {"detector": "faster_rcnn", "compile": "default"})
     with pytest.raises(ConfigError, match=r"detector: .*'retinanet' or 'faster_rcnn'"):
         from_dict(ProxyConfig, {"detector": "yolo"})
     config = override(toy_config(tmp_path), [f"proxy.steps={STEPS * 10}", "proxy.detector=faster_rcnn"])
-    with pytest.raises(ConfigError, match="inherit weights with the detector retinanet only"):
+    with pytest.raises(ConfigError, match="inherit.steps works only with the detector retinanet"):
         override(config, ["inherit.steps=10"])

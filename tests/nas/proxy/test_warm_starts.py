@@ -238,9 +238,9 @@ def test_without_warm_steps_nothing_is_trained_ahead(own_data, trained_widths):
 
 
 def test_a_warm_start_of_a_backbone_that_learns_is_refused():
-    with pytest.raises(ValidationError, match=r"warm_steps is for frozen backbones.*set backbone.frozen"):
+    with pytest.raises(ValidationError, match=r"warm_steps needs a frozen backbone.*set backbone.frozen"):
         ProxyConfig(warm_steps=1)
-    with pytest.raises(ValidationError, match="warm_steps is for frozen backbones"):
+    with pytest.raises(ValidationError, match="warm_steps needs a frozen backbone"):
         replace(WARM, backbone=BackboneConfig(name="resnet10"))
     assert ProxyConfig(warm_steps=0).warm_steps == 0
 

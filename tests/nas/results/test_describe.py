@@ -126,8 +126,8 @@ def test_what_cannot_be_described_is_refused_with_a_way_out(run, in_process, tmp
         (str(tmp_path / "torn.json"),): "torn.json",
         ("fpn", "--draw", tmp_path / "x.gif"): "end its name with .svg, .png, .pdf",
         ("fpn", "--draw", tmp_path / "none" / "x.png"): "cannot be written",
-        ("asff", "--draw", tmp_path / "x.png"): "is no graph of merge cells",
-        ("asff", "--compare", "fpn"): "is no graph of merge cells",
+        ("asff", "--draw", tmp_path / "x.png"): "is not made of merge cells",
+        ("asff", "--compare", "fpn"): "is not made of merge cells",
         ("fpn", "--compare", "bifpn", "--draw", tmp_path / "x.png"): "draw the two of --compare one by one",
         ("--table", "--draw", tmp_path / "x.png"): "--draw and --compare want one neck",
     }

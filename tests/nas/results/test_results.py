@@ -219,7 +219,7 @@ def test_what_cannot_be_exported_says_why(made_up, tmp_path):
         with pytest.raises(ExportError, match=f"trial {number} was not scored"):
             export(run, trials, tmp_path / "neck", number)
     (tmp_path / "notes.txt").touch()
-    with pytest.raises(ExportError, match="holds other things"):
+    with pytest.raises(ExportError, match="is not empty"):
         export(run, trials, tmp_path)
     with pytest.raises(ExportError, match="no new neck has been scored"):
         export(run, trials[:2], tmp_path / "neck")

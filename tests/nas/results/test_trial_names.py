@@ -130,7 +130,7 @@ def test_evaluate_says_where_a_detector_is_or_how_to_come_by_one(run, data, tmp_
         f"{directory.path}:1": f"is a trial, {no_detector} {directory.path}:1",
         directory.trial(1): f"is an exported neck, {no_detector} {directory.trial(1)}",
         tmp_path / "nowhere": f"there is no directory {tmp_path}/nowhere; give one that nasfpn train (DIR/model)",
-        tmp_path / "empty": "is no saved detector",
+        tmp_path / "empty": "is not a saved detector",
     }
     files = ("--annotations", f"{data.root}/annotations/instances_test.json", "--images", f"{data.root}/test")
     for place, message in cases.items():

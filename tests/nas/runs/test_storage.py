@@ -163,7 +163,7 @@ def test_a_relative_database_is_the_same_one_from_everywhere(tmp_path, monkeypat
     monkeypatch.chdir(tmp_path)
     config = toy_config(tmp_path, storage="sqlite:///journal.db")
     assert config.storage == f"sqlite:///{tmp_path}/journal.db"
-    with pytest.raises(ValueError, match="forgets everything at the end"):
+    with pytest.raises(ValueError, match="is kept in memory only"):
         toy_config(tmp_path, storage="sqlite:///:memory:")
 
 

@@ -169,7 +169,7 @@ def test_budgets_that_are_none_are_refused(tmp_path, assignment):
 
 
 def test_gpu_hours_of_trials_without_a_gpu_are_refused(tmp_path):
-    with pytest.raises(ConfigError, match=r"budget.gpu_hours is for trials on GPUs, and resources.gpus is 0"):
+    with pytest.raises(ConfigError, match=r"budget.gpu_hours needs trials on GPUs, but resources.gpus is 0"):
         override(toy_config(tmp_path), ["budget.gpu_hours=2"])
 
 

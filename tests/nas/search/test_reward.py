@@ -44,7 +44,7 @@ def test_pareto_gives_two_numbers_to_maximise_and_ranks_by_ap():
     ("fields", "message"),
     [
         ({"objective": "mnasnet"}, "mnasnet needs a target for macs"),
-        ({"target": 1e7}, "target belongs to objective mnasnet; with ap leave it out"),
+        ({"target": 1e7}, "target is only for the objective mnasnet; leave it out with ap"),
         ({"objective": "pareto", "target": 1e7}, "with pareto leave it out"),
         ({"objective": "mnasnet", "target": 0}, "target: .*greater than 0"),
         ({"objective": "mnasnet", "target": 1, "exponent": 0.07}, "exponent: .*less than or equal to 0"),

@@ -125,7 +125,7 @@ def test_an_error_of_the_run_comes_out_and_the_trackers_end(project):
     ("name", "message"),
     [
         ("wandbb", "track must be one of tensorboard, wandb, mlflow, or a reference .*, got 'wandbb'"),
-        ("mine.py:Half", "track: mine.py:Half is no tracker, it has no log, artifact, end"),
+        ("mine.py:Half", "track: mine.py:Half is not a tracker: it lacks log, artifact, end"),
         ("mine.py:Broken", "track: mine.py:Broken could not be made: OSError: no key"),
         ("mine.py:Nobody", "track: mine.py has no 'Nobody'"),
     ],
