@@ -70,7 +70,7 @@ def test_code_that_nobody_said_to_trust_is_not_loaded(project, monkeypatch):
         "open('run', 'w').close()\ndef task(genotype, seed, callbacks):\n    return {}\n"
     )
     monkeypatch.delenv("NASFPN_TRUST_CODE")
-    with pytest.raises(ConfigError, match=r"theirs.py:task is code that nobody said to trust; .* NASFPN_TRUST_CODE=1"):
+    with pytest.raises(ConfigError, match=r"theirs.py:task names code that is not trusted; .* NASFPN_TRUST_CODE=1"):
         load_object("theirs.py:task")
     assert not (project / "run").exists()
     monkeypatch.setenv("NASFPN_TRUST_CODE", "1")
@@ -121,7 +121,10 @@ def test_a_call_that_does_not_fit_says_what_is_taken(project):
         ("controller.name=evolutoin", "controller must be one of random, .*, or a reference"),
         ("costs=[latency]", "costs are references such as my_file.py:latency, got latency"),
         ('constraints.max_costs={"npu_ms": 3}', "constraints.max_costs limits costs of your own"),
-        ("reward.cost=flops", "reward.cost must be one of params, macs, latency_ms, or what a function of costs"),
+        (
+            "reward.cost=flops",
+            "reward.cost must be one of params, macs, latency_ms, or a cost that a function of costs",
+        ),
         ("reward.metric=mAP", "reward.metric must be an average precision of the proxy task"),
         ("task.options.lr=1", "the task proxy has no options"),
         ("data=null", "data is missing: the proxy task needs a data set"),

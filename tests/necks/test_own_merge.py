@@ -126,7 +126,7 @@ def test_gradients_and_compile_go_through_it(ops):
         ("my_ops:LIMIT", "the merge my_ops:LIMIT is not a function at the top level of a module"),
         ("my_ops:up", "the merge my_ops:up has the name of another function; rename it"),
         ("my_ops:max_pool", "the merge my_ops:max_pool has the name of another function; rename it"),
-        ("os:getcwd", "os:getcwd is code that nobody said to trust"),
+        ("os:getcwd", "os:getcwd names code that is not trusted"),
     ],
 )
 def test_what_is_no_merge_is_refused_when_the_neck_is_built(ops, merge, message):
@@ -146,7 +146,7 @@ def test_an_export_of_a_stranger_runs_nothing(ops, tmp_path, monkeypatch):
     monkeypatch.setattr(references, "_trusted", set())
     FUNCTIONS.clear()
     sys.modules.pop("my_ops")
-    with pytest.raises(ExportedError, match="my_ops:max_maps is code that nobody said to trust"):
+    with pytest.raises(ExportedError, match="my_ops:max_maps names code that is not trusted"):
         load_exported(tmp_path / "neck")
     assert not (tmp_path / "ran").exists()
 

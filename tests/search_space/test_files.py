@@ -37,7 +37,7 @@ def test_an_object_is_read(tmp_path):
         ("{}".encode("utf-16"), "UTF-16; save it as UTF-8"),
         ("{}".encode("utf-32"), "UTF-32; save it as UTF-8"),
         ("{}".encode("utf-8-sig"), "with a byte order mark; save it as UTF-8 without"),
-        (b'{"\xe9": 1}', "no text in UTF-8 .byte 2 is 0xe9."),
+        (b'{"\xe9": 1}', "is not UTF-8 text .byte 2 is 0xe9."),
         (b"[" * 100_000 + b"]" * 100_000, "inside each other"),
         (b'{"a":' * 65 + b"1" + b"}" * 65, "more than 64 lists and objects inside each other"),
         (b'{"a": ' + b"9" * 5_000 + b"}", "a whole number of 5000 digits"),

@@ -73,7 +73,7 @@ def test_choose_recommends_the_cheapest_that_sees(tmp_path, in_process, made_up_
     ("arguments", "message"),
     [
         (("check", "--seeds", 1), "give --seeds and --long-seeds at least 2"),
-        (("check", "--longer", 1), "--longer must be over 1, got 1"),
+        (("check", "--longer", 1), "--longer must be above 1, got 1"),
         (("check", "--necks", 3), "ask for at least that many, got 3"),
         (("check", "--set", "proxy.stepz=3"), "did you mean 'steps'"),
         (("choose", "--vary", "steps"), "write --vary FIELD=VALUE,VALUE"),

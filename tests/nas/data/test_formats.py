@@ -230,7 +230,7 @@ def test_xml_that_blows_up_or_is_torn_is_one_line(tmp_path):
 
 def test_other_words_and_places_are_refused(tmp_path, monkeypatch):
     ultralytics(tmp_path / "source")
-    with pytest.raises(DataError, match="no format 'pascal'; there are yolo, voc"):
+    with pytest.raises(DataError, match="unknown format 'pascal'; known are yolo, voc"):
         convert_data("pascal", tmp_path / "source", tmp_path / "made")
     with pytest.raises(DataError, match="holds no XML file"):
         convert_data("voc", tmp_path / "source", tmp_path / "made")

@@ -80,5 +80,5 @@ def test_what_it_cannot_do_is_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"detector: .*'retinanet' or 'faster_rcnn'"):
         from_dict(ProxyConfig, {"detector": "yolo"})
     config = override(toy_config(tmp_path), [f"proxy.steps={STEPS * 10}", "proxy.detector=faster_rcnn"])
-    with pytest.raises(ConfigError, match="inherit.steps works only with the detector retinanet"):
+    with pytest.raises(ConfigError, match=r"inherit.steps works only with the detector retinanet"):
         override(config, ["inherit.steps=10"])

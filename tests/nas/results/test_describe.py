@@ -128,8 +128,14 @@ def test_what_cannot_be_described_is_refused_with_a_way_out(run, in_process, tmp
         ("fpn", "--draw", tmp_path / "none" / "x.png"): "cannot be written",
         ("asff", "--draw", tmp_path / "x.png"): "is not made of merge cells",
         ("asff", "--compare", "fpn"): "is not made of merge cells",
-        ("fpn", "--compare", "bifpn", "--draw", tmp_path / "x.png"): "draw the two of --compare one by one",
-        ("--table", "--draw", tmp_path / "x.png"): "--draw and --compare want one neck",
+        (
+            "fpn",
+            "--compare",
+            "bifpn",
+            "--draw",
+            tmp_path / "x.png",
+        ): "leave out --compare, and draw each neck by itself",
+        ("--table", "--draw", tmp_path / "x.png"): "--draw and --compare need the name of one neck",
     }
     for options, reason in refusals.items():
         status, _, complained = in_process("describe", *options, *SMALL)

@@ -45,7 +45,7 @@ def test_pareto_gives_two_numbers_to_maximise_and_ranks_by_ap():
     [
         ({"objective": "mnasnet"}, "mnasnet needs a target for macs"),
         ({"target": 1e7}, "target is only for the objective mnasnet; leave it out with ap"),
-        ({"objective": "pareto", "target": 1e7}, "with pareto leave it out"),
+        ({"objective": "pareto", "target": 1e7}, "leave it out with pareto"),
         ({"objective": "mnasnet", "target": 0}, "target: .*greater than 0"),
         ({"objective": "mnasnet", "target": 1, "exponent": 0.07}, "exponent: .*less than or equal to 0"),
         ({"objective": "map"}, "objective must be one of ap, mnasnet, pareto, or a reference"),
