@@ -132,12 +132,12 @@ class Confirmation:
         if not self._able(self._found) or not self._able(self._known):
             return 0
         finished = sum(trial.state != "running" for trials in self._trained.values() for trial in trials)
-        return max(0, self._budget - finished)
+        return max(0, self._total - finished)
 
     def next(self) -> Trial | None:
         """Trial whose neck is to be trained again next; None at the end, or while a round has to finish first."""
         begun = sum(map(len, self._trained.values()))
-        if not self.left or begun >= self._budget:
+        if not self.left or begun >= self._total:
             return None
         return min(self._waiting(), key=lambda trial: len(self._trained[trial.number]), default=None)
 
@@ -159,6 +159,15 @@ class Confirmation:
             gain_high=float(gain_high),
             standings=tuple(sorted((*new, *old), key=lambda standing: -standing.mean)),
         )
+
+    @property
+    def _total(self) -> int:
+        """Trainings of all contenders: the budget, or more where an extension brought contenders when it was spent."""
+        if not self._budget:
+            return 0
+        first_rounds = dict.fromkeys((trial.number for trial in self._able([*self._found, *self._known])), FIRST_ROUNDS)
+        needed = sum(max(len(begun), first_rounds.get(number, 0)) for number, begun in self._trained.items())
+        return max(self._budget, needed)
 
     def _waiting(self) -> list[Trial]:
         """Contenders that have not begun their training in the current round, found and known ones in turn."""

@@ -147,6 +147,19 @@ def test_more_trainings_go_on_from_those_there_are():
     assert len(search.trials) == before + 4
 
 
+def test_contenders_that_an_extension_adds_are_trained_though_the_others_spent_the_budget():
+    search = Simulated([50, 49], [48], seed=5)
+    config = ConfirmConfig(found=3, known=1, trainings=10)
+    assert search.confirm(config).left == 0
+    number = len(search.trials)
+    search.truth[number] = 47.0
+    search.trials.append(trial(number, "search", 47.0))
+    assert Confirmation(config, search.trials).left == FIRST_ROUNDS
+    extended = search.confirm(config)
+    assert (extended.left, sum(t.candidate.confirms == number for t in search.trials)) == (0, FIRST_ROUNDS)
+    assert len(extended.verdict().standings) == 4
+
+
 def test_equal_rewards_make_a_verdict():
     verdict, _ = Simulated([50, 50], [40], seed=0, noise=0).verdict(ConfirmConfig(found=2, known=1, trainings=6))
     assert verdict.is_better
