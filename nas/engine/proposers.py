@@ -47,15 +47,21 @@ class Proposers:
         """Candidates of all controllers so far."""
         return sum(controller.num_proposed for controller in self.controllers.values())
 
+    @property
+    def num_kept(self) -> dict[str, int]:
+        """Candidates so far that were not rejected, by origin."""
+        return {
+            origin: controller.num_proposed - self._filter.rejected(origin)
+            for origin, controller in self.controllers.items()
+        }
+
     def next_origin(self) -> str | None:
         """Origin of the next proposal; None when all have their number, or the budget is spent."""
         if self.budget.is_spent:
             return None
-        drawn = self._config.random_trials + self._config.more_random(self.budget)
-        for origin, limit in ((RANDOM, drawn), (SEARCH, self._config.trials)):
-            if self.controllers[origin].num_proposed - self._filter.rejected(origin) < limit:
-                return origin
-        return None
+        drawn, kept = self._config.random_trials + self._config.more_random(self.budget), self.num_kept
+        limits = {RANDOM: drawn, SEARCH: self._config.trials}
+        return next((origin for origin, limit in limits.items() if kept[origin] < limit), None)
 
     def next(self) -> Candidate | None:
         """The next proposal, at its width; None when all have their number."""

@@ -89,10 +89,10 @@ class TrialScheduler:
     @property
     def _candidates_left(self) -> int:
         """Trials yet to finish before the confirmation begins."""
-        begun, ended = (count["known"] + count["proposed"] for count in (self._begun, self._ended))
-        rejected = self.constraint_filter.total
-        planned = self.config.planned_trials(self.proposers.budget, begun - rejected)
-        return max(planned, begun - rejected) - (ended - rejected)
+        begun = {"known": self._begun["known"], **self.proposers.num_kept}
+        ended = self._ended["known"] + self._ended["proposed"] - self.constraint_filter.total
+        planned = self.config.planned_trials(self.proposers.budget, begun)
+        return max(planned, sum(begun.values())) - ended
 
     def _confirmation(self) -> Confirmation | None:
         """None as long as candidates are left to train, whose rewards choose the contenders."""
@@ -132,8 +132,7 @@ class TrialScheduler:
         while (number := self._next_number()) is not None:
             candidate = self._candidates[number]
             if not candidate.is_candidate:
-                self.lineages.begin(number)
-                return number, candidate
+                return self._handed_out(number, candidate)
             if (rejection := self.constraint_filter.check(candidate)) is not None:
                 self._reject(number, rejection)
             elif (twin := self._twins.result(candidate)) is not None:
@@ -144,8 +143,7 @@ class TrialScheduler:
                 self._held.append(number)
             else:
                 self._twins.begin(number, candidate)
-                self.lineages.begin(number)
-                return number, candidate
+                return self._handed_out(number, candidate)
         return None
 
     def is_control(self, number: int) -> bool:
@@ -227,6 +225,11 @@ class TrialScheduler:
             if candidate is None and len(self._held) < MAX_HELD:
                 candidate = self.proposers.next() or self._next_confirmation()
         return None if candidate is None else self._add(candidate)
+
+    def _handed_out(self, number: int, candidate: Candidate) -> tuple[int, Candidate]:
+        self.lineages.begin(number)
+        self.proposers.budget.begin(number)
+        return number, candidate
 
     def _add(self, candidate: Candidate) -> int:
         number = self.journal.add(candidate, space_choices=self.proposers.space_choices)

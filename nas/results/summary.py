@@ -104,7 +104,7 @@ def steps_by_side(config: SearchConfig, trials: Sequence[Trial]) -> dict[str, in
     sees how fair a comparison is; shared results cost none. Empty for a journal that does not say them.
     """
     done = [trial for trial in trials if trial.state in ("complete", "stopped") and trial.copied_from is None]
-    if any("steps" not in trial.metrics for trial in done):
+    if any(trial.metrics.get("steps") is None for trial in done):
         return {}
     steps: Counter[str] = Counter()
     for trial in done:
@@ -162,7 +162,7 @@ def status(config: SearchConfig, trials: Sequence[Trial], live: bool) -> dict[st
     trials = [trial for trial in trials if not trial.rejected]
     counts = {state: sum(trial.state == state for trial in trials) for state in STATES}
     finished = len(trials) - counts["running"]
-    begun = sum(trial.candidate.is_candidate for trial in trials)
+    begun = Counter(trial.candidate.origin for trial in trials if trial.candidate.is_candidate)
     left = trials_left(config.planned_trials(config.budget_of(trials), begun), config.confirm, trials)
     total = finished + left
     verdict = verdict_of(config, trials)

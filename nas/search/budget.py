@@ -36,7 +36,8 @@ class BudgetConfig:
     """Hours of all trials together, times the GPUs of each trial (`resources.gpus`)."""
 
     until: Float | None = None
-    """Reward to reach. Once a candidate has this reward, no more candidates are proposed."""
+    """Reward to reach. Once a candidate has this reward, no more candidates are proposed. Known necks among the
+    proposals do not count."""
 
     @property
     def is_set(self) -> bool:
@@ -49,7 +50,7 @@ class Budget:
     Args:
         gpus: GPUs of each trial.
         trainings: number of trainings of the confirmation, for which time is set aside.
-        steps: steps of a whole training.
+        steps: steps of a whole training; None: those of the longest trial so far.
         trials: trials of the journal so far.
         clock: function that returns seconds, of which only differences count; None: count only the time of the trials,
             for a search that is not running.
@@ -60,7 +61,7 @@ class Budget:
         config: BudgetConfig,
         gpus: float,
         trainings: int,
-        steps: int,
+        steps: int | None,
         trials: Iterable[Trial],
         clock: Callable[[], float] | None = time.monotonic,
     ) -> None:
@@ -68,8 +69,11 @@ class Budget:
         self._gpus = gpus
         self._trainings = trainings
         self._steps = steps
-        self._saved = 0
+        self._longest = 0.0
+        self._stopped: list[float] = []
+        self._known: set[str] = set()
         self._busy = 0.0
+        self._in_work: dict[int, float] = {}
         self._best: float | None = None
         self._latest: deque[float] = deque(maxlen=RECENT)
         self._spent = False
@@ -94,34 +98,60 @@ class Budget:
         limits = []
         if self._latest:
             seconds = statistics.median(self._latest)
+            passed = self._passed
+            ahead = sum(max(0.0, seconds - each) for each in passed)
             if self._config.hours is not None:
-                limits.append((self._config.hours * HOUR - self._worked) * self._at_once / seconds)
+                limits.append(((self._config.hours * HOUR - self._worked) * self._at_once - ahead) / seconds)
             if self._config.gpu_hours is not None and self._gpus:
-                limits.append((self._config.gpu_hours * HOUR / self._gpus - self._busy) / seconds)
+                busy = self._busy + sum(passed)
+                limits.append((self._config.gpu_hours * HOUR / self._gpus - busy - ahead) / seconds)
         elif self._config.hours is not None and self._worked >= self._config.hours * HOUR:
             return 0
         return int(max(0.0, min(limits) - self._trainings)) if limits else None
 
     @property
-    def steps_saved(self) -> int:
-        """Training steps that rungs saved on random candidates."""
-        return self._saved
+    def trainings_saved(self) -> int:
+        """Whole trainings that could be made of the steps that rungs saved on random candidates."""
+        whole = self._longest if self._steps is None else self._steps
+        return int(sum(max(0.0, whole - steps) for steps in self._stopped) // whole) if whole else 0
 
     def start(self) -> None:
         """Start the clock: trials run from now on."""
         if self._clock is not None and self._start is None:
             self._start = self._clock()
 
+    def begin(self, number: int) -> None:
+        """A trial is handed out."""
+        if self._clock is not None:
+            self._in_work[number] = self._clock()
+
     def finish(self, trial: Trial) -> None:
         """Record a finished trial of the journal."""
+        self._in_work.pop(trial.number, None)
         seconds = trial.metrics.get("seconds")
         if seconds is not None and trial.copied_from is None and seconds > 0:
             self._busy += seconds
             self._latest.append(seconds)
-        if trial.candidate.origin == RANDOM and trial.state == "stopped" and trial.copied_from is None:
-            self._saved += max(0, self._steps - int(trial.metrics.get("steps", self._steps)))
-        if trial.candidate.origin in (SEARCH, RANDOM) and trial.reward is not None:
+        if trial.candidate.is_known:
+            self._known.add(trial.candidate.genotype.fingerprint)
+        self._count_steps(trial)
+        is_new = trial.candidate.origin in (SEARCH, RANDOM) and trial.candidate.genotype.fingerprint not in self._known
+        if is_new and trial.reward is not None:
             self._best = trial.reward if self._best is None else max(self._best, trial.reward)
+
+    def _count_steps(self, trial: Trial) -> None:
+        if (steps := trial.metrics.get("steps")) is None or trial.copied_from is not None:
+            return
+        if trial.state == "complete":
+            self._longest = max(self._longest, steps)
+        elif trial.state == "stopped" and trial.candidate.origin == RANDOM:
+            self._stopped.append(steps)
+
+    @property
+    def _passed(self) -> list[float]:
+        """Seconds that each trial in work has taken so far."""
+        now = 0.0 if self._clock is None else self._clock()
+        return [now - begun for begun in self._in_work.values()]
 
     @property
     def _worked(self) -> float:
@@ -132,7 +162,7 @@ class Budget:
     @property
     def _at_once(self) -> float:
         """Average number of trials that run at once, at least one."""
-        return max(1.0, self._busy / self._worked) if self._worked > 0 else 1.0
+        return max(1.0, (self._busy + sum(self._passed)) / self._worked) if self._worked > 0 else 1.0
 
     def _was_spent(self, trials: list[Trial]) -> bool:
         """True if an earlier start of the search had already spent the budget.
@@ -141,6 +171,8 @@ class Budget:
         counts as spent if the remaining time is no more than `MISSED` allows for, and if the confirmation had begun or
         the search is not running.
         """
+        if not self._config.is_set:
+            return False
         confirms = [trial.candidate.kind == "confirmation" for trial in trials]
         if self._clock is None and confirms[-1:] == [True]:
             return True

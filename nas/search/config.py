@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, Self
 
@@ -22,7 +22,7 @@ from nas.search.constraints import ConstraintConfig
 from nas.search.controller import ControllerConfig
 from nas.search.given_necks import PlainGenotype, may_be_place, unknown_necks
 from nas.search.inheritance import InheritConfig
-from nas.search.records import Trial
+from nas.search.records import RANDOM, SEARCH, Trial
 from nas.search.resources import ResourceConfig
 from nas.search.reward import AVERAGE_PRECISION, COSTS, RewardConfig
 from nas.search.space import SpaceConfig, make_space
@@ -220,22 +220,25 @@ class SearchConfig:
 
     def more_random(self, budget: Budget) -> int:
         """Number of random candidates beyond `random_trials`, from the steps saved so far; see `random_budget`."""
-        return budget.steps_saved // max(1, self.proxy.steps) if self.random_budget == "steps" else 0
+        return budget.trainings_saved if self.random_budget == "steps" else 0
 
     def budget_of(self, trials: Sequence[Trial], clock: Callable[[], float] | None = None) -> Budget:
         """Rest of the budget after these trials; see `Budget`."""
-        return Budget(self.budget, self.resources.gpus, self.confirm.trainings, self.proxy.steps, trials, clock)
+        steps = self.proxy.steps if self.task.is_proxy else None
+        return Budget(self.budget, self.resources.gpus, self.confirm.trainings, steps, trials, clock)
 
-    def planned_trials(self, budget: Budget, begun: int) -> int:
+    def planned_trials(self, budget: Budget, begun: Mapping[str, int]) -> int:
         """Estimated number of trials of the search before its confirmation.
 
         Args:
-            begun: trials begun so far, without rejected ones.
+            begun: trials begun so far by origin, without rejected ones. An earlier start may have wanted more of one.
         """
+        so_far, known = sum(begun.values()), len(set(self.known))
         if budget.is_spent:
-            return max(begun, len(set(self.known)))
-        more, total = budget.more, self.total_trials + self.more_random(budget)
-        return total if more is None else min(total, begun + more)
+            return max(so_far, known)
+        random = max(self.random_trials + self.more_random(budget), begun.get(RANDOM, 0))
+        total, more = known + random + max(self.trials, begun.get(SEARCH, 0)), budget.more
+        return total if more is None else min(total, so_far + more)
 
 
 LAUNCH_FIELDS = ("trials", "random_budget", "budget", "confirm", "resources", "constraints", "track")

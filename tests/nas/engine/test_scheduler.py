@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from nas.search.constraints import ConstraintConfig
 from nas.search.proposing import build_baseline, build_controller, candidate_of, known_neck, staleness
 from nas.search.records import Candidate
 from nas.search.reward import RewardConfig
+from nas.search.task import TaskConfig
 from search_space import Genotype, NasFpnSpace, PyramidSpace, known_genotype
 from tests.support.toy_search import toy_config
 
@@ -326,3 +328,36 @@ def test_a_search_whose_baseline_went_on_counts_it_when_it_is_taken_up_again(tmp
     again = TrialScheduler(config, Journal(path, writable=True), lambda trial: None)
     assert (again.left, again.next()) == (0, None)
     assert status(config, again.journal.trials(), live=False)["state"] == "finished"
+
+
+def test_steps_of_a_task_of_ones_own_are_saved_of_its_own_trainings(tmp_path, path):
+    config = baseline_config(tmp_path, task=TaskConfig(name="mine.py:Task"))
+    config = replace(config, proxy=replace(config.proxy, steps=1000 * STEPS))
+    steps = steps_by_origin(config, path)
+    assert 29 * STEPS < sum(steps["random"]) <= 30 * STEPS
+
+
+def test_a_task_of_ones_own_need_not_tell_its_steps(tmp_path, path):
+    config = baseline_config(tmp_path, task=TaskConfig(name="mine.py:Task"))
+    scheduler = TrialScheduler(config, Journal(path, writable=True), lambda trial: None)
+    while (following := scheduler.next()) is not None:
+        number, candidate = following
+        scheduler.complete(number, {"AP": 9.0, "steps": None}, stopped=candidate.origin == "random")
+    assert sum(trial.candidate.origin == "random" for trial in scheduler.journal.trials()) == 30
+    assert status(config, scheduler.journal.trials(), live=False)["training_steps"] == {}
+
+
+def test_a_baseline_that_is_counted_in_candidates_from_now_on_takes_none_from_the_search(tmp_path, path):
+    config = baseline_config(tmp_path)
+    scheduler = TrialScheduler(config, Journal(path, writable=True), lambda trial: None)
+    for _ in range(50):
+        number, candidate = scheduler.next()
+        stopped = candidate.origin == "random"
+        scheduler.complete(number, {"AP": 9.0, "steps": 1 if stopped else STEPS}, stopped=stopped)
+    drawn = sum(trial.candidate.origin == "random" for trial in scheduler.journal.trials())
+    assert drawn > 30
+    again = TrialScheduler(replace(config, random_budget="trials"), Journal(path, writable=True), lambda trial: None)
+    while again.left and (following := again.next()) is not None:
+        again.complete(following[0], {"AP": 9.0, "steps": STEPS})
+    origins = Counter(trial.candidate.origin for trial in Journal(path).trials())
+    assert (origins["random"], origins["search"]) == (drawn, 30)

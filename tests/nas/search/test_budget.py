@@ -132,6 +132,58 @@ def test_gpu_hours_are_those_of_all_trials(tmp_path, clock):
     assert 28 <= len(run(scheduler, clock, MINUTE)) <= 30
 
 
+def run_side_by_side(scheduler: TrialScheduler, clock: Clock, seconds: float, workers: int) -> int:
+    """So many workers, each a little later than the one before it; the number of trials that they train."""
+    scheduler.proposers.budget.start()
+    working: list[tuple[int, float]] = []
+    count = 0
+    while True:
+        while len(working) < workers and (following := scheduler.next()) is not None:
+            working.append((following[0], clock.now + seconds))
+            clock.now += 0.01 * seconds
+            count += 1
+        if not working:
+            return count
+        number, clock.now = working[0][0], max(clock.now, working[0][1])
+        scheduler.complete(number, {"AP": 15 - 0.01 * number, "seconds": seconds})
+        del working[0]
+
+
+def test_trials_at_once_are_counted_before_they_end(tmp_path, clock):
+    """Eight workers have time for 48 trials; by the first that ends, one worker would have none after its
+    confirmation."""
+    start = clock.now
+    count = run_side_by_side(begun(tmp_path, hours=1), clock, 10 * MINUTE, workers=8)
+    assert 40 <= count <= 48
+    assert clock.now - start <= 72 * MINUTE
+
+
+def test_gpu_hours_of_trials_in_work_are_spent(tmp_path, clock):
+    fields = {"budget": BudgetConfig(gpu_hours=1), "resources": ResourceConfig(gpus=1)}
+    config = toy_config(tmp_path, trials=10**6, confirm=CONFIRM, **fields)
+    scheduler = TrialScheduler(config, Journal(tmp_path / "journal.log", writable=True), lambda trial: None)
+    assert 57 <= run_side_by_side(scheduler, clock, MINUTE, workers=8) <= 60
+
+
+def test_a_known_neck_that_a_controller_proposes_has_not_reached_the_reward():
+    def spent(*trials: Trial) -> bool:
+        return Budget(BudgetConfig(until=15), 0, 0, 10, trials).is_spent
+
+    neck = replace(trial(0, None, reward=16), candidate=Candidate(origin="known:fpn", genotype=known.fpn()))
+    twin = replace(trial(1, None, reward=16), copied_from=0)
+    other = replace(twin, number=2, candidate=replace(twin.candidate, genotype=known.bifpn()), copied_from=None)
+    assert not spent(neck, twin)
+    assert spent(neck, twin, other)
+
+
+def test_a_confirmed_search_of_which_more_trials_are_wanted_is_not_finished(tmp_path, clock):
+    config = toy_config(tmp_path, trials=3, confirm=CONFIRM)
+    trials = run(TrialScheduler(config, Journal(tmp_path / "journal.log", writable=True), lambda trial: None), clock, 1)
+    assert status(config, trials, live=False)["state"] == "finished"
+    told = status(replace(config, trials=10), trials, live=False)
+    assert (told["state"], told["total"]) == ("interrupted", len(trials) + 7 + CONFIRM.trainings)
+
+
 def test_a_reward_ends_the_search_once_a_candidate_has_it(tmp_path, clock):
     scheduler = begun(tmp_path, until=19.0)
     run(scheduler, clock, MINUTE)
