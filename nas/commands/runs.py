@@ -12,11 +12,12 @@ from nas.results.summary import status
 from nas.results.time_left import left_phrase
 from nas.runs.journal import open_journal
 from nas.runs.own_code import require_trusted_code, trusts_code
-from nas.runs.places import fetched, publish, shown
+from nas.runs.places import fetch, fetched, publish, shown
 from nas.runs.run_directory import RunDirectory
 from nas.runs.start_weights import StartWeights
 from nas.runs.trial_names import chosen_trial, named_trial
 from nas.search.config import SearchConfig
+from nas.search.inheritance import INHERITED_FROM
 from nas.search.records import Trial
 from nas.terminal import console
 from nas.text import MESSAGE_LIMIT, plain
@@ -79,7 +80,10 @@ def rerun_trial(name: str, number: int | None) -> None:
         config, trials = _read(run)
         require_trusted_code(run, config)
         trial = _trained(trials, number, shown(run_dir, run))
-        start = start_of(config, trial, StartWeights(run))
+        starts = StartWeights(run)
+        if (source := trial.metrics.get(INHERITED_FROM)) is not None:
+            fetch(run_dir, run, starts.file(int(source)))
+        start = start_of(config, trial, starts)
     reward, before = train_again(config, trial, start=start), observed_reward(trial)
     same = abs(reward - before) < REWARD_TOLERANCE
     console.print(

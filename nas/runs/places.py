@@ -76,6 +76,17 @@ def publish(place: str, run: RunDirectory, directory: Path) -> None:
                     remote.upload(path.relative_to(run.path).as_posix(), path)
 
 
+def fetch(place: str, run: RunDirectory, path: Path) -> None:
+    """Download one more file of a fetched run directory, if it is where that came from.
+
+    Raises:
+        RemoteError: if the URL cannot be read.
+    """
+    if is_url(place):
+        with reachable(place), suppress(FileNotFoundError):
+            Remote(place).download(path.relative_to(run.path).as_posix(), path)
+
+
 def trials_with_weights(place: str, run: RunDirectory) -> set[int]:
     """Numbers of the trials whose weights were kept, at the URL if the run directory is a copy without them.
 

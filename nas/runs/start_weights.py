@@ -30,11 +30,11 @@ class StartWeights(Container[int]):
     def get(self, number: int) -> bytes | None:
         """Weights that `add` was given, or None."""
         try:
-            digest, _, data = self._file(number).read_bytes().partition(b"\n")
+            digest, _, data = self.file(number).read_bytes().partition(b"\n")
         except OSError:
             return None
         if digest.decode(errors="replace") != hashlib.sha256(data).hexdigest():
-            _log.warning("%s is damaged; children of trial %d are trained from nothing", self._file(number), number)
+            _log.warning("%s is damaged; children of trial %d are trained from nothing", self.file(number), number)
             return None
         return data
 
@@ -44,7 +44,7 @@ class StartWeights(Container[int]):
         Raises:
             RunDirectoryError: if it cannot be written.
         """
-        path = self._file(number)
+        path = self.file(number)
         try:
             self._directory.mkdir(exist_ok=True)  # not the run directory: one that is gone is not made anew
             atomic_write(path, hashlib.sha256(data).hexdigest().encode() + b"\n" + data)
@@ -61,5 +61,6 @@ class StartWeights(Container[int]):
             if not path.stem.isdecimal() or int(path.stem) not in numbers:
                 path.unlink(missing_ok=True)
 
-    def _file(self, number: int) -> Path:
+    def file(self, number: int) -> Path:
+        """Where those of a trial are, if they are."""
         return self._directory / f"{number:04d}{SUFFIX}"

@@ -119,7 +119,7 @@ class Staging:
         Args:
             journal: that comes with it; what is here and not in it is set aside.
         """
-        partial = self.path.with_name(f"{self.path.name}.partial")
+        partial = self.path.with_name(f"{self.path.name}.download")
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir()
         yield partial

@@ -19,6 +19,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from nas import interruption
 from nas.cli import main
+from nas.commands.runs import rerun_trial
 from nas.engine.run import run_search
 from nas.runs.journal import Journal
 from nas.runs.places import fetched, opened, shown
@@ -28,7 +29,9 @@ from nas.runs.remote.heartbeat import HEARTBEAT, read_beat, write_beat
 from nas.runs.remote.mirror import MirrorError, TakenOverError
 from nas.runs.remote.staging import staging_path
 from nas.runs.run_directory import RunDirectory, RunDirectoryError
+from nas.runs.start_weights import StartWeights
 from nas.search.config import SearchConfig, build_space
+from nas.search.inheritance import INHERITED_FROM
 from nas.search.records import Candidate
 from necks import build_neck, save_exported
 from search_space import known_genotype
@@ -192,6 +195,35 @@ def test_the_url_is_the_truth_but_for_what_it_has_not_got_yet(url, config, tmp_p
     assert search(url, config) == [5]
     aside = staging_path(url).with_name(staging_path(url).name + ".before")
     assert len(Journal(aside / "journal.log").trials()) == 4
+
+
+def test_a_download_that_was_cut_off_is_done_again(config, tmp_path, monkeypatch):
+    url = "memory://bucket/x"
+    search(url, config)
+    machine(monkeypatch, tmp_path, "second")
+    with monkeypatch.context() as patch:
+        patch.setattr(Remote, "download", failing)
+        with pytest.raises(RemoteError, match="the network is down"):
+            search(url, config)
+    assert search(url, config) == [1]
+
+
+def failing(*_: object) -> None:
+    raise ConnectionError("the network is down")
+
+
+def test_a_trial_is_trained_again_from_the_weights_at_the_url(config, monkeypatch, capsys):
+    url, started = "memory://bucket/x", []
+    with opened(url) as run, run.claim(config):
+        add(run, config)
+        StartWeights(run).add(0, b"weights")
+        journal = Journal(run.journal_file, writable=True)
+        child = Candidate(origin="search", genotype=known_genotype("bifpn"), proposal=1, parent=0)
+        journal.finish(journal.add(child, space_choices={}), "complete", 30.0, {"AP": 30.0, INHERITED_FROM: 0})
+    monkeypatch.setattr("nas.engine.rerun.train_again", lambda config, trial, start: started.append(start) or 30.0)
+    rerun_trial(f"{url}:1", None)
+    assert [start.weights for start in started] == [b"weights"]
+    assert "the same" in capsys.readouterr().out
 
 
 def test_a_run_that_was_deleted_at_the_url_starts_anew(tmp_path, config):
