@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import posixpath
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,8 @@ PROJECT = "nas-fpn"
 
 MAX_PARAMETER = 500
 """Characters of a parameter that MLflow takes."""
+MAX_NAME = 250
+"""Characters of a name, likewise."""
 
 
 class TensorBoardTracker:
@@ -82,12 +86,12 @@ class MlflowTracker:
             mlflow.set_tag(tag, run.id)
             if not active.data.params:
                 fields = flatten_dict(dict(run.config), delimiter=".")
-                mlflow.log_params({name: str(value)[:MAX_PARAMETER] for name, value in fields.items()})
+                mlflow.log_params({_mlflow_name(name): str(value)[:MAX_PARAMETER] for name, value in fields.items()})
         self._client.update_run(self._id, status="RUNNING")
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         for name, value in metrics.items():
-            self._client.log_metric(self._id, name.replace("@", " at "), value, step=step)
+            self._client.log_metric(self._id, _mlflow_name(name), value, step=step)
 
     def artifact(self, path: Path) -> None:
         self._client.log_artifact(self._id, str(path))
@@ -108,6 +112,11 @@ TRACKERS: dict[str, Callable[[], Tracker]] = {
 
 EXTRAS = ("wandb", "mlflow")
 """Trackers whose package the extra of the same name installs."""
+
+
+def _mlflow_name(name: str) -> str:
+    """A name as MLflow takes it: classes and necks may have any."""
+    return posixpath.normpath(re.sub(r"[^/\w.\- ]", "_", name.replace("@", " at ")))[:MAX_NAME]
 
 
 def _is_set(name: str) -> bool:

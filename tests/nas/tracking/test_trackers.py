@@ -15,6 +15,7 @@ from nas.runs.run_directory import RunDirectory
 from nas.search.config import SearchConfig
 from nas.tracking.services import TRACKERS
 from nas.tracking.trackers import Trackers, made, tracked
+from search_space import known
 from tests.support.own_search import project_in
 from tests.support.toy_search import toy_config
 
@@ -160,10 +161,18 @@ def test_mlflow_has_one_run_per_search_with_its_metrics_and_files(tmp_path, monk
     mlflow = pytest.importorskip("mlflow")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     monkeypatch.chdir(tmp_path)
+    odd = "AP/speed (60+), 'ä'//"
+    with tracked(
+        made(("mlflow",)), toy_config(tmp_path, necks={"../my (best)": known.fpn()}), tmp_path, "odd"
+    ) as other:
+        other.log(0, {odd: 7.0})
+    assert "warning" not in capsys.readouterr().out
+    (run,) = mlflow.search_runs(experiment_names=["nas-fpn"], output_format="list")
+    assert list(run.data.metrics) == ["AP/speed _60___ _ä_"]
     run_with(("mlflow",), tmp_path)
     run_with(("mlflow",), tmp_path)
     assert "warning" not in capsys.readouterr().out
-    (run,) = mlflow.search_runs(experiment_names=["nas-fpn"], output_format="list")
+    run, _ = mlflow.search_runs(experiment_names=["nas-fpn"], output_format="list")
     assert run.info.status == "FINISHED"
     assert run.data.metrics["AP"] == 12.0
     assert run.data.metrics["reward at 100"] == 3.0
