@@ -234,7 +234,8 @@ class Lineages:
         root = source
         while (earlier := root.metrics.get(INHERITED_FROM)) is not None:
             root = self._finished[int(earlier)]
-        return Inheritance(source.number, root.number, int(source.metrics.get(DEPTH) or 0) + 1)
+        depth = 0 if root is source else int(source.metrics.get(DEPTH) or 0)
+        return Inheritance(source.number, root.number, depth + 1)
 
     def _has_weights(self, number: int) -> bool:
         if number in self._kept:

@@ -96,6 +96,10 @@ def reward_of(config: RewardConfig, metrics: Mapping[str, Any]) -> float:
     if config.objective != "mnasnet":
         return ap
     assert config.target is not None
+    if ap < 0 and not AVERAGE_PRECISION.fullmatch(config.metric):
+        raise RewardError(
+            f"{config.metric} is {ap:g}; mnasnet needs a metric of 0 or more, as a cost makes a negative one better"
+        )
     cost = _measure(metrics, config.cost)
     if cost <= 0:
         raise RewardError(f"{config.cost} is {cost}; mnasnet needs a positive cost")

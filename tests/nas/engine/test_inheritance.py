@@ -20,8 +20,10 @@ from nas.runs.start_weights import StartWeights
 from nas.search.config import ControllerConfig
 from nas.search.confirmation import ConfirmConfig
 from nas.search.constraints import ConstraintConfig
-from nas.search.inheritance import DEPTH, DRIFT, INHERITED_FROM, RAW_REWARD, InheritConfig
+from nas.search.inheritance import DEPTH, DRIFT, INHERITED_FROM, RAW_REWARD, InheritConfig, Lineages
+from nas.search.records import Candidate, Trial
 from nas.search.standings import best_found, found
+from search_space import known
 from tests.support.toy_search import toy_config
 
 GAIN = 2.0
@@ -116,6 +118,23 @@ def test_a_search_cut_off_anywhere_ends_with_the_same_trials(tmp_path, stop):
     run(tmp_path / "cut.log", config, slots=1, stop=stop)
     _, resumed = run(tmp_path / "cut.log", config, slots=1)
     assert [(t.candidate, t.reward, t.metrics) for t in resumed] == [(t.candidate, t.reward, t.metrics) for t in whole]
+
+
+def test_a_metric_of_ones_own_named_depth_is_no_depth_of_a_lineage():
+    root = Candidate(origin="search", genotype=known.fpn(), proposal=0)
+    trial = Trial(
+        number=0,
+        candidate=root,
+        state="complete",
+        reward=1.0,
+        metrics={DEPTH: 18},
+        error=None,
+        copied_from=None,
+        order=0,
+    )
+    lineages = Lineages(InheritConfig(steps=1), Everyone(), [trial])
+    lineages.add(1, Candidate(origin="search", genotype=known.bifpn(), proposal=1, parent=0))
+    assert lineages.of(1).depth == 1
 
 
 def test_a_child_of_a_parent_without_weights_is_trained_from_nothing(tmp_path):

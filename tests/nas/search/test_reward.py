@@ -34,6 +34,13 @@ def test_twice_the_cost_is_worth_five_percent_of_ap():
     assert slow == pytest.approx(reward_of(config, METRICS), rel=1e-3)
 
 
+def test_mnasnet_refuses_a_negative_metric_of_which_it_would_reward_the_cost():
+    config = RewardConfig(objective="mnasnet", metric="margin", target=2e7)
+    with pytest.raises(RewardError, match=r"margin is -0.5; mnasnet needs a metric of 0 or more"):
+        reward_of(config, {**METRICS, "margin": -0.5})
+    assert reward_of(config, {**METRICS, "margin": 0.0}) == 0
+
+
 def test_pareto_gives_two_numbers_to_maximise_and_ranks_by_ap():
     config = RewardConfig(objective="pareto", cost="latency_ms")
     assert objectives_of(config, METRICS) == (40.0, -3.0)
