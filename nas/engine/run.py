@@ -267,7 +267,8 @@ def _keep(
         starts.add(number, scored.weights)
     if not scored.stopped and not scheduler.is_control(number):
         reward, _ = scheduler.settled(number, scored.metrics, inherited=scored.inherited)
-        weights.add(number, scored.neck, reward=reward, keep=not request.candidate.is_limited)
+        is_limited, is_published = request.candidate.is_limited, scheduler.is_published(number)
+        weights.add(number, scored.neck, reward=reward, keep=not is_limited, is_published=is_published)
 
 
 def _for_workers(config: SearchConfig) -> SearchConfig:

@@ -146,6 +146,11 @@ class TrialScheduler:
                 return self._handed_out(number, candidate)
         return None
 
+    def is_published(self, number: int) -> bool:
+        """True if a trial is the function of one of the search's known necks."""
+        fingerprint = self._candidates[number].genotype.fingerprint
+        return any(genotype.fingerprint == fingerprint for genotype in self._known.values())
+
     def is_control(self, number: int) -> bool:
         """True if a trial only tells what a lineage gains by training."""
         return self._candidates[number].kind == "control"

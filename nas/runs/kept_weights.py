@@ -16,7 +16,7 @@ _log = logging.getLogger(__name__)
 
 class KeptWeights:
     """Known necks and confirmations keep their weights, and of the other candidates the best by reward; of equals the
-    earlier.
+    earlier. A candidate that is a known neck comes after all new ones.
 
     What a killed driver left of other trials in the journal is deleted. Weights of trials that are not in the journal
     are moved aside: they may be all that is left of a lost journal, and are not those of a trial that gets the number.
@@ -32,29 +32,33 @@ class KeptWeights:
     def __init__(self, run: RunDirectory, keep: int, trials: Iterable[Trial]) -> None:
         self._run = run
         self._keep = keep
-        self._best: list[tuple[float, int]] = []
+        self._best: list[tuple[bool, float, int]] = []
         trials = list(trials)
         self._spent = {run.trial(trial.number) for trial in trials}
         self._move_unknown()
+        published = {trial.candidate.genotype.fingerprint for trial in trials if trial.candidate.is_known}
         for trial in trials:
             if trial.state == "complete" and trial.copied_from is None:
                 if not trial.candidate.is_limited:
                     self._spent.discard(run.trial(trial.number))
                 else:
-                    self._rank(trial.number, trial.reward or 0.0)
-        self._spent -= {run.trial(number) for _, number in self._best}
+                    self._rank(trial.number, trial.reward or 0.0, trial.candidate.genotype.fingerprint in published)
+        self._spent -= {run.trial(number) for *_, number in self._best}
         self.clear()
 
-    def add(self, number: int, files: Mapping[str, bytes], *, reward: float, keep: bool) -> None:
+    def add(
+        self, number: int, files: Mapping[str, bytes], *, reward: float, keep: bool, is_published: bool = False
+    ) -> None:
         """Write the files of a trial that is about to be recorded, if it is to be kept.
 
         Args:
             keep: whatever its reward.
+            is_published: whether it is the function of a known neck.
 
         Raises:
             RunDirectoryError: if they cannot be written.
         """
-        displaced = None if keep else self._rank(number, reward)
+        displaced = None if keep else self._rank(number, reward, is_published)
         if displaced != number:
             self._write(number, files)
         if displaced is not None:
@@ -99,7 +103,7 @@ class KeptWeights:
                 f"{directory} cannot be written: {error}; make room, and run the same command again to go on"
             ) from error
 
-    def _rank(self, number: int, reward: float) -> int | None:
+    def _rank(self, number: int, reward: float, is_published: bool) -> int | None:
         """Take a trial in; the number of the one that falls out."""
-        insort(self._best, (-reward, number))
-        return self._best.pop()[1] if len(self._best) > self._keep else None
+        insort(self._best, (is_published, -reward, number))
+        return self._best.pop()[-1] if len(self._best) > self._keep else None

@@ -120,7 +120,7 @@ class SearchConfig:
     """Seed of the controllers. The seed of a trial's training is derived from it and the trial's number."""
 
     keep_weights: Int = Field(default=8, ge=1, le=MAX_TRIALS)
-    """Number of best candidates whose trained weights are kept. Known necks always keep theirs."""
+    """Number of best candidates whose trained weights are kept, new necks first. Known necks always keep theirs."""
 
     @model_validator(mode="after")
     def _data_for_proxy(self) -> Self:

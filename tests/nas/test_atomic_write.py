@@ -30,6 +30,7 @@ def test_a_write_that_fails_leaves_the_older_file(tmp_path, monkeypatch, broken)
     monkeypatch.setattr(os, broken, fail)
     with pytest.raises(OSError, match="No space left"):
         atomic_write(path, "newer")
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
     assert path.read_text() == "older"
 
 

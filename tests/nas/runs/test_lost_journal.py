@@ -18,6 +18,8 @@ from nas.runs.journal import Journal, open_journal
 from nas.runs.journal_lines import JournalError
 from nas.runs.kept_weights import KeptWeights
 from nas.runs.run_directory import RunDirectory, RunDirectoryError
+from nas.search.records import Candidate
+from search_space import known_genotype
 from tests.nas.runs.test_storage import fill, plan_of
 from tests.nas.workers.test_pool import Fake
 from tests.support.made_up_run import made_up_run
@@ -337,6 +339,24 @@ def test_weights_of_trials_that_are_not_in_the_journal_are_kept(tmp_path, caplog
     assert "trials that are not in the journal" in caplog.text
     KeptWeights(run, 40, [])
     assert names(run.path / "trials.unknown-2") == ["0000", "0001", "0002", "0003", "0006"]
+
+
+def test_the_best_new_neck_keeps_its_weights_beside_a_better_candidate_that_is_a_known_neck(tmp_path):
+    """Known necks may have a width of their own, so that a candidate which is one is trained and shares nothing."""
+    run = RunDirectory(tmp_path)
+    journal = Journal(tmp_path / "journal.log", writable=True)
+    necks = [("known:fpn", known_genotype("fpn"), 5.0), ("search", known_genotype("bifpn"), 2.0)]
+    necks.append(("search", known_genotype("fpn"), 4.0))
+    kept = KeptWeights(run, 1, [])
+    for proposal, (origin, genotype, reward) in enumerate(necks, start=-1):
+        candidate = Candidate(origin=origin, genotype=genotype, proposal=proposal if proposal >= 0 else None)
+        number = journal.add(candidate, space_choices={})
+        kept.add(number, {"w": b"x"}, reward=reward, keep=proposal < 0, is_published=proposal == 1)
+        journal.finish(number, "complete", reward, {"AP": reward})
+        kept.clear()
+    assert sorted(path.name for path in run.trials.iterdir()) == ["0000", "0001"]
+    KeptWeights(run, 1, journal.trials())
+    assert sorted(path.name for path in run.trials.iterdir()) == ["0000", "0001"]
 
 
 def test_weights_make_no_run_directory_that_is_gone(tmp_path):
