@@ -75,7 +75,11 @@ class ResultStore:
         return {} if result is None or result.metrics is None else result.metrics
 
     def add(self, job: TrainingJob, result: Result) -> None:
-        """Keep a result; durable when this returns. Only within `claim`."""
+        """Keep a result; durable when this returns. Only within `claim`.
+
+        Raises:
+            ResultStoreError: if it cannot be written.
+        """
         record = {
             "key": job.key,
             "label": job.label,
@@ -87,13 +91,21 @@ class ResultStore:
             "metrics": result.metrics,
             "error": result.error,
         }
+        try:
+            self._append(dumps(record).encode() + b"\n")
+        except OSError as error:
+            raise ResultStoreError(
+                f"{self.path} cannot be written: {error}; make room, and the same command goes on"
+            ) from error
+        self._found[job.key] = result
+
+    def _append(self, line: bytes) -> None:
         with self.path.open("a+b") as file:
             if file.tell() and not self._ends_with_newline(file):
                 file.write(b"\n")
-            file.write(dumps(record).encode() + b"\n")
+            file.write(line)
             file.flush()
             os.fsync(file.fileno())
-        self._found[job.key] = result
 
     def _read(self) -> None:
         if not self.path.exists():

@@ -39,7 +39,8 @@ def made_up_run(
         error: of the one that failed.
         changes: to fields of the configuration.
     """
-    config = replace(signs.smoke(), **({"confirm": ConfirmConfig(trainings=0)} | changes))
+    planned = {"confirm": ConfirmConfig(trainings=0), "random_trials": 1, "trials": searched}
+    config = replace(signs.smoke(), **(planned | changes))
     run = RunDirectory(path)
     space = build_space(config)
     rng = random.Random(0)

@@ -34,6 +34,19 @@ def test_failures_are_kept_with_their_reason(tmp_path):
     assert found.ap is None
 
 
+def test_a_full_disk_is_one_line_and_the_next_result_is_whole(tmp_path, monkeypatch):
+    store = filled(tmp_path, CASES[:1], lambda job: Result(metrics(1.0)))
+
+    def full(*_: object) -> None:
+        raise OSError("No space left on device")
+
+    with monkeypatch.context() as patch, store.claim():
+        patch.setattr("nas.comparison.result_store.os.fsync", full)
+        with pytest.raises(ResultStoreError, match=r"No space left on device; make room, and the same command goes on"):
+            store.add(CASES[1], Result(metrics(2.0)))
+    assert store.get(CASES[1]) is None
+
+
 def test_what_makes_another_training_makes_another_key():
     job = CASES[0]
     others = [
