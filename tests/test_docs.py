@@ -307,7 +307,7 @@ def test_the_way_to_openvino_runs(tmp_path, monkeypatch, in_process):
     names: dict[str, Any] = {}
     exec(compile(python, "with_openvino.py", "exec"), names)
     images = torch.from_numpy(names["images"])
-    expected = read_onnx(tmp_path / "deployed" / "detector_nms.onnx", (images,))
+    expected = read_onnx(tmp_path / "deployed" / "detector_nms.onnx")((images,))
     found = [torch.from_numpy(names[name].copy()) for name in ("boxes", "scores", "labels", "count")]
     assert min(expected[3].tolist()) > 5
     assert detections_difference(found, expected) < 1e-5

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from nas.export.errors import ExportError
 from nas.export.fold import fold_batch_norms
-from nas.export.graphs import Graph, detector_graph, largest_difference, neck_graph
+from nas.export.graphs import Computes, Graph, detector_graph, largest_difference, neck_graph
 from nas.export.mmdet_file import write_mmdet
 from nas.export.onnx_file import read_onnx, write_onnx
 from nas.export.pt2_file import read_pt2, write_pt2
@@ -32,7 +32,7 @@ OF_MERGE_GRAPHS = ("python", "mmdet", "torchvision")
 OF_DETECTORS = ("onnx-nms",)
 ALL = "all"
 
-Reader = Callable[[Path, tuple[Tensor, ...]], list[Tensor]]
+Reader = Callable[[Path], Computes]
 Difference = Callable[[Sequence[Tensor], Sequence[Tensor]], float]
 
 
@@ -137,12 +137,13 @@ def _compared(graph: Graph, path: Path, read: Reader, difference: Difference = l
     Raises:
         ExportError: if outputs differ too much.
     """
+    compute = read(path)
     differences = []
     for size in graph.sizes:
         inputs = graph.inputs(size)
         with torch.no_grad():
             expected = list(graph.module(*inputs).values())
-        differences.append(difference(read(path, inputs), expected))
+        differences.append(difference(compute(inputs), expected))
     worst = float(torch.tensor(differences).max())  # Python's max() passes over NaN
     if not worst <= TOLERANCE:
         raise ExportError(
@@ -152,10 +153,14 @@ def _compared(graph: Graph, path: Path, read: Reader, difference: Difference = l
     return worst
 
 
-def read_python(path: Path, maps: tuple[Tensor, ...]) -> list[Tensor]:
-    """The outputs of a generated `neck.py` with the weights beside it."""
+def read_python(path: Path) -> Computes:
+    """Outputs of a generated `neck.py` with the weights beside it, for any maps."""
     namespace: dict[str, Any] = {"__name__": path.stem}
     exec(compile(path.read_text(), str(path), "exec"), namespace)
     neck = namespace["load_neck"](path.with_name(WEIGHTS_FILE))
-    with torch.no_grad():
-        return list(neck(OrderedDict((str(index), x) for index, x in enumerate(maps))).values())
+
+    def compute(maps: tuple[Tensor, ...]) -> list[Tensor]:
+        with torch.no_grad():
+            return list(neck(OrderedDict((str(index), x) for index, x in enumerate(maps))).values())
+
+    return compute

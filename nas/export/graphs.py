@@ -6,7 +6,7 @@ Shapes: N images of H x W pixels, A anchors of all levels, K classes.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,9 @@ from nas.export.same_padding import with_fixed_padding
 from necks import Neck
 
 Size = tuple[int, int]
+
+Computes = Callable[[tuple[Tensor, ...]], list[Tensor]]
+"""Gives outputs for inputs, as a written file does."""
 
 STRIDE_OF_IMAGES = 32
 """torchvision's detectors pad the sides of images to multiples of this."""

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from nas.export.errors import ExportError, require
-from nas.export.graphs import Graph
+from nas.export.graphs import Computes, Graph
 from nas.export.pt2_file import traced
 
 Translations = Callable[[], Mapping[Callable[..., Any], Callable[..., Any]]]
@@ -76,14 +76,18 @@ def _name_dimensions(model: Any, graph: Graph) -> None:
                     value.shape[place] = name
 
 
-def read_onnx(path: Path, inputs: tuple[Tensor, ...]) -> list[Tensor]:
-    """The outputs of a file for these inputs, by onnxruntime on the CPU."""
+def read_onnx(path: Path) -> Computes:
+    """Outputs of a file for any inputs, by onnxruntime on the CPU."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     names = [entry.name for entry in session.get_inputs()]
-    found = session.run(None, {name: x.numpy() for name, x in zip(names, inputs, strict=True)})
-    return [torch.from_numpy(x) for x in found]
+
+    def compute(inputs: tuple[Tensor, ...]) -> list[Tensor]:
+        found = session.run(None, {name: x.numpy() for name, x in zip(names, inputs, strict=True)})
+        return [torch.from_numpy(x) for x in found]
+
+    return compute
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ from torch.torch_version import TorchVersion
 from torch.utils._sympy.value_ranges import ValueRanges
 
 from nas.export.errors import ExportError
-from nas.export.graphs import Graph
+from nas.export.graphs import Computes, Graph
 
 
 def write_pt2(graph: Graph, path: Path) -> Path:
@@ -77,10 +77,15 @@ def _allow_sizes_of_one(program: ExportedProgram) -> None:
             program.range_constraints[symbol] = ValueRanges(1, values.upper)
 
 
-def read_pt2(path: Path, inputs: tuple[Tensor, ...]) -> list[Tensor]:
-    """The outputs of a file for these inputs."""
-    with torch.no_grad():
-        return list(torch.export.load(path).module()(*inputs).values())
+def read_pt2(path: Path) -> Computes:
+    """Outputs of a file for any inputs; loading it takes longer than computing them."""
+    module = torch.export.load(path).module()
+
+    def compute(inputs: tuple[Tensor, ...]) -> list[Tensor]:
+        with torch.no_grad():
+            return list(module(*inputs).values())
+
+    return compute
 
 
 def _fixed_inputs(program: ExportedProgram, graph: Graph) -> list[str]:

@@ -106,7 +106,7 @@ def test_a_converted_detector_keeps_the_anchors_of_its_kind(tmp_path, in_process
     status, _, complained = in_process("export", tmp_path / "converted", "--output", output, "--format", "pt2")
     assert (status, complained) == (0, "")
     images = torch.rand(1, 3, 256, 320)
-    _, _, boxes = read_pt2(output / "detector.pt2", (images,))
+    _, _, boxes = read_pt2(output / "detector.pt2")((images,))
     with torch.no_grad():
         batch, _ = public.transform([images[0]])
         normalised = (images - torch.tensor(public.transform.image_mean).view(-1, 1, 1)) / torch.tensor(

@@ -81,10 +81,11 @@ def test_onnxruntime_finds_what_torchvision_finds(directory, tmp_path):
     detector = busy(directory, topk_candidates=100)
     graph = suppressing_graph(detector)
     path = write_onnx(graph, tmp_path / SUPPRESSING_FILE, kept_in_onnx)
+    compute = read_onnx(path)
     for size in SIZES:
         for batch in (1, 3):
             (images,) = graph.inputs(size, batch=batch, seed=batch)
-            found = unpacked(read_onnx(path, (images,)))
+            found = unpacked(compute((images,)))
             for ours, theirs in zip(found, by_torchvision(detector, images), strict=True):
                 assert len(theirs["scores"]) > 5
                 assert_same_detections(ours, theirs, Limits.of(detector))
