@@ -22,6 +22,8 @@ from nas.search.resources import ResourceConfig
 from nas.workers.placement import WorkersError
 from search_space import known_genotype
 
+pytestmark = pytest.mark.usefixtures("one_ray")
+
 TINY = replace(PROXY, backbone=BackboneConfig(name="resnet10", frozen=True), image_size=64, steps=6)
 DIVERGING = replace(TINY, optimizer=replace(TINY.optimizer, lr=1e30, warmup_steps=0, clip_norm=None))
 
