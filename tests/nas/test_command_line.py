@@ -76,7 +76,7 @@ def test_everything_lies_in_the_run_directory(finished):
 
 def test_status_report_and_export_of_the_finished_run(finished, tmp_path, in_process):
     run_dir, _ = finished
-    now = json.loads(nasfpn("status", run_dir, "--json").stdout)
+    now = json.loads(in_process("status", run_dir, "--json")[1])
     assert (now["state"], now["finished"], now["failed"], now["running"]) == ("finished", 9, 0, 0)
     assert now["confirmed"]["trainings"] == 4
     assert "9 of 9 finished" in in_process("status", run_dir)[1]
