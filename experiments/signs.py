@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from nas.bounds import MAX_TRIALS
 from nas.data.config import DataConfig, SignsConfig
 from nas.detection.config import BackboneConfig, HeadConfig
 from nas.proxy.config import NeckConfig, OptimizerConfig, ProxyConfig
+from nas.search.budget import BudgetConfig
 from nas.search.config import ControllerConfig, SearchConfig, SpaceConfig, data_of
 from nas.search.confirmation import ConfirmConfig
 from nas.search.constraints import ConstraintConfig
@@ -74,6 +76,20 @@ def wide() -> SearchConfig:
         stopping=StoppingConfig(rungs=(100, 200), reduction_factor=1.5),
         trials=300,
         random_trials=300,
+    )
+
+
+def long() -> SearchConfig:
+    """Two hours of two CPU cores: as many candidates as fit, of 800 steps each, and a longer confirmation."""
+    default = search()
+    return replace(
+        default,
+        name="signs-long",
+        proxy=replace(default.proxy, steps=800),
+        controller=replace(default.controller, options={"population_size": 40, "tournament_size": 8, "num_random": 2}),
+        confirm=ConfirmConfig(trainings=60, found=10, known=3),
+        budget=BudgetConfig(hours=2),
+        trials=MAX_TRIALS,
     )
 
 

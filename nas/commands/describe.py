@@ -234,7 +234,8 @@ def _in_words(cost: Cost) -> str:
 
 
 def _cell_table(genotype: Genotype) -> Table:
-    table = Table(title=f"inputs: nodes 0..{len(genotype.levels) - 1} = P{genotype.levels[0]}..P{genotype.levels[-1]}")
+    title = f"inputs: nodes 0..{len(genotype.levels) - 1} = P{genotype.levels[0]}..P{genotype.levels[-1]}"
+    table = Table(title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for name in ("node", "level", "merge", "of nodes", "dangling adds", "transform", "output"):
         table.add_column(name)
     first = len(genotype.levels)
