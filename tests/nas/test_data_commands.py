@@ -63,7 +63,7 @@ def test_an_image_that_cannot_be_read_refuses_before_any_work_and_says_the_comma
     assert "cannot be read" in shown
     line = "set has errors (1, above); fix them, then run: nasfpn data check my.py:"
     assert line in errors
-    advice = errors.strip().partition("see: nasfpn ")[2].split()
+    advice = errors.strip().partition("then run: nasfpn ")[2].split()
     assert advice == ["data", "check", experiment, "--set", "split_seed=3"]
     status, shown, _ = in_process(*advice)
     assert status == 1

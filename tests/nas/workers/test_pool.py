@@ -192,7 +192,8 @@ def test_weights_that_a_killed_driver_left_are_deleted(tmp_path):
     run = RunDirectory(tmp_path)
     journal = Journal(tmp_path / "journal.log", writable=True)
     for number, (origin, reward) in enumerate((("known:fpn", 1.0), ("search", 2.0), ("search", 3.0), ("search", None))):
-        journal.add(Candidate(origin=origin, genotype=known.fpn(), proposal=number), space_choices={})
+        genotype = known.fpn() if origin == "known:fpn" else known.bifpn()
+        journal.add(Candidate(origin=origin, genotype=genotype, proposal=number), space_choices={})
         run.trial(number).mkdir(parents=True)
         if reward is not None:
             journal.finish(number, "complete", reward, {"AP": reward})
