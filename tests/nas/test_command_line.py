@@ -193,7 +193,7 @@ def test_another_controller_forgets_the_options_of_the_first(in_process, tmp_pat
         (["describe", "asff@yolov3"], "must all be equally wide"),
         (["describe", "fpn", "--backbone", "resnet51"], "resnet50"),
         (["data", "make", "sings"], "available: signs"),
-        (["data", "check", "experiments.signs:serch"], "it has recipe, search, smoke"),
+        (["data", "check", "experiments.signs:serch"], "it has long, recipe, search, smoke"),
         ([*SMOKE, "--set", "proxy.stesp=3"], "did you mean 'steps'"),
         ([*SMOKE, "--controller", "annealing"], "must be one of random"),
         ([*SMOKE, "--set", "space.num_cells=3"], "at least the number"),
