@@ -67,7 +67,7 @@ def retrain(
 
 
 def _given(names: Sequence[str], config: SearchConfig, necks: Sequence[NamedNeck]) -> list[NamedNeck]:
-    """Necks that are named beside those of the search, without functions that it has already."""
+    """Necks given by name, without those that compute the same function as a neck of the search."""
     taken = {neck.topology.fingerprint for neck in necks if isinstance(neck.topology, Genotype)}
     topologies = {name: _topology(name, config.proxy.neck.levels) for name in names}
     return [

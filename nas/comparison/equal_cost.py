@@ -43,7 +43,7 @@ def sized(
         goal_of: the necks whose median it is; None: all.
 
     Raises:
-        UserError: for a neck that this pyramid has at no width near the search's.
+        UserError: if a neck cannot be built at any width near the search's.
     """
     costs, width = _Costs(config), config.proxy.neck.channels
     step = NORM_GROUPS if config.proxy.head.norm else 2
@@ -68,8 +68,10 @@ def _first_possible(neck: NamedNeck, costs: Callable[[NamedNeck, int], int], wid
 
 
 def at_goal(start: Contender, costs: Callable[[NamedNeck, int], int], goal: float, step: int) -> Contender:
-    """Multiply-adds rise with the width, but where it meets that of a backbone map they fall once, as the 1x1
-    convolution there is left out: so two steps beyond the goal are looked at as well.
+    """The neck at the width nearest to the goal, found in steps from `start`.
+
+    Multiply-adds rise with the width. They fall once, where the width is that of a backbone map and the 1x1
+    convolution there is left out, so two steps beyond the goal are tried as well.
     """
     direction = step if start.macs < goal else -step
     tried, channels, beyond = [start], start.channels + direction, 0
@@ -95,7 +97,7 @@ class _Costs:
         self._backbone = build_backbone(replace(config.proxy.backbone, weights="none"))
         self._shapes = feature_shapes(self._backbone, (size, size))
         self._candidate = static_cost(config.proxy)
-        self._head, self._of_named = cache(self._of_head), cache(self._named)
+        self._head, self._named = cache(self._of_head), cache(self._of_named)
 
     def __call__(self, neck: NamedNeck, channels: int) -> int:
         """
@@ -104,9 +106,9 @@ class _Costs:
         """
         if isinstance(neck.topology, Genotype):
             return self._candidate(neck.topology, channels)["macs"] + self._head(channels)
-        return self._of_named(neck.topology, channels) + self._head(channels)
+        return self._named(neck.topology, channels) + self._head(channels)
 
-    def _named(self, name: str, channels: int) -> int:
+    def _of_named(self, name: str, channels: int) -> int:
         from nas.detection.cost import neck_cost
         from nas.proxy.candidate import proxy_neck
 

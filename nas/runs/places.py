@@ -77,7 +77,7 @@ def publish(place: str, run: RunDirectory, directory: Path) -> None:
 
 
 def fetch(place: str, run: RunDirectory, path: Path) -> None:
-    """Download one more file of a fetched run directory, if it is where that came from.
+    """Download one more file of a fetched run directory, if the URL has it.
 
     Raises:
         RemoteError: if the URL cannot be read.

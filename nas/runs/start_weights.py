@@ -62,5 +62,5 @@ class StartWeights(Container[int]):
                 path.unlink(missing_ok=True)
 
     def file(self, number: int) -> Path:
-        """Where those of a trial are, if they are."""
+        """Path of a trial's weights; the file may not exist."""
         return self._directory / f"{number:04d}{SUFFIX}"

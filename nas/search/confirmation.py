@@ -162,7 +162,7 @@ class Confirmation:
 
     @property
     def _total(self) -> int:
-        """Trainings of all contenders: the budget, or more where an extension brought contenders when it was spent."""
+        """Number of trainings in all: the budget, or more if an extension adds contenders after it is spent."""
         if not self._budget:
             return 0
         first_rounds = dict.fromkeys((trial.number for trial in self._able([*self._found, *self._known])), FIRST_ROUNDS)

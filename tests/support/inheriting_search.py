@@ -1,4 +1,4 @@
-"""A search by the real proxy task whose children inherit, and stop in the middle of their training while they are told.
+"""A search by the real proxy task whose children inherit, and wait in mid-training as long as a file is there.
 
 Run as a script, this is the search in a process that tests can kill.
 """
